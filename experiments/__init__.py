@@ -1,0 +1,1 @@
+"""Continual-learning experiments with complex synapses: ``python -m experiments.compare --help``."""

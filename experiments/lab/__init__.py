@@ -1,0 +1,1 @@
+"""What the experiment commands share: data, streams, model, training, statistics, results, figures."""
