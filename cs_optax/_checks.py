@@ -1,0 +1,101 @@
+"""What every public constructor asks of its arguments; each error names argument, value and range."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether ``value`` is a number known now: neither traced nor a schedule."""
+    return not callable(value) and not isinstance(value, jax.core.Tracer)
+
+
+def count(name: str, value: Any, least: int) -> int:
+    """``value`` as an integer of at least ``least``."""
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(
+            f"{name} must be a Python integer, got a traced value: it fixes the structure of the "
+            f"state. Under optax.inject_hyperparams, name it in static_args."
+        )
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return number
+
+
+def number(name: str, value: Any, allowed: str) -> float:
+    """``value`` as a float, where it is one real number."""
+    if isinstance(value, bool | str | bytes):
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be {allowed}, got {value!r}") from None
+
+
+def positive(name: str, value: Any) -> float:
+    """``value`` as a finite float greater than 0."""
+    allowed = "finite and greater than 0"
+    result = number(name, value, allowed)
+    if not (math.isfinite(result) and result > 0):
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    return result
+
+
+def at_least_zero(name: str, value: Any) -> float:
+    """``value`` as a finite float of at least 0."""
+    allowed = "finite and at least 0"
+    result = number(name, value, allowed)
+    if not (math.isfinite(result) and result >= 0):
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    return result
+
+
+def option(name: str, value: Any, options: Iterable[str]) -> str:
+    """``value``, where it is one of ``options``."""
+    options = tuple(options)
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+    return value
+
+
+def floats(name: str, values: Any) -> tuple[float, ...]:
+    """``values`` as a tuple of floats."""
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a sequence of numbers, got {values!r}") from None
+
+
+def timescales(n_beakers: int, alpha: Any, beta: Any) -> None:
+    """Both positive and, where there are links between, ``alpha <= beta``; unknown ones pass."""
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if is_concrete(value):
+            positive(name, value)
+    if n_beakers >= 2 and is_concrete(alpha) and is_concrete(beta) and beta < alpha:
+        raise ValueError(
+            f"beta must be at least alpha (alpha is the shortest timescale, beta the longest), "
+            f"got alpha={alpha!r}, beta={beta!r}"
+        )
+
+
+def float_dtype(name: str, value: Any) -> Any:
+    """``value`` as a real floating-point dtype, or None."""
+    if value is None:
+        return None
+    try:
+        dtype = jnp.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"{name} must be a real floating-point dtype or None, got {value!r}")
+    return dtype

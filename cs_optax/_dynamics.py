@@ -1,0 +1,189 @@
+"""One step of a beaker chain on trees of arrays: the two integrators.
+
+Both take the parameters ``p = u_1``, the inputs ``Δ`` that the transformations before ours produced, and
+``u_2 … u_K``, and return the updates that make ``p`` into the new ``u_1``, and the new ``u_2 … u_K``.
+The symbols are those of :class:`cs_optax.BeakerChain`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cs_optax._links import Links
+
+Tree = Any
+Beakers = tuple[Tree, ...]
+
+
+def exchange(
+    params: Tree, inputs: Tree, beakers: Beakers, links: Links, rest: Tree | None
+) -> tuple[Tree, Beakers]:
+    r"""Operator splitting: each link that fires exchanges exactly, in the order 1 … K.
+
+    Two beakers joined for the time :math:`h`, and joined to nothing else, exchange
+
+    .. math::
+        F = (v_k - v_{k+1}) (1 - e^{-g_k s_k h}) / s_k, \qquad v_k -= F/C_k, \quad v_{k+1} += F/C_{k+1}.
+
+    It is written as two updates of one array each, the second with the result of the first, which
+    XLA does in place.
+
+    Args:
+        params: tree of ``p``.
+        inputs: tree of ``Δ``.
+        beakers: ``(u_2, …, u_K)``, trees like ``params``.
+        links: which links fire and their coefficients; none for a chain that stands still.
+        rest: the tree that the leak pulls towards; None for zero.
+    """
+    n_links = len(links.fires)
+
+    def settle(k: int, updates: Tree, beakers: Beakers) -> tuple[Tree, Beakers]:
+        """Link k+1 of the equations, if it fires, and then those after it."""
+        if k == n_links:
+            return updates, beakers
+
+        def fire(updates: Tree, beakers: Beakers) -> tuple[Tree, Beakers]:
+            if k == 0:
+                updates, beakers = _visible_exchange(params, updates, beakers, links, rest)
+            else:
+                beakers = _hidden_exchange(k, beakers, links, rest)
+            return settle(k + 1, updates, beakers)
+
+        if links.fires[k] is True:
+            return fire(updates, beakers)
+        # A loop of no or one trip: what it carries stays in place, where XLA copies around a branch.
+        trips = links.fires[k].astype(jnp.int32)
+        if k == 0:
+            return lax.fori_loop(0, trips, lambda _, carry: fire(*carry), (updates, beakers))
+        return updates, lax.fori_loop(0, trips, lambda _, carry: fire(None, carry)[1], beakers)
+
+    updates = jax.tree.map(lambda p, d: d.astype(_wide(p, d)), params, inputs)
+    updates, beakers = settle(0, updates, beakers)
+    return jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates), beakers
+
+
+def _visible_exchange(
+    params: Tree, inputs: Tree, beakers: Beakers, links: Links, rest: Tree | None
+) -> tuple[Tree, Beakers]:
+    """Link 1: its left beaker is the parameter, and changes by way of the update."""
+
+    def visible(p: Any, d: Any, *target: Any) -> jax.Array:
+        return _add(d, _pull(links.left[0], _add(d, p), *target)).astype(d.dtype)
+
+    def hidden(u: Any, p: Any, d: Any, update: Any) -> jax.Array:
+        if jnp.finfo(p.dtype).bits >= 32:
+            return _towards(links.right[0], u, _add(update, p))
+        # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it
+        # has really lost: otherwise a weight that cannot move would be an endless source.
+        new = p + update.astype(p.dtype)
+        lost = _add(d, p, -new)
+        gain = _scalar(links.gain, lost.dtype) * lost
+        if links.flows_back is not None:
+            gain = jnp.where(links.flows_back[0], gain, _pull(links.right[0], u, new))
+        return _add(u, gain).astype(u.dtype)
+
+    right = beakers[0] if beakers else rest
+    updates = jax.tree.map(visible, params, inputs, *_known(right))
+    if not beakers:
+        return updates, beakers
+    return updates, (jax.tree.map(hidden, beakers[0], params, inputs, updates), *beakers[1:])
+
+
+def _hidden_exchange(k: int, beakers: Beakers, links: Links, rest: Tree | None) -> Beakers:
+    """Link k+1, between ``beakers[k-1]`` and ``beakers[k]``, or the leak of the last one."""
+    new = list(beakers)
+    right = beakers[k] if k < len(beakers) else rest
+    new[k - 1] = jax.tree.map(partial(_towards, links.left[k]), new[k - 1], *_known(right))
+    if k < len(beakers):
+        new[k] = jax.tree.map(partial(_towards, links.right[k]), new[k], new[k - 1])
+    return tuple(new)
+
+
+def sequential_euler(
+    params: Tree,
+    inputs: Tree,
+    beakers: Beakers,
+    dt: jax.Array,
+    C: jax.Array,
+    g: jax.Array,
+    flows_back: jax.Array,
+    rest: Tree | None,
+) -> tuple[Tree, Beakers]:
+    r"""The scheme of the published code: new left neighbour, old right neighbour.
+
+    .. math::
+        v_1 = p + Δ + \tfrac{dt}{C_1} g_1 (u_2 - p), \qquad
+        v_k = u_k + \tfrac{dt}{C_k} [g_{k-1} (v_{k-1} - u_k) + g_k (u_{k+1} - u_k)]
+
+    for k = 2 … K in order.
+
+    Args:
+        params: tree of ``p``.
+        inputs: tree of ``Δ``.
+        beakers: ``(u_2, …, u_K)``, trees like ``params``.
+        dt: the time step.
+        C: capacities, shape ``[K]``.
+        g: conductances, shape ``[K]``, the last one 0 for a closed chain.
+        flows_back: for every link whether it moves its left beaker, boolean, shape ``[K]``.
+        rest: the tree that the leak pulls towards; None for zero.
+    """
+    from_left = dt * g[:-1] / C[1:]
+    from_right = jnp.where(flows_back, dt * g / C, jnp.zeros_like(C))
+
+    def visible(p: Any, d: Any, *right: Any) -> jax.Array:
+        return _add(d, _pull(from_right[0], p, *right)).astype(p.dtype)
+
+    def hidden(k: int, u: Any, left: Any, *right: Any) -> jax.Array:
+        flows = _pull(from_left[k], u, left), _pull(from_right[k + 1], u, *right)
+        return _add(u, *flows).astype(u.dtype)
+
+    right = (*beakers, rest)
+    updates = jax.tree.map(visible, params, inputs, *_known(right[0]))
+    left = jax.tree.map(lambda p, d: p + d, params, updates)
+    new = []
+    for k, beaker in enumerate(beakers):
+        left = jax.tree.map(partial(hidden, k), beaker, left, *_known(right[k + 1]))
+        new.append(left)
+    return updates, tuple(new)
+
+
+def _pull(rate: Any, u: Any, *target: Any) -> jax.Array:
+    """``rate · (target − u)``; no target is a target of zero."""
+    dtype = _wide(u, *target)
+    start = u.astype(dtype)
+    gap = target[0].astype(dtype) - start if target else -start
+    return _scalar(rate, dtype) * gap
+
+
+def _towards(rate: Any, u: Any, *target: Any) -> jax.Array:
+    """``u + rate · (target − u)`` in the dtype of ``u``."""
+    return _add(u, _pull(rate, u, *target)).astype(u.dtype)
+
+
+def _add(*arrays: Any) -> jax.Array:
+    """The sum, in the dtype that holds them all."""
+    dtype = _wide(*arrays)
+    return sum((array.astype(dtype) for array in arrays[1:]), start=arrays[0].astype(dtype))
+
+
+def _wide(*arrays: Any) -> Any:
+    """The dtype a step of these arrays is computed in: what holds them all, at least float32."""
+    dtype = jnp.dtype(jnp.float32)
+    for array in arrays:
+        dtype = jnp.promote_types(dtype, array.dtype)
+    return dtype
+
+
+def _scalar(value: Any, dtype: Any) -> jax.Array:
+    """``value`` in the real dtype that goes with ``dtype``, so that it promotes nothing."""
+    return value.astype(jnp.finfo(dtype).dtype)
+
+
+def _known(tree: Tree | None) -> tuple[Tree, ...]:
+    """Further arguments for ``jax.tree.map``: the tree where there is one."""
+    return () if tree is None else (tree,)

@@ -1,0 +1,237 @@
+"""Looking into and acting on the beakers inside any composed Optax state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from cs_optax import _checks
+from cs_optax._links import advance
+from cs_optax._transform import ComplexSynapseState
+from cs_optax.chain import BeakerChain
+
+Tree = Any
+
+
+def get_beakers(opt_state: Any) -> tuple[Tree, ...]:
+    """The hidden beakers in an optimizer state, wherever in it they are.
+
+    Args:
+        opt_state: the state of any composition with :func:`complex_synapse` in it.
+
+    Returns:
+        ``(u_2, …, u_K)``, each a tree like the parameters. Several synapse states, as with
+        ``optax.partition``, are merged leaf by leaf, with None where a leaf has no such beaker. An empty
+        tuple where there is none.
+
+    Raises:
+        ValueError: if two synapse states hold beakers of the same leaf.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax
+        >>> from cs_optax import complex_synapse, get_beakers
+        >>> tx = optax.chain(optax.sgd(0.1), complex_synapse(n_beakers=3, alpha=8.0, beta=128.0))
+        >>> get_beakers(tx.init({"w": jnp.zeros(2)}))
+        ({'w': Array([0., 0.], dtype=float32)}, {'w': Array([0., 0.], dtype=float32)})
+    """
+    states = [state for state in _synapses(opt_state) if state.beakers]
+
+    def merge(*held: Any) -> Any:
+        held = tuple(beaker for beaker in held if not _is_masked(beaker))
+        if len(held) > 1:
+            raise ValueError("opt_state must hold one complex synapse a parameter, it holds several")
+        return held[0] if held else None
+
+    def beaker(state: ComplexSynapseState, k: int) -> Tree:
+        if k < len(state.beakers):
+            return state.beakers[k]
+        return jax.tree.map(lambda _: optax.MaskedNode(), state.beakers[0])
+
+    return tuple(
+        jax.tree.map(merge, *(beaker(state, k) for state in states), is_leaf=_is_masked)
+        for k in range(max((len(state.beakers) for state in states), default=0))
+    )
+
+
+def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
+    """Evaluation weights: the weighted sum of all beakers, ``Σ_k w_k u_k``.
+
+    Args:
+        opt_state: the state of any composition with :func:`complex_synapse` in it.
+        params: tree of ``u_1``.
+        weights: ``w_1 … w_K``.
+
+    Returns:
+        A tree like ``params``, with its dtypes.
+
+    Raises:
+        ValueError: if ``weights`` does not have one entry for each beaker.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax
+        >>> from cs_optax import complex_synapse, readout
+        >>> params = jnp.array([1.0, 2.0])
+        >>> state = complex_synapse(n_beakers=2, alpha=8.0, beta=32.0).init(params)
+        >>> readout(state, params, [0.5, 0.5])
+        Array([1., 2.], dtype=float32)
+    """
+    beakers = get_beakers(opt_state)
+    weights = _checks.floats("weights", weights)
+    if len(weights) != 1 + len(beakers):
+        raise ValueError(
+            f"weights must have one entry for each of the {1 + len(beakers)} beakers, got {len(weights)}"
+        )
+
+    def combine(p: Any, *us: Any) -> jax.Array:
+        missing = [k for k, u in enumerate(us, start=2) if u is None and weights[k - 1]]
+        if missing:
+            raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")
+        pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None]
+        dtype = jnp.result_type(*(u.dtype for _, u in pairs), jnp.float32)
+        return sum(w * u.astype(dtype) for w, u in pairs).astype(p.dtype)
+
+    return jax.tree.map(combine, params, *beakers, is_leaf=lambda leaf: leaf is None)
+
+
+def reset_beakers(opt_state: Any, params: Tree) -> Any:
+    """The state with every beaker, and the ``initial`` copy, set to ``params`` and all clocks at zero.
+
+    The counter that schedules read goes on.
+
+    Args:
+        opt_state: the state of any composition with :func:`complex_synapse` in it.
+        params: what the beakers become.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax
+        >>> from cs_optax import complex_synapse, get_beakers, reset_beakers
+        >>> state = complex_synapse(n_beakers=2, alpha=8.0, beta=32.0).init(jnp.array(1.0))
+        >>> get_beakers(reset_beakers(state, jnp.array(5.0)))
+        (Array(5., dtype=float32),)
+    """
+
+    def to_params(tree: Tree) -> Tree:
+        return jax.tree.map(
+            lambda u, p: u if _is_masked(u) else jnp.array(p, u.dtype),
+            tree,
+            params,
+            is_leaf=_is_masked,
+        )
+
+    def reset(state: ComplexSynapseState) -> ComplexSynapseState:
+        return state._replace(
+            clocks=jnp.zeros_like(state.clocks),
+            beakers=tuple(to_params(beaker) for beaker in state.beakers),
+            initial=None if state.initial is None else to_params(state.initial),
+        )
+
+    return _map_synapses(reset, opt_state)
+
+
+def relax(
+    chain: BeakerChain, opt_state: Any, params: Tree, duration: float, leak: str = "zero"
+) -> tuple[Tree, Any]:
+    """Let time pass without input: the exact solution, in one step of any length.
+
+    First every link exchanges for the time it still owes, then all contents are multiplied by
+    ``expm(A · duration)``, which is computed in float64 on the host.
+
+    Args:
+        chain: the chain of the transformation.
+        opt_state: a state with one complex synapse of that chain in it.
+        params: tree of ``u_1``.
+        duration: how long, in units of time, at least 0.
+        leak: as given to the transformation.
+
+    Returns:
+        The parameters and the state after it, in their dtypes.
+
+    Raises:
+        ValueError: if an argument is out of range, or the state is not of this chain.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax
+        >>> from cs_optax import BeakerChain, complex_synapse, relax
+        >>> chain = BeakerChain.benna_fusi(2)
+        >>> params = jnp.array(0.0)
+        >>> state = complex_synapse(chain=chain).init(params)
+        >>> params, state = relax(chain, state, jnp.array(1.0), duration=10.0)
+        >>> round(float(params), 6) == round(float(chain.impulse_response(10.0)), 6)
+        True
+    """
+    duration = _checks.at_least_zero("duration", duration)
+    _checks.option("leak", leak, ("zero", "none", "initial"))
+    if leak == "none":
+        chain = chain.closed()
+    synapses = _synapses(opt_state)
+    if len(synapses) != 1:
+        raise ValueError(f"opt_state must hold one complex synapse, it holds {len(synapses)}")
+    (state,) = synapses
+    if state.clocks.shape[1] != 1 + chain.n_beakers:
+        raise ValueError(
+            f"chain must have the {state.clocks.shape[1] - 1} beakers of opt_state, it has {chain.n_beakers}"
+        )
+    waited = np.asarray(state.clocks, np.float64).sum(axis=0)[1:]
+    step = chain.propagator(duration) @ _settlement(chain, waited)
+
+    def content(k: int, *contents: Any) -> Any:
+        """What beaker ``k+1`` of a leaf becomes; the initial content, where kept, comes last."""
+        if any(_is_masked(u) for u in contents):
+            return contents[k]
+        dtype = jnp.result_type(jnp.float32, *(u.dtype for u in contents))
+        us = [u.astype(dtype) for u in contents[: chain.n_beakers]]
+        rest = contents[-1].astype(dtype) if state.initial is not None else jnp.zeros_like(us[0])
+        new = rest + sum(weight * (u - rest) for weight, u in zip(step[k].tolist(), us, strict=True))
+        return new.astype(contents[k].dtype)
+
+    trees = (params, *state.beakers, *(() if state.initial is None else (state.initial,)))
+    new_params, *beakers = (jax.tree.map(partial(content, k), *trees) for k in range(chain.n_beakers))
+    clocks = (
+        jnp.zeros_like(state.clocks)
+        .at[:, 0]
+        .set(advance(state.clocks, jnp.asarray(duration, state.clocks.dtype))[:, 0])
+    )
+    new_state = state._replace(beakers=tuple(beakers), clocks=clocks)
+    return new_params, _map_synapses(lambda _: new_state, opt_state)
+
+
+def _settlement(chain: BeakerChain, waited: np.ndarray) -> np.ndarray:
+    """The matrix by which each link exchanges for the time it has waited, in the order 1 … K."""
+    C, g = np.array(chain.capacities), np.array(chain.conductances)
+    result = np.eye(chain.n_beakers)
+    for k in range(chain.n_beakers):
+        inverse = np.append(1 / C[k : k + 2], 0.0)[:2]
+        w = -np.expm1(-g[k] * inverse.sum() * waited[k]) / inverse.sum()
+        link = np.eye(chain.n_beakers + 1)
+        link[k, k] -= w * inverse[0]
+        link[k, k + 1] += w * inverse[0]
+        link[k + 1, k] += w * inverse[1]
+        link[k + 1, k + 1] -= w * inverse[1]
+        result = link[: chain.n_beakers, : chain.n_beakers] @ result
+    return result
+
+
+def _is_synapse(node: Any) -> bool:
+    return isinstance(node, ComplexSynapseState)
+
+
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
+
+
+def _synapses(opt_state: Any) -> list[ComplexSynapseState]:
+    """All synapse states inside a state."""
+    return [node for node in jax.tree.leaves(opt_state, is_leaf=_is_synapse) if _is_synapse(node)]
+
+
+def _map_synapses(function: Callable[[ComplexSynapseState], Any], opt_state: Any) -> Any:
+    """The state with ``function`` applied to every synapse state inside."""
+    return jax.tree.map(
+        lambda node: function(node) if _is_synapse(node) else node, opt_state, is_leaf=_is_synapse
+    )

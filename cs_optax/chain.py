@@ -1,0 +1,246 @@
+"""The beaker chain as a linear dynamical system: its exact solution and what follows from it.
+
+NumPy, float64, on the host. The optimizer only takes the capacities and conductances from here;
+the exact propagator is what its fast integrators are tested against.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cs_optax import _checks
+
+
+def timescale_chain(n_beakers: int, alpha: Any, beta: Any) -> tuple[list[Any], list[Any]]:
+    """Capacities and conductances of the chain with timescales ``alpha`` to ``beta``.
+
+    ``C_k = x^(k-1)``, ``g_k = x^(1-k)/alpha`` with ``x = (beta/alpha)^(1/(2K-2))``; for ``K = 1``,
+    ``C_1 = 1``, ``g_1 = 1/beta``. Works on numbers and on (traced) arrays alike.
+    """
+    if n_beakers == 1:
+        return [1.0], [1.0 / beta]
+    x = (beta / alpha) ** (1.0 / (2 * n_beakers - 2))
+    return [x**k for k in range(n_beakers)], [x**-k / alpha for k in range(n_beakers)]
+
+
+@dataclasses.dataclass(frozen=True)
+class BeakerChain:
+    r"""A chain of :math:`K` beakers: ``capacities`` :math:`C_k` joined by ``conductances`` :math:`g_k`.
+
+    The contents :math:`u_k` obey (Benna & Fusi 2016, eq. 4)
+
+    .. math::
+        C_k \frac{du_k}{dt} = g_{k-1}(u_{k-1} - u_k) + g_k(u_{k+1} - u_k),
+        \qquad g_0 = 0,\; u_{K+1} = 0,
+
+    where :math:`u_1` is the visible weight, link ``k`` joins beakers ``k`` and ``k+1``, and link
+    :math:`K` is the leak. A last conductance of zero closes the chain: :math:`\sum_k C_k u_k` is then
+    conserved.
+
+    Args:
+        capacities: ``K`` positive numbers.
+        conductances: ``K`` numbers per unit of time, positive but for the last, which may be zero.
+
+    Raises:
+        ValueError: if the two differ in length, are empty, or hold a number out of range.
+
+    Examples:
+        >>> chain = BeakerChain.from_timescales(n_beakers=6, alpha=1.0, beta=1024.0)
+        >>> chain.timescales()
+        array([1.000e+00, 4.000e+00, 1.600e+01, 6.400e+01, 2.560e+02, 1.024e+03])
+        >>> chain.impulse_response([1.0, 100.0]).round(6)
+        array([0.472654, 0.047571])
+
+    References:
+        Benna & Fusi, `Computational principles of synaptic memory consolidation
+        <https://doi.org/10.1038/nn.4401>`_, Nature Neuroscience 19:1697-1706, 2016.
+    """
+
+    capacities: Sequence[float]
+    conductances: Sequence[float]
+
+    def __post_init__(self) -> None:
+        capacities = _checks.floats("capacities", self.capacities)
+        conductances = _checks.floats("conductances", self.conductances)
+        if len(capacities) != len(conductances) or not capacities:
+            raise ValueError(
+                "capacities and conductances must have the same length, at least 1, but have "
+                f"{len(capacities)} and {len(conductances)}"
+            )
+        for capacity in capacities:
+            _checks.positive("capacities", capacity)
+        for conductance in conductances[:-1]:
+            _checks.positive("conductances", conductance)
+        if not (math.isfinite(conductances[-1]) and conductances[-1] >= 0):
+            raise ValueError(
+                f"the last of conductances must be finite and at least 0, got {conductances[-1]!r}"
+            )
+        object.__setattr__(self, "capacities", capacities)
+        object.__setattr__(self, "conductances", conductances)
+
+    @classmethod
+    def from_timescales(cls, n_beakers: int, alpha: float, beta: float) -> BeakerChain:
+        """The chain whose timescales run geometrically from ``alpha`` to ``beta``.
+
+        ``C_k = x^(k-1)``, ``g_k = x^(1-k)/alpha``, ``x = (beta/alpha)^(1/(2K-2))``; the impulse response
+        is close to ``x^(-1/4) sqrt(alpha/(pi t))`` between the two. For ``n_beakers=1``: decay at ``1/beta``.
+
+        Args:
+            n_beakers: number of beakers, at least 1.
+            alpha: shortest timescale, in the unit of time of the chain.
+            beta: longest timescale, at least ``alpha``.
+
+        Raises:
+            ValueError: if an argument is out of range.
+        """
+        n_beakers = _checks.count("n_beakers", n_beakers, least=1)
+        _checks.timescales(n_beakers, alpha, beta)
+        return cls(*timescale_chain(n_beakers, float(alpha), float(beta)))
+
+    @classmethod
+    def benna_fusi(cls, n_beakers: int) -> BeakerChain:
+        """The numbers of Benna & Fusi (2016): ``C_k = 2^(k-1)``, ``g_k = 2^(-k-2)``.
+
+        The same as ``from_timescales`` with ``alpha=8``, ``x=2``.
+        """
+        n_beakers = _checks.count("n_beakers", n_beakers, least=1)
+        ks = range(1, n_beakers + 1)
+        return cls([2.0 ** (k - 1) for k in ks], [2.0 ** (-k - 2) for k in ks])
+
+    @classmethod
+    def power_law(
+        cls, n_beakers: int, alpha: float, exponent: float = -0.5, ratio: float = 4.0
+    ) -> BeakerChain:
+        """A chain whose impulse response falls as ``t^exponent``.
+
+        With ``c = C_{k+1}/C_k`` and ``h = g_k/g_{k+1}`` the response of a long chain has the exponent
+        ``-ln c / ln(c h)``; here ``c h = ratio`` and ``c = ratio^(-exponent)``.
+
+        Args:
+            n_beakers: number of beakers, at least 1.
+            alpha: shortest timescale ``tau_1``.
+            exponent: between -1 and 0, both excluded.
+            ratio: ``tau_{k+1}/tau_k``, greater than 1.
+
+        Raises:
+            ValueError: if an argument is out of range.
+        """
+        n_beakers = _checks.count("n_beakers", n_beakers, least=1)
+        _checks.positive("alpha", alpha)
+        if not -1 < exponent < 0:
+            raise ValueError(f"exponent must lie between -1 and 0, both excluded, got {exponent!r}")
+        if not (math.isfinite(ratio) and ratio > 1):
+            raise ValueError(f"ratio must be finite and greater than 1, got {ratio!r}")
+        capacities = [ratio ** (-exponent * k) for k in range(n_beakers)]
+        return cls(capacities, [capacity / (alpha * ratio**k) for k, capacity in enumerate(capacities)])
+
+    @property
+    def n_beakers(self) -> int:
+        """The number of beakers ``K``."""
+        return len(self.capacities)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing leaks out: the last conductance is zero."""
+        return self.conductances[-1] == 0
+
+    def closed(self) -> BeakerChain:
+        """The same chain without its leak."""
+        return BeakerChain(self.capacities, (*self.conductances[:-1], 0.0))
+
+    def timescales(self) -> np.ndarray:
+        """``tau_k = C_k/g_k``, shape ``[K]``, in units of time; infinite for a closed end."""
+        with np.errstate(divide="ignore"):
+            return np.divide(self.capacities, self.conductances)
+
+    def generator(self) -> np.ndarray:
+        """The matrix ``A`` of ``du/dt = A u``, shape ``[K, K]``, per unit of time."""
+        return -self._laplacian() / np.array(self.capacities)[:, None]
+
+    def propagator(self, t: float) -> np.ndarray:
+        """``expm(A t)``, shape ``[K, K]``: what ``t`` units of time without input do to the contents."""
+        rates, modes = self._modes()
+        root = np.sqrt(self.capacities)
+        return (modes * np.exp(-rates * float(t))) @ modes.T * (root[None, :] / root[:, None])
+
+    def impulse_response(self, t: Any) -> np.ndarray:
+        """``r(t)``: what is left in ``u_1`` of a unit put there ``t`` units of time ago; shape of ``t``."""
+        rates, modes = self._modes()
+        return np.exp(-np.multiply.outer(np.asarray(t, float), rates)) @ modes[0] ** 2
+
+    def variance(self, dt: float | None = None) -> float:
+        """Steady variance of ``u_1`` under white noise.
+
+        Without ``dt``, in continuous time and for noise of unit intensity: ``∫ r(t)^2 dt``. With ``dt``,
+        for a unit-variance input every ``dt``, read just after it: ``Σ_n r(n dt)^2``. Infinite for a
+        closed chain.
+        """
+        if self.is_closed:
+            return math.inf
+        rates, modes = self._modes()
+        weights = np.multiply.outer(modes[0] ** 2, modes[0] ** 2)
+        sums = np.add.outer(rates, rates)
+        if dt is None:
+            return float((weights / sums).sum())
+        return float((weights / -np.expm1(-sums * _checks.positive("dt", dt))).sum())
+
+    def snr(self, t: Any, n_synapses: int, dt: float | None = None) -> np.ndarray:
+        """Ideal-observer signal-to-noise ratio ``sqrt(N) r(t)/sd`` of a memory ``t`` ago; shape of ``t``.
+
+        ``N = n_synapses`` independent synapses store one uncorrelated memory of unit size per unit of
+        time (with ``dt``: per ``dt``); ``sd`` is the root of :meth:`variance`.
+        """
+        n_synapses = _checks.count("n_synapses", n_synapses, least=1)
+        return math.sqrt(n_synapses) * self.impulse_response(t) / math.sqrt(self.variance(dt))
+
+    def stability_limit(self, exact: bool = False) -> float:
+        """The time step below which the sequential Euler scheme cannot diverge.
+
+        Args:
+            exact: the spectral limit, where the step matrix gets an eigenvalue outside the unit
+                circle, instead of the guaranteed bound ``2 min_k C_k/(g_{k-1} + g_k)``, which for
+                a chain from timescales is ``2 alpha min(1, x^2/(x+1))``.
+
+        Returns:
+            The limit in units of time; infinite for one closed beaker.
+        """
+        outflow = np.diag(self._laplacian())
+        with np.errstate(divide="ignore"):
+            guaranteed = float(2 * np.min(np.divide(self.capacities, outflow)))
+        if not exact or math.isinf(guaranteed):
+            return guaranteed
+        stable, unstable = guaranteed, 2 * guaranteed
+        while self._sequential_radius(unstable) <= 1 + 1e-9:
+            stable, unstable = unstable, 2 * unstable
+        while unstable - stable > 1e-12 * unstable:
+            middle = (stable + unstable) / 2
+            if self._sequential_radius(middle) <= 1 + 1e-9:
+                stable = middle
+            else:
+                unstable = middle
+        return stable
+
+    def _laplacian(self) -> np.ndarray:
+        """``L`` of ``C du/dt = -L u``: symmetric, its row sums the leak."""
+        g = np.array(self.conductances)
+        inner = g[:-1]
+        return np.diag(g + np.append(0.0, inner)) - np.diag(inner, 1) - np.diag(inner, -1)
+
+    def _modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Decay rates ``[K]`` and orthonormal modes ``[K, K]`` of ``C^(1/2) u``, which is symmetric."""
+        root = np.sqrt(self.capacities)
+        rates, modes = np.linalg.eigh(self._laplacian() / np.multiply.outer(root, root))
+        return np.maximum(rates, 0.0), modes
+
+    def _sequential_radius(self, dt: float) -> float:
+        """Spectral radius of one sequential Euler step: new left neighbours, old right ones."""
+        A = self.generator()
+        step = np.linalg.solve(
+            np.eye(self.n_beakers) - dt * np.tril(A, -1), np.eye(self.n_beakers) + dt * np.triu(A)
+        )
+        return float(np.abs(np.linalg.eigvals(step)).max())

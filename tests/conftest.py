@@ -1,0 +1,21 @@
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def x64():
+    """Run a test with 64-bit types."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """The folder of the four MNIST files, where the environment variable MNIST_DIR names one."""
+    folder = os.environ.get("MNIST_DIR")
+    if not folder:
+        pytest.skip("needs the MNIST files: set MNIST_DIR to their folder")
+    return Path(folder)

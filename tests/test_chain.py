@@ -1,0 +1,154 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from cs_optax import BeakerChain
+
+CHAINS = {
+    "timescales": BeakerChain.from_timescales(6, 1.0, 1024.0),
+    "benna_fusi": BeakerChain.benna_fusi(4),
+    "power_law": BeakerChain.power_law(5, alpha=3.0, exponent=-0.7, ratio=9.0),
+    "closed": BeakerChain.benna_fusi(5).closed(),
+    "single": BeakerChain.from_timescales(1, 2.0, 30.0),
+    "irregular": BeakerChain([1.0, 0.3, 7.0], [0.2, 3.0, 0.01]),
+}
+each_chain = pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS.keys())
+
+
+def test_timescales_run_geometrically_from_alpha_to_beta():
+    chain = BeakerChain.from_timescales(7, 3.0, 3.0 * 4.0**6)
+    np.testing.assert_allclose(chain.timescales(), 3.0 * 4.0 ** np.arange(7))
+
+
+def test_benna_fusi_is_alpha_8_and_x_2():
+    chain = BeakerChain.from_timescales(6, 8.0, 8.0 * 4.0**5)
+    np.testing.assert_allclose(chain.capacities, BeakerChain.benna_fusi(6).capacities)
+    np.testing.assert_allclose(chain.conductances, BeakerChain.benna_fusi(6).conductances)
+
+
+def test_power_law_with_the_default_exponent_is_a_timescale_chain():
+    chain = BeakerChain.power_law(6, alpha=8.0, exponent=-0.5, ratio=4.0)
+    np.testing.assert_allclose(chain.capacities, BeakerChain.benna_fusi(6).capacities)
+    np.testing.assert_allclose(chain.conductances, BeakerChain.benna_fusi(6).conductances)
+
+
+@pytest.mark.parametrize("exponent", [-0.34, -0.5, -0.66])
+def test_power_law_has_the_slope_it_is_asked_for(exponent):
+    chain = BeakerChain.power_law(14, alpha=1.0, exponent=exponent, ratio=4.0)
+    times = np.geomspace(4.0**4, 4.0**9, 50)
+    slope = np.polyfit(np.log(times), np.log(chain.impulse_response(times)), 1)[0]
+    assert slope == pytest.approx(exponent, abs=0.01)
+
+
+@each_chain
+@pytest.mark.parametrize("t", [0.0, 0.3, 7.0, 400.0])
+def test_propagator_is_the_matrix_exponential(chain, t):
+    exact = scipy.linalg.expm(chain.generator() * t)
+    np.testing.assert_allclose(chain.propagator(t), exact, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(chain.impulse_response(t), exact[0, 0], rtol=1e-9)
+
+
+@each_chain
+def test_propagator_is_a_semigroup(chain):
+    np.testing.assert_allclose(
+        chain.propagator(2.0) @ chain.propagator(5.0), chain.propagator(7.0), atol=1e-13
+    )
+
+
+def test_content_is_conserved_in_a_closed_chain_only():
+    capacities = np.array(CHAINS["closed"].capacities)
+    np.testing.assert_allclose(capacities @ CHAINS["closed"].propagator(50.0), capacities)
+    leaky = BeakerChain.benna_fusi(5)
+    assert np.all(capacities @ leaky.propagator(50.0) < capacities)
+
+
+def test_impulse_response_at_the_published_default():
+    """Exact values that come with the goldens."""
+    chain = BeakerChain.from_timescales(6, 1.0, 1024.0)
+    np.testing.assert_allclose(
+        chain.impulse_response([0.1, 1, 10, 100, 1000]),
+        [0.90711949, 0.47265398, 0.14908447, 0.04757133, 0.01474986],
+        atol=5e-9,
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_beakers", "variance"),
+    [(2, 0.928571), (4, 1.622692), (6, 2.262577), (8, 2.890498), (12, 4.139806)],
+)
+def test_variance_in_units_of_alpha(n_beakers, variance):
+    chain = BeakerChain.from_timescales(n_beakers, 1.0, 4.0 ** (n_beakers - 1))
+    assert chain.variance() == pytest.approx(variance, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n_beakers", "continuous", "stepped"),
+    [(4, 3.6030, 3.6746), (6, 4.2545, 4.3153), (8, 4.8087, 4.8626), (12, 5.7549, 5.7999)],
+)
+def test_standard_deviation_at_benna_and_fusis_numbers(n_beakers, continuous, stepped):
+    chain = BeakerChain.benna_fusi(n_beakers)
+    assert math.sqrt(chain.variance()) == pytest.approx(continuous, abs=5e-5)
+    assert math.sqrt(chain.variance(dt=1.0)) == pytest.approx(stepped, abs=5e-5)
+
+
+@each_chain
+def test_variance_solves_the_lyapunov_equation(chain):
+    if chain.is_closed:
+        assert math.isinf(chain.variance())
+        assert math.isinf(chain.variance(dt=1.0))
+        return
+    noise = np.zeros((chain.n_beakers, chain.n_beakers))
+    noise[0, 0] = 1
+    continuous = scipy.linalg.solve_continuous_lyapunov(chain.generator(), -noise)
+    stepped = scipy.linalg.solve_discrete_lyapunov(chain.propagator(0.5), noise)
+    assert chain.variance() == pytest.approx(continuous[0, 0], rel=1e-9)
+    assert chain.variance(dt=0.5) == pytest.approx(stepped[0, 0], rel=1e-9)
+
+
+def test_snr_of_a_new_memory_at_benna_and_fusis_numbers():
+    for n_beakers, expected in [(4, 0.2721), (6, 0.2317), (8, 0.2057), (10, 0.1868), (12, 0.1724)]:
+        snr = BeakerChain.benna_fusi(n_beakers).snr(0.0, n_synapses=10_000, dt=1.0)
+        assert float(snr) / 100 == pytest.approx(expected, abs=1e-4)
+
+
+def test_stability_limits_of_the_published_default():
+    chain = BeakerChain.from_timescales(6, 1.0, 1024.0)
+    assert chain.stability_limit() == pytest.approx(2.0)
+    assert chain.stability_limit(exact=True) == pytest.approx(2.593, abs=1e-3)
+
+
+@each_chain
+def test_guaranteed_stability_limit_is_never_above_the_spectral_one(chain):
+    assert chain.stability_limit() <= chain.stability_limit(exact=True) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("x", [1.0, 1.3, 2.0, 3.0])
+def test_guaranteed_stability_limit_of_a_timescale_chain(x):
+    chain = BeakerChain.from_timescales(5, 8.0, 8.0 * x**8)
+    assert chain.stability_limit() == pytest.approx(16.0 * min(1.0, x**2 / (x + 1)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: BeakerChain([1.0], [1.0, 2.0]), "same length.* 1 and 2"),
+        (lambda: BeakerChain([], []), "at least 1"),
+        (lambda: BeakerChain([1.0, 0.0], [1.0, 1.0]), "capacities must be finite and greater.* 0.0"),
+        (lambda: BeakerChain([1.0, 1.0], [0.0, 1.0]), "conductances must be finite and greater"),
+        (lambda: BeakerChain([1.0, 1.0], [1.0, -1.0]), "last of conductances.* -1.0"),
+        (lambda: BeakerChain([1.0, math.nan], [1.0, 1.0]), "capacities .* nan"),
+        (lambda: BeakerChain("ab", [1.0, 1.0]), "capacities must be a sequence of numbers"),
+        (lambda: BeakerChain.from_timescales(0, 1.0, 2.0), "n_beakers .* at least 1, got 0"),
+        (lambda: BeakerChain.from_timescales(2.5, 1.0, 2.0), "n_beakers .* got 2.5"),
+        (lambda: BeakerChain.from_timescales(3, 4.0, 2.0), "beta must be at least alpha"),
+        (lambda: BeakerChain.power_law(3, 1.0, exponent=0.5), "exponent .* got 0.5"),
+        (lambda: BeakerChain.power_law(3, 1.0, ratio=1.0), "ratio .* got 1.0"),
+        (lambda: BeakerChain.benna_fusi(3).variance(dt=0.0), "dt .* got 0.0"),
+        (lambda: BeakerChain.benna_fusi(3).snr(1.0, n_synapses=0), "n_synapses .* got 0"),
+    ],
+)
+def test_errors_name_the_argument_and_the_value(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
