@@ -1,0 +1,159 @@
+"""With and without complex synapses, over many seeds: ``python -m experiments.compare --help``."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from experiments.run import (
+    CommonOptions,
+    describe,
+    finish,
+    finish_runs,
+    guarded,
+    parse,
+    prepare,
+    show_paths,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from experiments.lab.results import FinishedRun
+    from experiments.lab.settings import Settings
+    from experiments.lab.statistics import Estimate, PairedDifference
+
+METHODS = ("standard", "cs")
+
+
+@dataclass(frozen=True)
+class CompareOptions(CommonOptions):
+    """Train with and without complex synapses, over several seeds, and compare.
+
+    Each seed's initial weights and batches are the same for both methods.
+
+    Attributes:
+        seed: First seed (of the initial weights and of the batches).
+        n_seeds: Number of seeds. They are consecutive, and train together.
+    """
+
+    seed: int = 0
+    n_seeds: int = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options, command = parse(CompareOptions, "experiments.compare", arguments)
+    return guarded(lambda: compare(options, command))
+
+
+def compare(options: CompareOptions, command: str) -> None:
+    """Train both methods, or find their runs again, and sum the comparison up."""
+    began = time.perf_counter()
+    settings, dataset = prepare(options, options.seed, options.n_seeds)
+    seeds = range(options.seed, options.seed + options.n_seeds)
+    from experiments.lab import results
+
+    stamp = results.comparison_stamp(
+        [results.identity(settings, m, seed, dataset.sha256) for m in METHODS for seed in seeds]
+    )
+    if options.output.get_stamp:
+        print(stamp)
+        return
+    finished, seconds = {}, results.Seconds(0.0, 0.0, 0.0)
+    for method in METHODS:
+        finished[method], spent = finish_runs(settings, method, seeds, dataset, options.output)
+        seconds += spent
+    _show_table(finished, settings)
+    _draw(finished, settings, options, f"compare-{stamp}")
+    finish(
+        options.output,
+        folder=f"compare-{stamp}",
+        command=command,
+        config={**asdict(settings), "seed": options.seed, "n_seeds": options.n_seeds},
+        dataset=dataset,
+        finished=finished,
+        seconds=seconds,
+        began=began,
+    )
+
+
+def print_table(
+    console: "Console",
+    title: str,
+    estimates: Mapping[str, "Estimate"],
+    difference: "PairedDifference",
+) -> None:
+    """Print the final accuracies (mean ± standard error) and their paired difference.
+
+    Args:
+        console: where to.
+        title: what was compared.
+        estimates: final accuracy (fraction) of each method.
+        difference: complex synapses minus standard, paired by seed.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    accuracies = Table(box=SIMPLE_HEAD)
+    accuracies.add_column("method")
+    accuracies.add_column("final average accuracy, mean ± SEM", justify="right")
+    accuracies.add_column("n", justify="right")
+    for method, estimate in estimates.items():
+        accuracies.add_row(method, _mean_and_error(estimate), str(estimate.n))
+    low, high = (f"{100 * bound:+.2f}" for bound in difference.ci95)
+    paired = Table("cs - standard, by seed", box=SIMPLE_HEAD)
+    paired.add_column(justify="right")
+    paired.add_row("mean difference (points)", f"{100 * difference.mean:+.2f}")
+    paired.add_row("95 % interval (points)", f"{low} to {high}" if difference.n > 1 else "-")
+    paired.add_row("p, paired t-test", _p(difference.p_value))
+    paired.add_row("p, sign flips", _p(difference.p_value_sign_flip))
+    console.print(title)
+    console.print(accuracies)
+    console.print(paired)
+
+
+def _show_table(finished: Mapping[str, Sequence["FinishedRun"]], settings: "Settings") -> None:
+    from rich.console import Console
+
+    from experiments.lab import statistics
+
+    final = {method: [one.run.final_accuracy for one in runs] for method, runs in finished.items()}
+    print_table(
+        Console(highlight=False),
+        describe(settings),
+        {method: statistics.estimate(values) for method, values in final.items()},
+        statistics.paired_difference(final["cs"], final["standard"]),
+    )
+
+
+def _draw(
+    finished: Mapping[str, Sequence["FinishedRun"]],
+    settings: "Settings",
+    options: CompareOptions,
+    name: str,
+) -> None:
+    from experiments.lab import figures
+
+    runs = {method: [one.run for one in group] for method, group in finished.items()}
+    folder = options.output.plot_dir
+    curves = figures.accuracy_over_iterations(runs, settings)
+    show_paths(figures.save(curves, folder, f"{name}-accuracy"))
+    show_paths(figures.save(figures.paired_seeds(runs, settings), folder, f"{name}-seeds"))
+
+
+def _mean_and_error(estimate: "Estimate") -> str:
+    error = f" ± {100 * estimate.sem:.2f}" if estimate.n > 1 else ""
+    return f"{100 * estimate.mean:.2f}{error} %"
+
+
+def _p(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

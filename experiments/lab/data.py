@@ -1,0 +1,416 @@
+"""The images that the experiments learn from: MNIST, FashionMNIST and scikit-learn's digits.
+
+Every route (idx files in a folder, a copy prepared by TensorFlow Datasets, its download) ends in
+the same arrays in the same order, so one checksum names the data wherever they came from. MNIST and
+FashionMNIST are recognised by content: neither a corrupt file nor another data set passes for them.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+
+Arrays: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""x_train, y_train, x_test, y_test: the order of everything below that comes in fours."""
+
+NAMES: Final = ("MNIST", "FashionMNIST", "Digits")
+
+TFDS_NAMES: Final = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist"}
+
+FILES: Final = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+_COUNTS = (60_000, 60_000, 10_000, 10_000)
+
+# Digests of the uncompressed idx files. For FashionMNIST only MD5 is published, which is as good as
+# SHA-256 against damage and mix-ups.
+_CANONICAL: dict[str, tuple[str, tuple[str, ...]]] = {
+    "MNIST": (
+        "SHA-256",
+        (
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    "FashionMNIST": (
+        "MD5",
+        (
+            "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+            "9018921c3c673c538a1fc5bad174d6f9",
+            "8181f5470baa50b63fa0f6fddb340f0a",
+            "15d484375f8d13e6eb1aabb0c3f46965",
+        ),
+    ),
+}
+
+
+class DataError(ValueError):
+    """The data cannot be had or are not what they should be; the message is meant for the user."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Grey-scale images with labels 0 … 9, in memory. The arrays are read-only.
+
+    Attributes:
+        name: ``"MNIST"``, ``"FashionMNIST"`` or ``"Digits"``.
+        x_train: Training images, uint8 [n, side, side], 0 … `max_value`.
+        y_train: Training labels, uint8 [n].
+        x_test: Test images, uint8 [m, side, side].
+        y_test: Test labels, uint8 [m].
+        max_value: The pixel value that means 1.0: 255, or 16 for Digits.
+        source: One line on where the data came from and what was verified.
+        sha256: Checksum of the four arrays (shape, dtype, content), whatever their source.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    max_value: int
+    source: str
+    sha256: str
+
+
+def load(name: str, data_dir: str | Path | None = None) -> Dataset:
+    """Loads a data set, verified, in the order of its canonical files.
+
+    With `data_dir`, MNIST and FashionMNIST come from there or not at all: from the four idx files
+    (see `find_idx_folder`), else from the copy that TensorFlow Datasets prepared under that folder.
+    Without it they come from TensorFlow Datasets in its own folder (``TFDS_DATA_DIR``, or
+    ``~/tensorflow_datasets``), downloaded and prepared there if need be. TensorFlow is not needed.
+
+    Args:
+        name: ``"MNIST"``, ``"FashionMNIST"`` or ``"Digits"`` (scikit-learn's, see `_load_digits`).
+        data_dir: Folder with the data. Ignored for Digits, which needs neither files nor a network.
+
+    Returns:
+        The data set. Sets smaller than the canonical ones are accepted from files, and `source`
+        then says that they are not canonical.
+
+    Raises:
+        DataError: Unknown name; no data where they should be, or no network to fetch them; a file
+            that is missing, unreadable, corrupt, at odds with the others, or another data set's.
+
+    Examples:
+        >>> digits = load("Digits")
+        >>> digits.x_train.shape, digits.x_test.shape, digits.max_value
+        ((1442, 8, 8), (355, 8, 8), 16)
+    """
+    if name not in NAMES:
+        raise DataError(f"unknown data set {name!r}: choose one of {', '.join(NAMES)}")
+    if name == "Digits":
+        return _load_digits()
+    if data_dir is None:
+        return _load_tfds(name, None)
+    root = _existing_folder(data_dir)
+    folder = find_idx_folder(name, root)
+    if folder is None:
+        return _load_tfds(name, data_dir)
+    return _load_idx(name, folder, shown=Path(data_dir) / folder.relative_to(root))
+
+
+def find_idx_folder(name: str, root: Path) -> Path | None:
+    """Finds the idx files of a data set in a folder or below it.
+
+    Looks, for MNIST, in ``root/MNIST/raw`` (torchvision's layout), ``root/MNIST``,
+    ``root/mnist/MNIST/raw`` (the published scripts' layout), ``root/mnist``, ``root/raw`` and
+    ``root``; for FashionMNIST likewise, with ``fashion_mnist`` for ``mnist``.
+
+    Args:
+        name: ``"MNIST"`` or ``"FashionMNIST"``.
+        root: An existing folder.
+
+    Returns:
+        The first of these folders that holds any of the four files, None if none does.
+    """
+    return next((root / path for path in _sub_folders(name) if _present(root / path)), None)
+
+
+def read_images(path: Path) -> np.ndarray:
+    """Reads an idx file of images, gzip-compressed if its name ends in ``.gz``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        uint8 [n, rows, columns], n > 0.
+
+    Raises:
+        DataError: The file cannot be read or is not an intact idx file of images.
+    """
+    return _parse_idx(_content(path), 3, path)
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Reads an idx file of labels, gzip-compressed if its name ends in ``.gz``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        uint8 [n], n > 0.
+
+    Raises:
+        DataError: The file cannot be read or is not an intact idx file of labels.
+    """
+    return _parse_idx(_content(path), 1, path)
+
+
+def verify(name: str, arrays: Arrays, places: Sequence[str]) -> bool:
+    """Checks that four arrays belong together and are not another data set in disguise.
+
+    Args:
+        name: ``"MNIST"`` or ``"FashionMNIST"``.
+        arrays: x_train, y_train, x_test, y_test.
+        places: For each array what to call its origin in an error, such as the path of a file.
+
+    Returns:
+        True if all four are the canonical ones. False for smaller sets, which are somebody's own.
+
+    Raises:
+        DataError: The arrays do not fit together, are those of another data set, or have the
+            canonical number of samples (or more) without the canonical content.
+    """
+    _check_consistent(arrays, places)
+    parts = [
+        _is_canonical(name, part, array, place)
+        for part, (array, place) in enumerate(zip(arrays, places, strict=True))
+    ]
+    return all(parts)
+
+
+@contextlib.contextmanager
+def quiet_import(package: str) -> Iterator[None]:
+    """Keeps other people's import-time warnings from the user and says what to install.
+
+    Args:
+        package: The name to ask for if an import inside the block fails.
+
+    Raises:
+        DataError: An import inside the block failed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImportError as error:
+        raise DataError(
+            f"{package} cannot be imported ({error}): install the experiments' requirements with "
+            'pip install -e ".[experiments]"'
+        ) from error
+
+
+def _sub_folders(name: str) -> tuple[str, ...]:
+    """Returns where to look for idx files, the folders that name the data set before the others."""
+    lower = TFDS_NAMES[name]
+    return f"{name}/raw", name, f"{lower}/{name}/raw", lower, "raw", ""
+
+
+def _existing_folder(data_dir: str | Path) -> Path:
+    root = Path(data_dir).expanduser()
+    if not root.exists():
+        raise DataError(f"the data folder {data_dir} does not exist")
+    if not root.is_dir():
+        raise DataError(f"the data folder {data_dir} is not a folder")
+    return root
+
+
+def _present(folder: Path) -> dict[str, Path]:
+    """Maps those of `FILES` that a folder holds in some form to their paths.
+
+    The compressed form wins over an unpacked one beside it: gzip's own checksum shows damage.
+    """
+    found = {}
+    for stem in FILES:
+        for form in (f"{stem}.gz", stem, stem.replace("-idx", ".idx")):
+            # A dangling link counts as present: reading it then says what is wrong with it.
+            if os.path.lexists(folder / form):
+                found[stem] = folder / form
+                break
+    return found
+
+
+def _load_idx(name: str, folder: Path, shown: Path) -> Dataset:
+    present = _present(folder)
+    missing = [f"{stem}(.gz)" for stem in FILES if stem not in present]
+    if missing:
+        raise DataError(f"{folder} lacks {', '.join(missing)}: all four files of {name} are needed")
+    paths = [present[stem] for stem in FILES]
+    arrays = (
+        read_images(paths[0]),
+        read_labels(paths[1]),
+        read_images(paths[2]),
+        read_labels(paths[3]),
+    )
+    canonical = verify(name, arrays, [str(path) for path in paths])
+    return _dataset(name, arrays, 255, f"idx files in {shown}, {_verdict(name, canonical)}")
+
+
+def _load_tfds(name: str, data_dir: str | Path | None) -> Dataset:
+    """Loads a copy prepared by TensorFlow Datasets; downloads only if no folder was asked for."""
+    from experiments.lab import _tfds  # not needed for idx files and digits, and it imports this
+
+    root = _tfds.default_root() if data_dir is None else _existing_folder(data_dir)
+    folder = _tfds.prepared_folder(name, root)
+    if not _tfds.is_prepared(folder):
+        if data_dir is not None:
+            raise DataError(_nothing_there(name, data_dir))
+        _tfds.prepare(name, root)
+    arrays = _tfds.read(folder)
+    canonical = verify(name, arrays, [f"{stem} as prepared in {folder}" for stem in FILES])
+    title = f"TensorFlow Datasets {TFDS_NAMES[name]}/{_tfds.VERSION}"
+    where = "" if data_dir is None else f" in {data_dir}"
+    return _dataset(name, arrays, 255, f"{title}{where}, {_verdict(name, canonical)}")
+
+
+def _load_digits() -> Dataset:
+    """Loads the 1797 digits of 8x8 pixels, 0 … 16, that come with scikit-learn.
+
+    The split is ours, as there is no official one: within each class, in scikit-learn's order,
+    every fifth image (the 5th, 10th, …) is a test image. It depends on no random generator.
+    """
+    with quiet_import("scikit-learn"):
+        from sklearn.datasets import load_digits
+    bunch = load_digits()
+    x, y = bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)
+    test = np.zeros(len(y), bool)
+    for label in np.unique(y):
+        test[np.flatnonzero(y == label)[4::5]] = True
+    source = "scikit-learn's digits, every 5th of each class for testing"
+    return _dataset("Digits", (x[~test], y[~test], x[test], y[test]), 16, source)
+
+
+def _nothing_there(name: str, data_dir: str | Path) -> str:
+    folders = ", ".join(path for path in _sub_folders(name) if path)
+    return (
+        f"{data_dir} holds no {name}: looked there and in its sub-folders {folders} for "
+        f"{', '.join(FILES)} (packed as .gz or not), and in {TFDS_NAMES[name]} for a copy prepared "
+        "by TensorFlow Datasets"
+    )
+
+
+def _dataset(name: str, arrays: Arrays, max_value: int, source: str) -> Dataset:
+    for array in arrays:
+        array.setflags(write=False)
+    return Dataset(name, *arrays, max_value, source, _sha256(arrays))
+
+
+def _sha256(arrays: Arrays) -> str:
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.shape} {array.dtype.str};".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+def _verdict(name: str, canonical: bool) -> str:
+    return f"content verified by {_CANONICAL[name][0]}" if canonical else "not the canonical files"
+
+
+def _content(path: Path) -> bytes:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, but should be a file")
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if path.suffix != ".gz":
+        return packed
+    try:
+        return gzip.decompress(packed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path} is not an intact gzip file ({error}): it is corrupt or incomplete"
+        ) from error
+
+
+def _parse_idx(content: bytes, dimensions: int, path: Path) -> np.ndarray:
+    kinds = {3: "images", 1: "labels"}
+    header = struct.Struct(f">{1 + dimensions}I")
+    if len(content) < header.size:
+        state = "is empty" if not content else f"ends after {len(content)} bytes"
+        raise DataError(f"{path} {state}: it should be an idx file of {kinds[dimensions]}")
+    magic, *shape = header.unpack_from(content)
+    if magic != _magic(dimensions):
+        raise DataError(
+            f"{path} is not an idx file of {kinds[dimensions]}: it starts with the magic number "
+            f"{magic} and not with {_magic(dimensions)}"
+        )
+    expected = header.size + int(np.prod(shape, dtype=object))
+    if len(content) != expected:
+        raise DataError(
+            f"{path} holds {len(content)} bytes where its header announces {expected}: "
+            "it is truncated or corrupt"
+        )
+    if 0 in shape:
+        raise DataError(f"{path} holds no {kinds[dimensions]}")
+    return np.frombuffer(content, np.uint8, offset=header.size).reshape(shape)
+
+
+def _magic(dimensions: int) -> int:
+    return 0x0800 + dimensions  # 0x08 stands for unsigned bytes
+
+
+def _check_consistent(arrays: Arrays, places: Sequence[str]) -> None:
+    for part in (0, 2):
+        images, labels = arrays[part], arrays[part + 1]
+        if images.shape[1] != images.shape[2]:
+            size = "x".join(map(str, images.shape[1:]))
+            raise DataError(f"{places[part]} holds images of {size} pixels, which are not square")
+        if len(images) != len(labels):
+            raise DataError(
+                f"{places[part]} has {len(images)} images, but {places[part + 1]} has {len(labels)} labels"
+            )
+        if labels.max() > 9:
+            raise DataError(f"{places[part + 1]} holds the label {labels.max()}: they go from 0 to 9")
+    if arrays[0].shape[1:] != arrays[2].shape[1:]:
+        sides = [arrays[part].shape[1] for part in (0, 2)]
+        raise DataError(
+            f"{places[0]} has images of {sides[0]}x{sides[0]} pixels, but {places[2]} of "
+            f"{sides[1]}x{sides[1]}"
+        )
+
+
+def _is_canonical(name: str, part: int, array: np.ndarray, place: str) -> bool:
+    found = _identify(array)
+    if found == (name, part):
+        return True
+    if found is not None:
+        other, other_part = found
+        raise DataError(
+            f"{place} is {other}'s {FILES[other_part]} by its content, not {name}'s {FILES[part]}"
+        )
+    if len(array) >= _COUNTS[part]:
+        raise DataError(
+            f"{place} is not {name}'s {FILES[part]}: it has {len(array)} samples, but not the "
+            f"content of the {_COUNTS[part]} canonical ones; it is corrupt or another data set"
+        )
+    return False
+
+
+def _identify(array: np.ndarray) -> tuple[str, int] | None:
+    """Finds the data set and the part whose canonical idx file holds exactly this array."""
+    header = struct.pack(f">{1 + array.ndim}I", _magic(array.ndim), *array.shape)
+    for name, (algorithm, digests) in _CANONICAL.items():
+        digest = hashlib.new(algorithm.replace("-", ""), header, usedforsecurity=False)
+        digest.update(np.ascontiguousarray(array).data)
+        if digest.hexdigest() in digests:
+            return name, digests.index(digest.hexdigest())
+    return None

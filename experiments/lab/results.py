@@ -1,0 +1,388 @@
+"""Finished runs: what they hold, the stamp that names them, and how they are kept and summed up.
+
+A run is one method with one seed. It is kept in ``<results-dir>/runs/<stamp>.json`` and found again by
+its stamp, whichever command made it. Files appear whole or not at all. Numbers that are not finite
+(the loss of a training that diverged, say) are null in the files and NaN when they are read again.
+"""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import secrets
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import cs_optax
+from experiments.lab import statistics
+from experiments.lab.settings import Settings, Synapse
+
+if TYPE_CHECKING:
+    from experiments.lab.data import Dataset
+
+# Part of every stamp: to be raised when the experiments come to compute or record something else, so
+# that runs made before are not taken for runs made now.
+FORMAT = 1
+
+DEFAULTS = Settings()
+
+# What a method does not use does not tell its runs apart. Every other setting does.
+WITHOUT_EFFECT = {
+    "standard": frozenset(field.name for field in fields(Synapse)),
+    "cs": frozenset({"decay"}),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One method, one seed, finished. Accuracies are fractions correct.
+
+    Attributes:
+        method: the method's name.
+        seed: the seed of its initial weights and its batches.
+        evaluated_at: int [L], iterations at which the accuracy was taken: every `eval_log`, and the last.
+        accuracy: [L, tasks], accuracy per task on the evaluation subset.
+        logged_at: int [M], iterations at which the loss was recorded: every `loss_log`.
+        loss: [M], mean training loss over the stretch that ends there.
+        accuracy_matrix: [rows, tasks], accuracy on the full test set: row i after task i (task-based
+            stream), a single row at the end (random stream).
+        matrix_at: int [rows], iterations at which the rows were taken.
+        tasks_seen: int [L], number of tasks whose training has begun by `evaluated_at`; all of them in
+            a random stream.
+        final_accuracy: mean over tasks of the last row.
+    """
+
+    method: str
+    seed: int
+    evaluated_at: np.ndarray
+    accuracy: np.ndarray
+    logged_at: np.ndarray
+    loss: np.ndarray
+    accuracy_matrix: np.ndarray
+    matrix_at: np.ndarray
+    tasks_seen: np.ndarray
+    final_accuracy: float
+
+    @property
+    def accuracy_overall(self) -> np.ndarray:
+        """Mean accuracy over all tasks, also those to come; [L]."""
+        return np.asarray(self.accuracy.mean(axis=1))
+
+    @property
+    def accuracy_so_far(self) -> np.ndarray:
+        """Mean accuracy over the tasks seen so far; [L]."""
+        seen = np.arange(self.accuracy.shape[1]) < self.tasks_seen[:, None]
+        return np.asarray(self.accuracy.mean(axis=1, where=seen))
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Time spent on a group of seeds that trained together."""
+
+    compile: float
+    train: float
+    evaluate: float
+
+    def __add__(self, other: "Seconds") -> "Seconds":
+        return Seconds(
+            self.compile + other.compile,
+            self.train + other.train,
+            self.evaluate + other.evaluate,
+        )
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run as it is kept.
+
+    Attributes:
+        stamp: its name.
+        run: what it measured.
+        environment: the software and the device it was made with.
+        found_again: whether it was read from the results, not made by this command.
+    """
+
+    stamp: str
+    run: Run
+    environment: dict[str, Any]
+    found_again: bool
+
+
+def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> dict[str, Any]:
+    """Everything that decides the result of one run.
+
+    Left out, because they do not: settings the method makes no use of (`WITHOUT_EFFECT`), and what
+    changes rounding alone: the device, the versions of the libraries, and the seeds it trained
+    together with. Those are kept with the run.
+
+    Args:
+        settings: the settings.
+        method: the method's name.
+        seed: the seed.
+        data_sha256: checksum of the data set.
+    """
+    without_effect = WITHOUT_EFFECT.get(method, frozenset())
+    return {
+        "format": FORMAT,
+        "cs_optax": cs_optax.__version__,
+        "data_sha256": data_sha256,
+        "method": method,
+        "seed": int(seed),
+        # Through the field's own type, so that 500 and 500.0 name the same run.
+        "settings": {
+            field.name: type(getattr(DEFAULTS, field.name))(getattr(settings, field.name))
+            for field in fields(Settings)
+            if field.name not in without_effect
+        },
+    }
+
+
+def run_stamp(run_identity: Mapping[str, Any]) -> str:
+    """Name a run: its main settings to read, a digest of all of them to tell runs apart."""
+    settings = run_identity["settings"]
+    return f"{_protocol(settings)}-{run_identity['method']}-s{run_identity['seed']}-{_digest(run_identity)}"
+
+
+def comparison_stamp(identities: Sequence[Mapping[str, Any]]) -> str:
+    """Name a comparison after the runs it is made of.
+
+    Args:
+        identities: those of all its runs, every method with the same consecutive seeds.
+    """
+    seeds = sorted({run_identity["seed"] for run_identity in identities})
+    span = f"s{seeds[0]}" if len(seeds) == 1 else f"s{seeds[0]}to{seeds[-1]}"
+    stamps = sorted(run_stamp(run_identity) for run_identity in identities)
+    return f"{_protocol(identities[0]['settings'])}-{span}-{_digest(stamps)}"
+
+
+def save_run(
+    results_dir: Path,
+    run_identity: Mapping[str, Any],
+    run: Run,
+    environment: Mapping[str, Any],
+) -> FinishedRun:
+    """Keep a run that has just been made.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    stamp = run_stamp(run_identity)
+    record = {"identity": run_identity, "environment": environment, "run": _fields_of(run)}
+    write_json(_run_path(results_dir, stamp), record)
+    return FinishedRun(stamp, run, dict(environment), found_again=False)
+
+
+def find_run(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun | None:
+    """Find a run that was made before; None where there is none, or its file is not whole."""
+    stamp = run_stamp(run_identity)
+    try:
+        record = json.loads(_run_path(results_dir, stamp).read_text(encoding="utf-8"))
+        if record["identity"] != run_identity:
+            return None
+        run = _run_from(record["run"], tasks=run_identity["settings"]["tasks"])
+        return FinishedRun(stamp, run, dict(record["environment"]), found_again=True)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def current_environment() -> dict[str, Any]:
+    """The software and the device that runs are made with. Starts JAX."""
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        **{name: version(name) for name in ("jax", "jaxlib", "optax", "flax", "numpy", "scipy")},
+        "python": platform.python_version(),
+        "platform": device.platform,
+        "device": device.device_kind,
+        "devices": jax.device_count(),
+        "x64": bool(jax.config.read("jax_enable_x64")),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cs_optax": cs_optax.__version__,
+    }
+
+
+def summary(
+    *,
+    command: str,
+    config: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    dataset: "Dataset",
+    finished: Mapping[str, Sequence[FinishedRun]],
+    seconds: Seconds,
+    total_seconds: float,
+) -> dict[str, Any]:
+    """Sum up a command's runs, with the numbers behind its table and its figures.
+
+    Args:
+        command: the command line.
+        config: its settings.
+        environment: the environment of this command; those of its runs are listed beside it.
+        dataset: what it learned.
+        finished: the runs of each method, in the same order of seeds.
+        seconds: spent by this command; runs found again took none.
+        total_seconds: of the whole command.
+    """
+    runs = [one for group in finished.values() for one in group]
+    accuracies = {method: [one.run.final_accuracy for one in group] for method, group in finished.items()}
+    return {
+        "command": command,
+        "config": config,
+        "environment": environment,
+        "data": {"source": dataset.source, "sha256": dataset.sha256, "name": dataset.name},
+        "seeds": [one.run.seed for one in next(iter(finished.values()))],
+        "methods": {method: _summary_of_method(group) for method, group in finished.items()},
+        "paired": {
+            f"{method} - standard": statistics.paired_difference(values, accuracies["standard"])
+            for method, values in accuracies.items()
+            if method != "standard" and "standard" in accuracies
+        },
+        "seconds": {**asdict(seconds), "total": total_seconds},
+        "runs_found_again": sum(one.found_again for one in runs),
+        "environments_of_runs": _distinct([one.environment for one in runs]),
+    }
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that a folder can be made, or written in, and leave no trace of having tried.
+
+    Raises:
+        OSError: if it can not.
+    """
+    # Tried with a real file: permission bits say little to root, or about a file system.
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    with tempfile.NamedTemporaryFile(dir=existing):
+        pass
+
+
+def write_json(path: Path, value: Any, indent: int | None = None) -> None:
+    """Write strict JSON atomically; numbers that are not finite become null.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    text = json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, whatever happens meanwhile.
+
+    Missing folders are made.
+
+    Raises:
+        OSError: if it cannot be written; what was there before is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, since only a rename within one file system is atomic.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _protocol(settings: Mapping[str, Any]) -> str:
+    return f"{settings['experiment']}{settings['tasks']}-{settings['scenario']}-{settings['stream']}"
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def _run_path(results_dir: Path, stamp: str) -> Path:
+    return results_dir / "runs" / f"{stamp}.json"
+
+
+def _fields_of(run: Run) -> dict[str, Any]:
+    return {field.name: getattr(run, field.name) for field in fields(Run)}
+
+
+def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
+    """Rebuild a run from its file, and refuse one whose parts do not fit together."""
+    run = Run(
+        method=str(record["method"]),
+        seed=int(record["seed"]),
+        evaluated_at=np.array(record["evaluated_at"], dtype=np.int64),
+        accuracy=np.array(record["accuracy"], dtype=np.float64),
+        logged_at=np.array(record["logged_at"], dtype=np.int64),
+        loss=np.array(record["loss"], dtype=np.float64),
+        accuracy_matrix=np.array(record["accuracy_matrix"], dtype=np.float64),
+        matrix_at=np.array(record["matrix_at"], dtype=np.int64),
+        tasks_seen=np.array(record["tasks_seen"], dtype=np.int64),
+        final_accuracy=float(record["final_accuracy"]),
+    )
+    evaluations, rows = len(run.evaluated_at), len(run.matrix_at)
+    if (
+        run.accuracy.shape != (evaluations, tasks)
+        or run.tasks_seen.shape != (evaluations,)
+        or run.loss.shape != run.logged_at.shape
+        or run.accuracy_matrix.shape != (rows, tasks)
+    ):
+        raise ValueError("the arrays of this run do not fit together")
+    return run
+
+
+def _summary_of_method(finished: Sequence[FinishedRun]) -> dict[str, Any]:
+    runs = [one.run for one in finished]
+    accuracies = [run.final_accuracy for run in runs]
+    return {
+        "final_accuracy": {**asdict(statistics.estimate(accuracies)), "per_seed": accuracies},
+        "accuracy_matrix": np.mean([run.accuracy_matrix for run in runs], axis=0),
+        "accuracy_matrix_at": runs[0].matrix_at,
+        "curves": {
+            "evaluated_at": runs[0].evaluated_at,
+            "accuracy_so_far": _curve([run.accuracy_so_far for run in runs]),
+            "accuracy_overall": _curve([run.accuracy_overall for run in runs]),
+            "accuracy_per_task": np.mean([run.accuracy for run in runs], axis=0),
+            "logged_at": runs[0].logged_at,
+            "loss": _curve([run.loss for run in runs]),
+        },
+        "stamps": [one.stamp for one in finished],
+        "found_again": [one.found_again for one in finished],
+    }
+
+
+def _curve(per_seed: Sequence[np.ndarray]) -> dict[str, Any]:
+    samples = np.array(per_seed)
+    return {
+        "mean": samples.mean(axis=0),
+        "sem": statistics.standard_error(samples),
+        "per_seed": samples,
+    }
+
+
+def _distinct(values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [value for i, value in enumerate(values) if value not in values[:i]]
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has a word for."""
+    match value:
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case np.ndarray() | np.generic():
+            return _plain(value.tolist())
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case statistics.Estimate():
+            return _plain(asdict(value))
+        case Path():
+            return str(value)
+        case _:
+            return value

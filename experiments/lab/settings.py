@@ -1,0 +1,237 @@
+"""What decides the result of an experiment: the settings, their defaults and their limits.
+
+The fields are grouped by theme, each group a dataclass of its own that the commands show as one block
+of their help; `Settings` is all of them in one flat object for the code that trains.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+CLASSES = 10  # of every data set offered here
+LARGEST_SEED = 2**31 - 1  # larger ones would be cut to 32 bits by JAX, and two seeds become one
+
+Experiment = Literal[
+    "splitMNIST", "permMNIST", "splitFashionMNIST", "permFashionMNIST", "splitDigits", "permDigits"
+]
+Scenario = Literal["task", "domain", "class"]
+Stream = Literal["task-based", "random"]
+Optimizer = Literal["adam", "sgd"]
+TimeStep = Literal["iteration", "learning-rate"]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be meant; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class DataAndTasks:
+    """What is learned, and in which order.
+
+    Attributes:
+        experiment: Split experiments divide the ten classes among the tasks; perm experiments have all
+            ten classes in every task, with the pixels permuted differently in each. Digits (8 x 8
+            pixels) come with scikit-learn and need no download.
+        scenario: With task, the task is known at test time; with domain it is not, and all tasks share
+            the same outputs; with class, all classes of all tasks have to be told apart.
+        stream: With task-based, one task comes after the other; with random, the task (in the class
+            scenario the class) of every sample is drawn uniformly.
+        tasks: Number of tasks. Split experiments allow 1, 2 and 5, in the class scenario also 10.
+        iters: Number of iterations (batches), per task if task-based, else in total.
+        batch: Samples per iteration.
+    """
+
+    experiment: Experiment = "splitMNIST"
+    scenario: Scenario = "task"
+    stream: Stream = "task-based"
+    tasks: int = 5
+    iters: int = 500
+    batch: int = 128
+
+
+@dataclass(frozen=True)
+class NetworkAndOptimizer:
+    """A fully connected network, and how it is trained.
+
+    Attributes:
+        fc_layers: Number of layers, the output layer included.
+        fc_units: Units in each hidden layer.
+        singlehead: One output layer shared by all tasks, instead of one per task. For the task
+            scenario; the others have a single head anyway.
+        lr: Learning rate.
+        optimizer: Optimizer, alone or followed by complex synapses.
+        decay: Weight decay of the standard method. Without effect on complex synapses.
+    """
+
+    fc_layers: int = 3
+    fc_units: int = 400
+    singlehead: bool = False
+    lr: float = 0.001
+    optimizer: Optimizer = "adam"
+    decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Synapse:
+    """The synapse of Benna & Fusi (2016). Without effect on the standard method.
+
+    Attributes:
+        beakers: Number of beakers, the visible weight included. With 1 the weights decay with the
+            timescale beta; with 0 there is no synapse.
+        alpha: Shortest timescale of the synapse, in iterations (but see --time-step).
+        beta: Longest timescale of the synapse, in iterations (but see --time-step).
+        time_step: Time that passes in one iteration. With iteration it is 1, and alpha and beta are
+            numbers of iterations; with learning-rate it is that of the published code, whose
+            timescales are really alpha/lr and beta/lr iterations.
+    """
+
+    beakers: int = 5
+    alpha: float = 500.0
+    beta: float = 2500.0
+    time_step: TimeStep = "iteration"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is recorded during training.
+
+    Attributes:
+        loss_log: Iterations between two records of the training loss (its mean since the last one).
+        eval_log: Iterations between two evaluations of the test accuracy.
+        eval_n: Test samples per task (in the class scenario per class) in these evaluations. The final
+            accuracy is always that on the whole test set.
+    """
+
+    loss_log: int = 100
+    eval_log: int = 100
+    eval_n: int = 1024
+
+
+@dataclass(frozen=True)
+class Settings(Evaluation, Synapse, NetworkAndOptimizer, DataAndTasks):
+    """Every setting that changes the result of one run, in one flat object.
+
+    The fields, their units and their defaults are those of the four groups it inherits from; the
+    command-line flag of a field is its name with hyphens.
+    """
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name: "MNIST", "FashionMNIST" or "Digits"."""
+        return self.experiment.removeprefix("split").removeprefix("perm")
+
+    @property
+    def permuted(self) -> bool:
+        """Whether the tasks are permutations of the pixels, not groups of classes."""
+        return self.experiment.startswith("perm")
+
+    @property
+    def total_iterations(self) -> int:
+        """Number of iterations of the whole run."""
+        return self.tasks * self.iters if self.stream == "task-based" else self.iters
+
+    @property
+    def classes_per_task(self) -> int:
+        """Number of classes in each task."""
+        return CLASSES if self.permuted else CLASSES // self.tasks
+
+    @property
+    def chance(self) -> float:
+        """Fraction correct of a guess among the classes that are told apart at test time."""
+        rivals = self.tasks if self.scenario == "class" else 1
+        return 1 / (self.classes_per_task * rivals)
+
+
+def flag(field: str) -> str:
+    """Name a field as the command line does.
+
+    >>> flag("fc_units")
+    '--fc-units'
+    """
+    return "--" + field.replace("_", "-")
+
+
+def validate(settings: Settings) -> None:
+    """Reject what cannot be meant.
+
+    Raises:
+        SettingsError: one line that names the flag, its value and what is allowed.
+    """
+    for name, choices in _CHOICES.items():
+        _require(settings, name, getattr(settings, name) in choices, f"one of {', '.join(choices)}")
+    for name in _COUNTS:
+        _require(settings, name, getattr(settings, name) >= 1, "at least 1")
+    for name in ("lr", "alpha", "beta"):
+        _require(settings, name, 0 < getattr(settings, name) < math.inf, "positive and finite")
+    _require(settings, "decay", 0 <= settings.decay < math.inf, "finite and at least 0")
+    _require(settings, "beakers", settings.beakers >= 0, "at least 0")
+    _require(
+        settings,
+        "beta",
+        settings.beakers < 2 or settings.beta >= settings.alpha,
+        f"at least --alpha ({settings.alpha:g}), the shortest timescale",
+    )
+    _require(
+        settings,
+        "singlehead",
+        not settings.singlehead or settings.scenario == "task",
+        f"left out in the {settings.scenario} scenario, which has a single head anyway "
+        "(it is for --scenario task)",
+    )
+    _validate_tasks(settings)
+    for name in ("loss_log", "eval_log"):
+        total = settings.total_iterations
+        _require(settings, name, getattr(settings, name) <= total, f"1 to {total}, the run's length")
+
+
+def validate_seeds(seed: int, n_seeds: int = 1) -> None:
+    """Reject seeds that are negative, too large or none at all.
+
+    Args:
+        seed: the first seed.
+        n_seeds: number of consecutive seeds.
+
+    Raises:
+        SettingsError: one line that names the flag, its value and what is allowed.
+    """
+    if not 1 <= n_seeds <= LARGEST_SEED:
+        raise SettingsError(f"--n-seeds {n_seeds}: must be 1 to {LARGEST_SEED}")
+    largest = LARGEST_SEED - (n_seeds - 1)
+    if not 0 <= seed <= largest:
+        raise SettingsError(f"--seed {seed}: must be 0 to {largest}")
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "experiment": get_args(Experiment),
+    "scenario": get_args(Scenario),
+    "stream": get_args(Stream),
+    "optimizer": get_args(Optimizer),
+    "time_step": get_args(TimeStep),
+}
+_COUNTS = tuple(f.name for f in fields(Settings) if f.type is int and f.name != "beakers")
+
+
+def _require(settings: Settings, name: str, holds: bool, allowed: str) -> None:
+    if not holds:
+        value = getattr(settings, name)
+        shown = "" if value is True else f" {value:g}" if isinstance(value, float) else f" {value}"
+        raise SettingsError(f"{flag(name)}{shown}: must be {allowed}")
+
+
+def _validate_tasks(settings: Settings) -> None:
+    """Every class in exactly one task, and something to tell apart in each."""
+    if settings.permuted:
+        return
+    _require(
+        settings,
+        "tasks",
+        CLASSES % settings.tasks == 0,
+        f"1, 2 or 5 (in the class scenario also 10): {settings.experiment} divides {CLASSES} classes "
+        "evenly among the tasks",
+    )
+    _require(
+        settings,
+        "tasks",
+        settings.scenario == "class" or settings.classes_per_task > 1,
+        f"1, 2 or 5 in the {settings.scenario} scenario: one class per task leaves nothing to learn",
+    )

@@ -1,0 +1,142 @@
+"""Means over seeds and paired differences between methods, each with its uncertainty.
+
+Seeds are the samples: every number here describes the spread from seed to seed (initial weights and
+batches). All intervals and tests are two-sided. With a single seed nothing is known about the spread:
+the standard error, the interval and the t-test's p-value are then NaN.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+EXACT_UP_TO = 16  # pairs; 2^16 sign patterns take milliseconds
+MONTE_CARLO_SAMPLES = 100_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds.
+
+    Attributes:
+        mean: arithmetic mean.
+        sem: standard error of the mean (standard deviation with n - 1, divided by sqrt(n)).
+        n: number of values.
+        ci95: 95 % confidence interval of the mean, from Student's t with n - 1 degrees of freedom.
+    """
+
+    mean: float
+    sem: float
+    n: int
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PairedDifference(Estimate):
+    """The mean of a difference within pairs, and two tests of its being zero.
+
+    Attributes:
+        p_value: paired t-test. Where all differences are equal there is no spread to judge by: 1 if
+            they are zero (the methods are identical), else NaN.
+        p_value_sign_flip: sign-flip (permutation) test, which needs no normal distribution: the share
+            of all 2^n assignments of signs to the differences whose mean is at least as far from zero.
+            Exact for n <= 16; beyond, estimated from 100 000 random assignments with a fixed seed.
+            Its smallest possible value is 2^(1-n): with fewer than six pairs it cannot reach 0.05.
+    """
+
+    p_value: float
+    p_value_sign_flip: float
+
+
+def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
+    """Mean, standard error and 95 % interval of one value per seed.
+
+    Raises:
+        ValueError: if there is no value.
+
+    Examples:
+        >>> estimate([0.25, 0.5, 0.75]).mean
+        0.5
+    """
+    samples = np.asarray(values, dtype=np.float64)
+    if samples.size == 0:
+        raise ValueError("no values to average")
+    mean = float(samples.mean())
+    sem = float(standard_error(samples))
+    reach = sem * float(special.stdtrit(samples.size - 1, 0.975)) if samples.size > 1 else math.nan
+    return Estimate(mean, sem, samples.size, (mean - reach, mean + reach))
+
+
+def paired_difference(
+    first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray
+) -> PairedDifference:
+    """Compare two methods over the same seeds: first minus second.
+
+    Args:
+        first: one value per seed.
+        second: the other method's values, in the same order of seeds.
+
+    Raises:
+        ValueError: if the two differ in length, or are empty.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"pairs need equal lengths, not {a.size} and {b.size}")
+    differences = _without_rounding_noise(a - b, scale=np.abs([a, b]).max(initial=0.0))
+    of_mean = estimate(differences)
+    return PairedDifference(
+        of_mean.mean,
+        of_mean.sem,
+        of_mean.n,
+        of_mean.ci95,
+        p_value=_paired_t_test(of_mean),
+        p_value_sign_flip=sign_flip_p_value(differences),
+    )
+
+
+def sign_flip_p_value(differences: Sequence[float] | np.ndarray) -> float:
+    """Two-sided sign-flip test of a mean difference of zero; see `PairedDifference`.
+
+    Examples:
+        >>> sign_flip_p_value([1.0, 2.0, 3.0, 4.0])  # 2 of 16 patterns: all signs equal
+        0.125
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    # A tie must count as one although its terms were added in another order.
+    threshold = abs(values.sum()) - 1e-12 * np.abs(values).sum()
+    if values.size <= EXACT_UP_TO:
+        patterns = np.arange(2**values.size)[:, None] >> np.arange(values.size) & 1
+        return float(np.mean(np.abs((1 - 2 * patterns) @ values) >= threshold))
+    random = np.random.default_rng(0)
+    signs = random.choice([-1.0, 1.0], size=(MONTE_CARLO_SAMPLES, values.size))
+    as_far = np.count_nonzero(np.abs(signs @ values) >= threshold)
+    # The observed pattern is one of the possible ones: it counts, and p is never 0.
+    return float((as_far + 1) / (MONTE_CARLO_SAMPLES + 1))
+
+
+def standard_error(samples: np.ndarray) -> np.ndarray:
+    """Standard error of the mean over the first axis; NaN where there is a single sample."""
+    n = len(samples)
+    if n == 1:
+        return np.full(samples.shape[1:], math.nan)
+    # Equal samples have a spread of exactly zero, whatever the rounding of their mean.
+    spread = np.where(np.ptp(samples, axis=0) == 0, 0.0, samples.std(axis=0, ddof=1))
+    return np.asarray(spread / math.sqrt(n))
+
+
+def _paired_t_test(difference: Estimate) -> float:
+    if difference.n == 1:
+        return math.nan
+    if difference.sem == 0:
+        return 1.0 if difference.mean == 0 else math.nan
+    t = difference.mean / difference.sem
+    return float(2 * special.stdtr(difference.n - 1, -abs(t)))
+
+
+def _without_rounding_noise(differences: np.ndarray, scale: float) -> np.ndarray:
+    """Equal differences made exactly equal: 0.3 - 0.2 and 0.2 - 0.1 differ by a rounding."""
+    if differences.size and np.ptp(differences) <= 4 * np.finfo(np.float64).eps * scale:
+        return np.full_like(differences, np.median(differences))
+    return differences

@@ -1,0 +1,331 @@
+"""One method with one seed: ``python -m experiments.run --help``."""
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import tyro
+
+from experiments.lab.settings import (
+    DataAndTasks,
+    Evaluation,
+    NetworkAndOptimizer,
+    Settings,
+    SettingsError,
+    Synapse,
+    validate,
+    validate_seeds,
+)
+
+# JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
+if TYPE_CHECKING:
+    from experiments.lab.data import Dataset
+    from experiments.lab.results import FinishedRun, Run, Seconds
+
+Options = TypeVar("Options", bound="CommonOptions")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written, and where.
+
+    Attributes:
+        time: Print the seconds spent on compiling, training and evaluating.
+        pdf: Draw the accuracy over the iterations (PDF and PNG). The comparison always draws its
+            figures.
+        data_dir: Folder with the four files of MNIST or FashionMNIST (.gz or unpacked), or with a
+            copy prepared by TensorFlow Datasets. Without it, TensorFlow Datasets' own folder is
+            used, downloading if need be.
+        results_dir: Folder for the results. Finished runs are found again there.
+        plot_dir: Folder for the figures.
+        get_stamp: Print the stamp that names these results, and do nothing else. (The data are
+            read: their checksum is part of the stamp.)
+        no_gpus: Compute on the CPU even where there is a GPU.
+    """
+
+    time: bool = False
+    pdf: bool = False
+    data_dir: Annotated[
+        Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: downloaded)")
+    ] = None
+    results_dir: Path = Path("results")
+    plot_dir: Path = Path("plots")
+    get_stamp: bool = False
+    no_gpus: bool = False
+
+    def __post_init__(self) -> None:
+        # The shell leaves the tilde of --results-dir=~/results to us.
+        for name in ("results_dir", "plot_dir"):
+            object.__setattr__(self, name, getattr(self, name).expanduser())
+
+
+@dataclass(frozen=True)
+class EvaluationAndOutput(Output, Evaluation):
+    """What is recorded during training, and where everything goes."""
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """What both commands understand, in blocks as their help shows it."""
+
+    data: Annotated[DataAndTasks, tyro.conf.arg(name="data and tasks")] = field(default_factory=DataAndTasks)
+    network: Annotated[NetworkAndOptimizer, tyro.conf.arg(name="network and optimizer")] = field(
+        default_factory=NetworkAndOptimizer
+    )
+    synapse: Annotated[Synapse, tyro.conf.arg(name="complex synapse")] = field(default_factory=Synapse)
+    output: Annotated[EvaluationAndOutput, tyro.conf.arg(name="evaluation and output")] = field(
+        default_factory=EvaluationAndOutput
+    )
+
+    def settings(self) -> Settings:
+        """The settings that change results, in one flat object."""
+        given = {
+            **asdict(self.data),
+            **asdict(self.network),
+            **asdict(self.synapse),
+            **asdict(self.output),
+        }
+        return Settings(**{one.name: given[one.name] for one in fields(Settings)})
+
+
+@dataclass(frozen=True)
+class RunOptions(CommonOptions):
+    """Train a network on a sequence of tasks, once, with or without complex synapses.
+
+    Attributes:
+        cs: Train with complex synapses. Without this flag, the optimizer is used alone.
+        seed: Seed of the initial weights and of the batches.
+    """
+
+    cs: bool = False
+    seed: int = 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options, command = parse(RunOptions, "experiments.run", arguments)
+    return guarded(lambda: run(options, command))
+
+
+def run(options: RunOptions, command: str) -> None:
+    """Train one method with one seed, or find it again, and sum it up."""
+    began = time.perf_counter()
+    method = "cs" if options.cs else "standard"
+    settings, dataset = prepare(options, options.seed)
+    from experiments.lab import results
+
+    stamp = results.run_stamp(results.identity(settings, method, options.seed, dataset.sha256))
+    if options.output.get_stamp:
+        print(stamp)
+        return
+    finished, seconds = finish_runs(settings, method, [options.seed], dataset, options.output)
+    _show_accuracy(finished[0].run, settings)
+    if options.output.pdf:
+        from experiments.lab import figures
+
+        figure = figures.accuracy_of_one_run(finished[0].run, settings)
+        show_paths(figures.save(figure, options.output.plot_dir, f"run-{stamp}-accuracy"))
+    finish(
+        options.output,
+        folder=f"run-{stamp}",
+        command=command,
+        config={**asdict(settings), "cs": options.cs, "seed": options.seed},
+        dataset=dataset,
+        finished={method: finished},
+        seconds=seconds,
+        began=began,
+    )
+
+
+def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> tuple[Options, str]:
+    """Read the command line; a mistake in it ends the program with status 2.
+
+    Returns:
+        The options, and the command to type to have the same again.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    program = f"python -m {module}"
+    options = tyro.cli(
+        kind,
+        prog=program,
+        args=given,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+    )
+    return options, f"{program} {shlex.join(given)}".rstrip()
+
+
+def guarded(command: Callable[[], None]) -> int:
+    """Run a command; turn what the user can mend into one line and an exit status."""
+    # A terminal without these characters is no reason to fail.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        command()
+    except SettingsError as error:
+        return _fail(f"error: {error}", status=2)
+    except OSError as error:
+        return _fail(f"error: {error}", status=1)
+    except KeyboardInterrupt:
+        return _fail("interrupted: finished runs are kept, and found again next time", status=130)
+    return 0
+
+
+def prepare(options: CommonOptions, seed: int, n_seeds: int = 1) -> tuple[Settings, "Dataset"]:
+    """Check the options and load the data, before anything is computed or written.
+
+    Raises:
+        SettingsError: if something is wrong with the options, the folders or the data.
+    """
+    settings, output = options.settings(), options.output
+    validate(settings)
+    validate_seeds(seed, n_seeds)
+    if output.no_gpus:
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+    from experiments.lab import data, results
+
+    if not output.get_stamp:
+        for name in ("results_dir", "plot_dir"):
+            folder = getattr(output, name)
+            try:
+                results.check_writable(folder)
+            except OSError as error:
+                flag = "--" + name.replace("_", "-")
+                reason = error.strerror or str(error)
+                raise SettingsError(f"{flag} {folder}: cannot be written in: {reason}") from error
+    try:
+        return settings, data.load(settings.dataset, output.data_dir)
+    except data.DataError as error:
+        raise SettingsError(str(error)) from error
+
+
+def finish_runs(
+    settings: Settings, method: str, seeds: Sequence[int], dataset: "Dataset", output: Output
+) -> tuple[list["FinishedRun"], "Seconds"]:
+    """Find again the runs of a method that are finished, and train the others, all together.
+
+    Returns:
+        The runs in the order of the seeds, and the seconds spent on those that were trained.
+
+    Raises:
+        SettingsError: if the settings do not fit the data.
+        OSError: if a run cannot be kept.
+    """
+    from experiments.lab import results
+
+    identities = {seed: results.identity(settings, method, seed, dataset.sha256) for seed in seeds}
+    finished: dict[int, FinishedRun] = {}
+    for seed, identity in identities.items():
+        found = results.find_run(output.results_dir, identity)
+        if found is not None:
+            finished[seed] = found
+    if finished:
+        print(f"{method}: {len(finished)} of {len(seeds)} runs found again in {output.results_dir}")
+    missing = [seed for seed in seeds if seed not in finished]
+    seconds = results.Seconds(0.0, 0.0, 0.0)
+    if missing:
+        runs, seconds = _train(settings, method, missing, dataset)
+        # The width of the group changes the rounding of its results, so it is part of the record.
+        environment = {**results.current_environment(), "seeds_together": len(missing)}
+        for run in runs:
+            finished[run.seed] = results.save_run(output.results_dir, identities[run.seed], run, environment)
+    return [finished[seed] for seed in seeds], seconds
+
+
+def finish(
+    output: Output,
+    *,
+    folder: str,
+    command: str,
+    config: Mapping[str, Any],
+    dataset: "Dataset",
+    finished: Mapping[str, Sequence["FinishedRun"]],
+    seconds: "Seconds",
+    began: float,
+) -> None:
+    """Write the summary and say where; the last line of a command.
+
+    Args:
+        output: the options that say where to.
+        folder: name of the summary's folder in the results.
+        command: the command line.
+        config: its settings.
+        dataset: what was learned.
+        finished: the runs of each method.
+        seconds: spent on training.
+        began: when the command began, by `time.perf_counter`.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    from experiments.lab import results
+
+    environment = results.current_environment()
+    total_seconds = time.perf_counter() - began
+    path = output.results_dir / folder / "summary.json"
+    summary = results.summary(
+        command=command,
+        config=config,
+        environment=environment,
+        dataset=dataset,
+        finished=finished,
+        seconds=seconds,
+        total_seconds=total_seconds,
+    )
+    results.write_json(path, summary, indent=1)
+    if output.time:
+        spent = ", ".join(f"{name} {value:.1f}" for name, value in asdict(seconds).items())
+        print(f"seconds: {spent}, total {total_seconds:.1f}")
+    print(f"summary: {path}")
+
+
+def describe(settings: Settings) -> str:
+    """Say in a line what is learned."""
+    return (
+        f"{settings.experiment}, {settings.tasks} tasks, {settings.scenario} scenario, "
+        f"{settings.stream} stream"
+    )
+
+
+def show_paths(paths: Sequence[Path]) -> None:
+    """Say which figures have been written."""
+    for path in paths:
+        print(f"figure: {path}")
+
+
+def _train(
+    settings: Settings, method: str, seeds: Sequence[int], dataset: "Dataset"
+) -> tuple[list["Run"], "Seconds"]:
+    from experiments.lab import training
+    from experiments.lab.progress import ProgressDisplay
+
+    with ProgressDisplay(method, len(seeds), settings.total_iterations) as display:
+        try:
+            return training.train(settings, method, seeds, dataset, display)
+        except ValueError as error:
+            if display.started:
+                raise
+            # Found before the first iteration: the settings do not fit the data.
+            raise SettingsError(str(error)) from error
+
+
+def _show_accuracy(run: "Run", settings: Settings) -> None:
+    print(describe(settings))
+    per_task = "  ".join(f"{100 * accuracy:.1f}" for accuracy in run.accuracy_matrix[-1])
+    print(f"{run.method}, seed {run.seed}: final average accuracy {100 * run.final_accuracy:.2f} %")
+    print(f"per task: {per_task}")
+
+
+def _fail(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

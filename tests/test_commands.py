@@ -1,0 +1,403 @@
+import dataclasses
+import io
+import json
+import math
+import shlex
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+import experiments.lab
+from experiments import compare, run
+from experiments.lab import data, figures, results, settings
+from experiments.lab.progress import Progress, ProgressDisplay
+from experiments.lab.results import Run, Seconds
+
+DATASET = data.Dataset("MNIST", *np.zeros((4, 1)), max_value=255, source="made up", sha256="abc")
+SHORT = ["--tasks=2", "--iters=4", "--eval-log=2", "--loss-log=2"]
+
+
+def make_run(settings, method, seed):
+    random = np.random.default_rng([seed, len(method)])
+    at = np.arange(settings.eval_log, settings.total_iterations + 1, settings.eval_log)
+    matrix = random.random((settings.tasks, settings.tasks))
+    return Run(
+        method=method,
+        seed=seed,
+        evaluated_at=at,
+        accuracy=random.random((len(at), settings.tasks)),
+        logged_at=at,
+        loss=random.random(len(at)),
+        accuracy_matrix=matrix,
+        matrix_at=at[: settings.tasks],
+        tasks_seen=np.minimum((at - 1) // settings.iters + 1, settings.tasks),
+        final_accuracy=float(matrix[-1].mean()),
+    )
+
+
+class Laboratory:
+    """Stands in for the data and the training, and remembers what it was asked to train."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.trained = []
+        self.failing = {}  # method: the error it ends in
+        self.after_iterations = 0
+
+    def load(self, name, data_dir=None):
+        return DATASET
+
+    def train(self, settings, method, seeds, dataset, report):
+        self.trained.append((method, list(seeds)))
+        report(Progress(self.after_iterations, settings.total_iterations, 0.5, None, "train"))
+        if method in self.failing:
+            raise self.failing[method]
+        return [make_run(settings, method, seed) for seed in seeds], Seconds(1.0, 2.0, 3.0)
+
+    def compare(self, *arguments):
+        return compare.main([*SHORT, *self.folders(), *arguments])
+
+    def run(self, *arguments):
+        return run.main([*SHORT, *self.folders(), *arguments])
+
+    def folders(self):
+        return [f"--results-dir={self.folder / 'results'}", f"--plot-dir={self.folder / 'plots'}"]
+
+    def written(self):
+        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
+
+
+@pytest.fixture
+def drawing_lab(tmp_path, monkeypatch):
+    laboratory = Laboratory(tmp_path)
+    training = types.ModuleType("experiments.lab.training")
+    training.train = laboratory.train
+    monkeypatch.setitem(sys.modules, "experiments.lab.training", training)
+    monkeypatch.setattr(experiments.lab, "training", training, raising=False)
+    monkeypatch.setattr(data, "load", laboratory.load)
+    return laboratory
+
+
+@pytest.fixture
+def lab(drawing_lab, monkeypatch):
+    """Without figures, which take the most time."""
+    monkeypatch.setattr(figures, "save", lambda *_: [])
+    return drawing_lab
+
+
+def last_line(capsys):
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def summary_of(capsys):
+    return json.loads(Path(last_line(capsys).removeprefix("summary: ")).read_text())
+
+
+def test_compare_trains_both_methods_on_the_same_seeds_all_together(lab):
+    assert lab.compare("--seed=7", "--n-seeds=3") == 0
+    assert lab.trained == [("standard", [7, 8, 9]), ("cs", [7, 8, 9])]
+
+
+def test_compare_ends_with_the_path_of_its_summary(lab, capsys):
+    lab.compare("--n-seeds=2")
+    line = last_line(capsys)
+    assert line.startswith("summary: ")
+    path = Path(line.removeprefix("summary: "))
+    assert path.name == "summary.json"
+    assert path.parent.name.startswith("compare-splitMNIST2-task-task-based-s0to1-")
+    summary = json.loads(path.read_text())
+    assert summary["methods"]["cs"]["final_accuracy"]["per_seed"] == [
+        make_run(settings.Settings(tasks=2, iters=4, eval_log=2, loss_log=2), "cs", seed).final_accuracy
+        for seed in (0, 1)
+    ]
+    assert summary["environment"]["jax"] == jax.__version__
+    assert summary["config"]["n_seeds"] == 2
+    assert summary["seconds"].keys() == {"compile", "train", "evaluate", "total"}
+    assert summary["seconds"]["train"] == 4.0
+
+
+def test_the_command_in_the_summary_gives_the_same_results_again(lab, capsys):
+    lab.compare("--n-seeds=2", "--lr", "0.01")
+    before = summary_of(capsys)
+    python, option, module, *arguments = shlex.split(before["command"])
+    assert (python, option, module) == ("python", "-m", "experiments.compare")
+    compare.main(arguments)
+    assert summary_of(capsys)["methods"]["cs"]["stamps"] == before["methods"]["cs"]["stamps"]
+
+
+@pytest.mark.parametrize("asked", [[], ["--pdf"]], ids=["without --pdf", "with --pdf"])
+def test_compare_always_writes_its_figures_and_says_where(drawing_lab, capsys, asked):
+    drawing_lab.compare("--n-seeds=2", *asked)
+    printed = capsys.readouterr().out
+    plots = list((drawing_lab.folder / "plots").iterdir())
+    assert sorted(path.suffix for path in plots) == [".pdf", ".pdf", ".png", ".png"]
+    assert all(f"figure: {path}" in printed for path in plots)
+
+
+def test_finished_runs_are_found_again(lab, capsys):
+    lab.compare("--n-seeds=2")
+    first = summary_of(capsys)
+    lab.trained.clear()
+    lab.compare("--n-seeds=2")
+    assert lab.trained == []
+    again = summary_of(capsys)
+    assert again["methods"]["cs"]["final_accuracy"] == first["methods"]["cs"]["final_accuracy"]
+    assert (first["runs_found_again"], again["runs_found_again"]) == (0, 4)
+    assert again["seconds"]["train"] == 0
+
+
+def test_only_the_missing_seeds_and_methods_are_trained(lab, capsys):
+    lab.compare("--n-seeds=2")
+    lab.trained.clear()
+    lab.compare("--n-seeds=4")
+    assert lab.trained == [("standard", [2, 3]), ("cs", [2, 3])]
+    lab.trained.clear()
+    lab.compare("--n-seeds=4", "--alpha=100")
+    assert lab.trained == [("cs", [0, 1, 2, 3])]
+    assert "standard: 4 of 4 runs found again" in capsys.readouterr().out
+
+
+def test_run_and_compare_share_their_runs(lab, capsys):
+    lab.run("--cs", "--seed=1")
+    assert lab.trained == [("cs", [1])]
+    lab.compare("--n-seeds=2")
+    assert lab.trained[1:] == [("standard", [0, 1]), ("cs", [0])]
+    summary = summary_of(capsys)
+    assert summary["methods"]["cs"]["found_again"] == [False, True]
+    assert summary["seeds"] == [0, 1]
+
+
+def test_a_damaged_run_is_trained_again(lab):
+    lab.run()
+    (path,) = (lab.folder / "results" / "runs").iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    lab.run()
+    lab.run()
+    assert lab.trained == [("standard", [0])] * 2
+
+
+def test_run_writes_a_summary_of_one_method(lab, capsys):
+    assert lab.run("--seed=3") == 0
+    summary = summary_of(capsys)
+    assert list(summary["methods"]) == ["standard"]
+    assert summary["seeds"] == [3]
+    assert summary["paired"] == {}
+    assert summary["methods"]["standard"]["final_accuracy"]["sem"] is None
+
+
+def test_run_draws_when_asked(drawing_lab, capsys):
+    drawing_lab.run()
+    assert not (drawing_lab.folder / "plots").exists()
+    drawing_lab.run("--pdf")
+    assert {path.suffix for path in (drawing_lab.folder / "plots").iterdir()} == {".pdf", ".png"}
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_the_stamp_is_printed_alone_and_nothing_is_done(lab, capsys, command):
+    assert getattr(lab, command)("--get-stamp") == 0
+    stamp = capsys.readouterr().out.strip()
+    assert lab.written() == []
+    assert lab.trained == []
+    getattr(lab, command)()
+    assert last_line(capsys).endswith(f"{command}-{stamp}/summary.json")
+
+
+def test_time_prints_the_seconds(lab, capsys):
+    lab.run("--time")
+    assert "seconds: compile 1.0, train 2.0, evaluate 3.0, total " in capsys.readouterr().out
+
+
+def test_no_gpus_restricts_jax_to_the_cpu(lab, monkeypatch):
+    updates = {}
+    monkeypatch.setattr(jax.config, "update", updates.__setitem__)
+    lab.run()
+    assert updates == {}
+    lab.run("--no-gpus")
+    assert updates == {"jax_platforms": "cpu"}
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (["--tasks=3"], "--tasks 3"),
+        (["--alpha=nan"], "--alpha nan"),
+        (["--seed=-1"], "--seed -1"),
+        (["--eval-log=9"], "--eval-log 9"),
+        (["--scenario=domain", "--singlehead"], "--singlehead"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_status_2_before_anything_is_done(
+    lab, capsys, monkeypatch, command, wrong, named
+):
+    monkeypatch.setattr(data, "load", lambda *_: pytest.fail("data were loaded"))
+    assert getattr(lab, command)(*wrong) == 2
+    assert_one_line_error(capsys, named)
+    assert lab.written() == []
+
+
+def test_a_wrong_number_of_seeds_is_an_error(lab, capsys):
+    assert lab.compare("--n-seeds=0") == 2
+    assert_one_line_error(capsys, "--n-seeds 0")
+
+
+@pytest.mark.parametrize("wrong", [["--stream=gradual"], ["--iters=many"], ["--no-such-flag"], ["--no-cs"]])
+def test_what_the_command_line_does_not_know_ends_with_status_2(lab, capsys, wrong):
+    with pytest.raises(SystemExit) as stop:
+        lab.run(*wrong)
+    assert stop.value.code == 2
+    assert wrong[0].split("=")[0] in capsys.readouterr().err
+    assert lab.written() == []
+
+
+def test_settings_that_do_not_fit_the_data_are_one_line_and_status_2(lab, capsys):
+    lab.failing["standard"] = ValueError("--batch 128: more than the 100 samples of task 1")
+    assert lab.compare() == 2
+    assert_one_line_error(capsys, "--batch 128")
+    assert lab.written() == []
+
+
+def test_an_error_in_the_middle_of_training_keeps_its_traceback(lab):
+    lab.failing["standard"] = ValueError("a mistake in the program")
+    lab.after_iterations = 1
+    with pytest.raises(ValueError, match="a mistake"):
+        lab.compare()
+
+
+def test_data_that_cannot_be_had_are_one_line_and_status_2(lab, capsys, monkeypatch):
+    def missing(*_):
+        raise data.DataError("no data: use --data-dir")
+
+    monkeypatch.setattr(data, "load", missing)
+    assert lab.run() == 2
+    assert_one_line_error(capsys, "no data")
+    assert lab.written() == []
+
+
+@pytest.mark.parametrize("flag", ["--results-dir", "--plot-dir"])
+def test_a_folder_that_cannot_be_written_is_an_error_before_training(lab, capsys, flag):
+    blocked = lab.folder / "file"
+    blocked.write_text("")
+    assert lab.compare(f"{flag}={blocked / 'below'}") == 2
+    assert_one_line_error(capsys, f"{flag} {blocked / 'below'}: ")
+    assert lab.trained == []
+    assert lab.written() == ["file"]
+
+
+def test_a_full_disk_is_one_line_and_status_1(lab, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results, "write_atomically", full)
+    assert lab.run() == 1
+    assert_one_line_error(capsys, "[Errno 28] No space left on device")
+
+
+def test_a_tilde_is_the_home_folder_also_after_an_equals_sign(lab, monkeypatch):
+    monkeypatch.setenv("HOME", str(lab.folder))
+    lab.run("--results-dir=~/mine")
+    assert (lab.folder / "mine" / "runs").is_dir()
+
+
+def test_an_interrupt_keeps_the_runs_that_are_finished(lab, capsys):
+    lab.failing["cs"] = KeyboardInterrupt()
+    assert lab.compare("--n-seeds=2") == 130
+    assert "interrupted" in capsys.readouterr().err
+    lab.failing.clear()
+    lab.trained.clear()
+    assert lab.compare("--n-seeds=2") == 0
+    assert lab.trained == [("cs", [0, 1])]
+
+
+@pytest.mark.parametrize("module", [run, compare])
+def test_every_setting_has_a_flag_with_its_default(module, capsys):
+    with pytest.raises(SystemExit) as stop:
+        module.main(["--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for field in dataclasses.fields(settings.Settings):
+        described = text.split(f" {settings.flag(field.name)} ", 1)[1]
+        assert described.split("(default: ", 1)[1].startswith(f"{field.default})")
+    assert "--no-cs" not in text
+    assert "--no-singlehead" not in text
+
+
+def test_published_command_lines_are_understood():
+    published = "--scenario=task --iters=500 --alpha=500 --beta=2500 --beakers=5 --n-seeds=10"
+    options, _ = run.parse(compare.CompareOptions, "experiments.compare", published.split())
+    assert options.settings() == settings.Settings()
+    assert options.n_seeds == 10
+    everything = (
+        "--get-stamp --seed 1 --no-gpus --data-dir d --plot-dir p --results-dir r --experiment permMNIST "
+        "--scenario class --stream random --tasks 4 --iters 2000 --batch 64 --fc-layers 2 --fc-units 100 "
+        "--singlehead --lr 0.1 --optimizer sgd --decay 0.01 --cs --beakers 4 --alpha 1 --beta 2 --time --pdf "
+        "--loss-log 10 --eval-log 20 --eval-n 30"
+    )
+    options, _ = run.parse(run.RunOptions, "experiments.run", everything.split())
+    assert options.cs
+    assert options.output.no_gpus
+    assert options.settings() == settings.Settings(
+        "permMNIST", "class", "random", 4, 2000, 64, 2, 100, True, 0.1, "sgd", 0.01, 4, 1.0, 2.0,
+        "iteration", 10, 20, 30,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--iters=many"]])
+def test_help_and_mistakes_do_not_wait_for_heavy_libraries(arguments):
+    code = f"""
+import sys
+from experiments import compare
+try:
+    compare.main({arguments})
+except SystemExit:
+    heavy = {{"jax", "flax", "matplotlib", "scipy", "tensorflow_datasets"}} & set(sys.modules)
+    print("imported:", *sorted(heavy))
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.splitlines()[-1] == "imported:"
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal():
+    console = Console(file=io.StringIO(), force_terminal=False)
+    with ProgressDisplay("cs", 3, total=1000, console=console) as display:
+        for iteration in range(10, 1001, 10):
+            display(Progress(iteration, 1000, 0.25, 0.5, "train"))
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 10
+    assert lines[-1].startswith("cs, 3 seeds: 1000/1000 iterations, loss 0.250, accuracy 50.0 %")
+    assert all(character.isprintable() for line in lines for character in line)
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_progress_is_one_line_on_a_terminal_of_any_width(width):
+    console = Console(file=io.StringIO(), force_terminal=True, width=width)
+    with ProgressDisplay("standard", 10, total=2500, console=console) as display:
+        display(Progress(0, 2500, math.nan, None, "compile"))
+        display(Progress(2500, 2500, 0.25, 0.93, "train"))
+    shown = Text.from_ansi(console.file.getvalue()).plain.splitlines()
+    assert shown[-1].startswith("standard, 10 seeds ")
+    assert "loss 0.250, accuracy 93.0 %" in shown[-1]
+    assert ("━" in shown[-1]) == (width >= 80)
+
+
+def test_progress_has_started_with_the_first_iteration():
+    display = ProgressDisplay("cs", 1, total=10, console=Console(file=io.StringIO()))
+    display(Progress(0, 10, math.nan, None, "compile"))
+    assert not display.started
+    display(Progress(1, 10, 0.5, None, "train"))
+    assert display.started
+
+
+def assert_one_line_error(capsys, named):
+    captured = capsys.readouterr()
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: {named}")
+    assert "Traceback" not in captured.err
+    assert "summary:" not in captured.out

@@ -1,0 +1,285 @@
+import dataclasses
+import json
+import os
+from typing import get_args
+
+import numpy as np
+import pytest
+
+import cs_optax
+from experiments.lab import results
+from experiments.lab.results import Run
+from experiments.lab.settings import Settings
+
+SETTINGS = Settings(tasks=2, iters=4, eval_log=3, loss_log=2)
+IDENTITY = results.identity(SETTINGS, "cs", 3, "abc")
+ENVIRONMENT = {"jax": "1.2.3", "platform": "cpu"}
+
+
+def make_run(method="cs", seed=3, **changes):
+    random = np.random.default_rng([seed, len(method)])
+    matrix = random.random((2, 2))
+    run = Run(
+        method=method,
+        seed=seed,
+        evaluated_at=np.array([3, 6, 8]),
+        accuracy=random.random((3, 2)),
+        logged_at=np.array([2, 4, 6, 8]),
+        loss=random.random(4),
+        accuracy_matrix=matrix,
+        matrix_at=np.array([4, 8]),
+        tasks_seen=np.array([1, 2, 2]),
+        final_accuracy=float(matrix[-1].mean()),
+    )
+    return dataclasses.replace(run, **changes)
+
+
+def same(first, second):
+    return all(
+        np.array_equal(getattr(first, field.name), getattr(second, field.name), equal_nan=True)
+        if isinstance(getattr(first, field.name), np.ndarray)
+        else getattr(first, field.name) == getattr(second, field.name)
+        for field in dataclasses.fields(Run)
+    )
+
+
+def other_value(field):
+    """Some other value that this setting could have."""
+    value = getattr(SETTINGS, field.name)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return next(choice for choice in get_args(field.type) if choice != value)
+    return value + 1
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A results folder with one finished run, and the path of its file."""
+    results.save_run(tmp_path, IDENTITY, make_run(), ENVIRONMENT)
+    (path,) = (tmp_path / "runs").iterdir()
+    return tmp_path, path
+
+
+def test_accuracy_is_averaged_over_all_tasks_and_over_those_seen():
+    run = make_run(accuracy=np.array([[0.9, 0.5], [0.8, 0.6], [0.7, 0.7]]))
+    np.testing.assert_allclose(run.accuracy_overall, [0.7, 0.7, 0.7])
+    np.testing.assert_allclose(run.accuracy_so_far, [0.9, 0.7, 0.7])
+
+
+@pytest.mark.parametrize("method", ["standard", "cs"])
+@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
+def test_the_stamp_changes_with_every_setting_that_the_method_uses(field, method):
+    changed = dataclasses.replace(SETTINGS, **{field.name: other_value(field)})
+    before = results.run_stamp(results.identity(SETTINGS, method, 3, "abc"))
+    after = results.run_stamp(results.identity(changed, method, 3, "abc"))
+    without_effect = {"standard": {"beakers", "alpha", "beta", "time_step"}, "cs": {"decay"}}
+    assert (before == after) == (field.name in without_effect[method])
+
+
+def test_the_stamp_changes_with_method_seed_data_version_and_format(monkeypatch):
+    def stamp(method="cs", seed=3, sha="abc"):
+        return results.run_stamp(results.identity(SETTINGS, method, seed, sha))
+
+    stamps = [stamp(), stamp(method="standard"), stamp(seed=4), stamp(sha="abd")]
+    monkeypatch.setattr(cs_optax, "__version__", "0.0.0")
+    stamps.append(stamp())
+    monkeypatch.setattr(results, "FORMAT", 0)
+    stamps.append(stamp())
+    assert len(set(stamps)) == len(stamps)
+
+
+def test_the_stamp_depends_on_values_not_on_their_python_types():
+    typed = dataclasses.replace(SETTINGS, alpha=500, batch=np.int64(128), lr=np.float64(0.001))
+    assert results.run_stamp(results.identity(typed, "cs", np.int64(3), "abc")) == results.run_stamp(IDENTITY)
+
+
+def test_the_stamp_can_be_read():
+    assert results.run_stamp(IDENTITY).startswith("splitMNIST2-task-task-based-cs-s3-")
+
+
+def test_a_comparison_is_named_after_its_runs_in_any_order():
+    identities = [
+        results.identity(SETTINGS, method, seed, "abc") for method in ("standard", "cs") for seed in (0, 1, 2)
+    ]
+    stamp = results.comparison_stamp(identities)
+    assert stamp.startswith("splitMNIST2-task-task-based-s0to2-")
+    assert results.comparison_stamp(identities[::-1]) == stamp
+    assert results.comparison_stamp(identities[:-1]) != stamp
+
+
+def test_a_finished_run_is_found_again_to_the_last_bit(kept):
+    folder, _ = kept
+    found = results.find_run(folder, IDENTITY)
+    assert same(found.run, make_run())
+    assert found.environment == ENVIRONMENT
+    assert found.found_again
+
+
+def test_a_run_whose_loss_diverged_is_kept_as_strict_json(tmp_path):
+    run = make_run(loss=np.array([1.0, np.nan, np.inf, -np.inf]))
+    results.save_run(tmp_path, IDENTITY, run, ENVIRONMENT)
+    (path,) = (tmp_path / "runs").iterdir()
+    strict = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    assert strict["run"]["loss"] == [1.0, None, None, None]
+    assert np.isnan(results.find_run(tmp_path, IDENTITY).run.loss[1:]).all()
+
+
+def test_what_was_not_run_is_not_found(kept):
+    folder, _ = kept
+    assert results.find_run(folder, results.identity(SETTINGS, "cs", 4, "abc")) is None
+    assert results.find_run(folder / "elsewhere", IDENTITY) is None
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_file_counts_as_not_run_and_is_replaced(kept, part):
+    folder, path = kept
+    content = path.read_bytes().rstrip()
+    path.write_bytes(content[: min(int(part * len(content)), len(content) - 1)])
+    assert results.find_run(folder, IDENTITY) is None
+    results.save_run(folder, IDENTITY, make_run(), ENVIRONMENT)
+    assert same(results.find_run(folder, IDENTITY).run, make_run())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"null", b"[]", b'{"identity": 1}', b"[" * 100_000],
+    ids=["not text", "null", "list", "incomplete", "too deep"],
+)
+def test_a_foreign_file_counts_as_not_run(kept, content):
+    folder, path = kept
+    path.write_bytes(content)
+    assert results.find_run(folder, IDENTITY) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"accuracy": [[0.5]]},
+        {"tasks_seen": [1]},
+        {"loss": [0.1]},
+        {"accuracy_matrix": [0.1, 0.2]},
+        {"final_accuracy": None},
+        {"evaluated_at": ["three"]},
+    ],
+    ids=str,
+)
+def test_a_file_whose_parts_do_not_fit_together_counts_as_not_run(kept, wrong):
+    folder, path = kept
+    record = json.loads(path.read_text())
+    record["run"].update(wrong)
+    path.write_text(json.dumps(record))
+    assert results.find_run(folder, IDENTITY) is None
+
+
+def test_the_file_of_another_run_under_this_name_counts_as_not_run(kept):
+    folder, path = kept
+    record = json.loads(path.read_text())
+    record["identity"]["settings"]["lr"] = 0.5
+    path.write_text(json.dumps(record))
+    assert results.find_run(folder, IDENTITY) is None
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, failing):
+    path = tmp_path / "summary.json"
+    results.write_json(path, {"old": True})
+
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (type(path), "replace")}[failing], full)
+    with pytest.raises(OSError, match="no space"):
+        results.write_json(path, {"old": False})
+    assert json.loads(path.read_text()) == {"old": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_checking_a_folder_leaves_no_trace(tmp_path):
+    results.check_writable(tmp_path / "new" / "results")
+    results.check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Not a directory"):
+        results.check_writable(tmp_path / "file" / "results")
+
+
+@dataclasses.dataclass
+class FakeDataset:
+    name: str = "MNIST"
+    source: str = "nowhere"
+    sha256: str = "abc"
+
+
+def summarise(tmp_path, methods=("standard", "cs"), seeds=(3, 4)):
+    finished = {
+        method: [
+            results.save_run(
+                tmp_path,
+                results.identity(SETTINGS, method, seed, "abc"),
+                make_run(method, seed),
+                ENVIRONMENT,
+            )
+            for seed in seeds
+        ]
+        for method in methods
+    }
+    summary = results.summary(
+        command="python -m experiments.compare",
+        config=dataclasses.asdict(SETTINGS),
+        environment=ENVIRONMENT,
+        dataset=FakeDataset(),
+        finished=finished,
+        seconds=results.Seconds(1.0, 2.0, 3.0),
+        total_seconds=7.0,
+    )
+    results.write_json(tmp_path / "summary.json", summary)
+    return json.loads((tmp_path / "summary.json").read_text())
+
+
+def test_the_summary_has_the_published_keys(tmp_path):
+    summary = summarise(tmp_path)
+    assert {"command", "config", "environment", "data", "methods", "paired", "seconds"} <= set(summary)
+    assert summary["data"] == {"source": "nowhere", "sha256": "abc", "name": "MNIST"}
+    assert summary["seeds"] == [3, 4]
+    assert summary["seconds"] == {"compile": 1.0, "train": 2.0, "evaluate": 3.0, "total": 7.0}
+    assert summary["environments_of_runs"] == [ENVIRONMENT]
+    assert summary["runs_found_again"] == 0
+
+
+def test_the_summary_averages_over_seeds(tmp_path):
+    summary = summarise(tmp_path)
+    runs = [make_run("cs", 3), make_run("cs", 4)]
+    final = [run.final_accuracy for run in runs]
+    cs = summary["methods"]["cs"]
+    assert cs["final_accuracy"]["per_seed"] == final
+    assert cs["final_accuracy"]["mean"] == pytest.approx(np.mean(final))
+    assert cs["final_accuracy"]["sem"] == pytest.approx(abs(final[0] - final[1]) / 2)
+    np.testing.assert_allclose(cs["accuracy_matrix"], np.mean([run.accuracy_matrix for run in runs], axis=0))
+    curve = cs["curves"]["accuracy_so_far"]
+    np.testing.assert_allclose(curve["per_seed"], [run.accuracy_so_far for run in runs])
+    np.testing.assert_allclose(curve["mean"], np.mean(curve["per_seed"], axis=0))
+
+
+def test_the_summary_pairs_the_methods_by_seed(tmp_path):
+    paired = summarise(tmp_path)["paired"]["cs - standard"]
+    differences = [
+        make_run("cs", seed).final_accuracy - make_run("standard", seed).final_accuracy for seed in (3, 4)
+    ]
+    assert paired["mean"] == pytest.approx(np.mean(differences))
+    assert paired["ci95"][0] < paired["mean"] < paired["ci95"][1]
+    assert {"p_value", "p_value_sign_flip"} <= set(paired)
+
+
+def test_a_single_seed_has_null_where_nothing_is_known(tmp_path):
+    summary = summarise(tmp_path, seeds=(3,))
+    assert summary["methods"]["cs"]["final_accuracy"]["sem"] is None
+    assert summary["paired"]["cs - standard"]["ci95"] == [None, None]
+    assert summary["paired"]["cs - standard"]["p_value"] is None
+
+
+def test_the_summary_of_a_single_method_pairs_nothing(tmp_path):
+    assert summarise(tmp_path, methods=("cs",))["paired"] == {}

@@ -1,0 +1,163 @@
+import dataclasses
+import itertools
+import math
+from typing import get_args
+
+import pytest
+
+from experiments.lab.settings import (
+    LARGEST_SEED,
+    Experiment,
+    Scenario,
+    Settings,
+    SettingsError,
+    Stream,
+    flag,
+    validate,
+    validate_seeds,
+)
+
+NUMBERS = [field.name for field in dataclasses.fields(Settings) if field.type in (int, float)]
+
+
+def test_defaults_are_those_of_the_published_comparison():
+    assert dataclasses.asdict(Settings()) == {
+        "experiment": "splitMNIST",
+        "scenario": "task",
+        "stream": "task-based",
+        "tasks": 5,
+        "iters": 500,
+        "batch": 128,
+        "fc_layers": 3,
+        "fc_units": 400,
+        "singlehead": False,
+        "lr": 0.001,
+        "optimizer": "adam",
+        "decay": 0.0,
+        "beakers": 5,
+        "alpha": 500.0,
+        "beta": 2500.0,
+        "time_step": "iteration",
+        "loss_log": 100,
+        "eval_log": 100,
+        "eval_n": 1024,
+    }
+
+
+@pytest.mark.parametrize(
+    ("experiment", "scenario", "stream"),
+    list(itertools.product(get_args(Experiment), get_args(Scenario), get_args(Stream))),
+)
+def test_every_combination_is_allowed(experiment, scenario, stream):
+    validate(Settings(experiment=experiment, scenario=scenario, stream=stream))
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        {"beakers": 0},
+        {"beakers": 1, "alpha": 10.0, "beta": 5.0},  # a single beaker has no alpha
+        {"beakers": 2, "alpha": 10.0, "beta": 10.0},
+        {"tasks": 1},
+        {"tasks": 2},
+        {"tasks": 10, "scenario": "class"},
+        {"tasks": 7, "experiment": "permMNIST"},
+        {"singlehead": True},
+        {"fc_layers": 1},
+        {"eval_log": 2500, "loss_log": 2500},
+    ],
+)
+def test_unusual_settings_that_make_sense_are_allowed(allowed):
+    validate(Settings(**allowed))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"experiment": "splitCIFAR"}, "--experiment splitCIFAR"),
+        ({"stream": "gradual"}, "--stream gradual"),
+        ({"tasks": 3}, "--tasks 3"),  # drops a class
+        ({"tasks": 11}, "--tasks 11"),
+        ({"tasks": 10}, "--tasks 10"),  # one class per task
+        ({"tasks": 10, "scenario": "domain"}, "--tasks 10"),
+        ({"iters": 0}, "--iters 0"),
+        ({"batch": -1}, "--batch -1"),
+        ({"fc_layers": 0}, "--fc-layers 0"),
+        ({"lr": 0.0}, "--lr 0"),
+        ({"lr": math.inf}, "--lr inf"),
+        ({"alpha": math.nan}, "--alpha nan"),
+        ({"beta": -2.0}, "--beta -2"),
+        ({"beta": 499.0}, "--beta 499"),
+        ({"beakers": -1}, "--beakers -1"),
+        ({"decay": -0.1}, "--decay -0.1"),
+        ({"decay": math.nan}, "--decay nan"),
+        ({"singlehead": True, "scenario": "domain"}, "--singlehead"),
+        ({"eval_n": 0}, "--eval-n 0"),
+        ({"eval_log": 2501}, "--eval-log 2501"),
+        ({"loss_log": 501, "stream": "random"}, "--loss-log 501"),
+    ],
+)
+def test_what_cannot_be_meant_is_rejected_in_one_line_that_names_flag_and_value(wrong, named):
+    with pytest.raises(SettingsError) as error:
+        validate(Settings(**wrong))
+    message = str(error.value)
+    assert message.startswith(f"{named}: must be ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_number_may_be_negative(name):
+    with pytest.raises(SettingsError, match=f"^{flag(name)} -1: "):
+        validate(dataclasses.replace(Settings(), **{name: -1}))
+
+
+@pytest.mark.parametrize(("seed", "n_seeds"), [(0, 1), (7, 10), (LARGEST_SEED, 1)])
+def test_seeds_that_exist_are_allowed(seed, n_seeds):
+    validate_seeds(seed, n_seeds)
+
+
+@pytest.mark.parametrize(
+    ("seed", "n_seeds", "named"),
+    [
+        (-1, 1, "--seed -1"),
+        (LARGEST_SEED, 2, f"--seed {LARGEST_SEED}"),
+        (0, 0, "--n-seeds 0"),
+        (0, 2**40, "--n-seeds"),
+    ],
+)
+def test_seeds_that_do_not_exist_are_rejected(seed, n_seeds, named):
+    with pytest.raises(SettingsError, match=f"^{named}"):
+        validate_seeds(seed, n_seeds)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "dataset", "permuted"),
+    [
+        ("splitMNIST", "MNIST", False),
+        ("permFashionMNIST", "FashionMNIST", True),
+        ("splitDigits", "Digits", False),
+    ],
+)
+def test_an_experiment_is_a_data_set_and_a_protocol(experiment, dataset, permuted):
+    settings = Settings(experiment=experiment)
+    assert (settings.dataset, settings.permuted) == (dataset, permuted)
+
+
+def test_iterations_count_per_task_or_in_total():
+    assert Settings(tasks=5, iters=30).total_iterations == 150
+    assert Settings(tasks=5, iters=30, stream="random").total_iterations == 30
+
+
+@pytest.mark.parametrize(
+    ("experiment", "scenario", "tasks", "chance"),
+    [
+        ("splitMNIST", "task", 5, 1 / 2),
+        ("splitMNIST", "domain", 2, 1 / 5),
+        ("splitMNIST", "class", 5, 1 / 10),
+        ("permMNIST", "task", 4, 1 / 10),
+        ("permMNIST", "class", 4, 1 / 40),
+    ],
+)
+def test_chance_is_a_guess_among_the_classes_told_apart(experiment, scenario, tasks, chance):
+    settings = Settings(experiment=experiment, scenario=scenario, tasks=tasks)
+    assert settings.chance == pytest.approx(chance)
