@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cs_optax._dtypes import wide_dtype
 from cs_optax._links import Links
 
 Tree = Any
@@ -62,7 +63,7 @@ def exchange(
             return lax.fori_loop(0, trips, lambda _, carry: fire(*carry), (updates, beakers))
         return updates, lax.fori_loop(0, trips, lambda _, carry: fire(None, carry)[1], beakers)
 
-    updates = jax.tree.map(lambda p, d: d.astype(_wide(p, d)), params, inputs)
+    updates = jax.tree.map(lambda p, d: d.astype(wide_dtype(p, d)), params, inputs)
     updates, beakers = settle(0, updates, beakers)
     return jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates), beakers
 
@@ -154,7 +155,7 @@ def sequential_euler(
 
 def _pull(rate: Any, u: Any, *target: Any) -> jax.Array:
     """``rate · (target − u)``; no target is a target of zero."""
-    dtype = _wide(u, *target)
+    dtype = wide_dtype(u, *target)
     start = u.astype(dtype)
     gap = target[0].astype(dtype) - start if target else -start
     return _scalar(rate, dtype) * gap
@@ -167,16 +168,8 @@ def _towards(rate: Any, u: Any, *target: Any) -> jax.Array:
 
 def _add(*arrays: Any) -> jax.Array:
     """The sum, in the dtype that holds them all."""
-    dtype = _wide(*arrays)
+    dtype = wide_dtype(*arrays)
     return sum((array.astype(dtype) for array in arrays[1:]), start=arrays[0].astype(dtype))
-
-
-def _wide(*arrays: Any) -> Any:
-    """The dtype a step of these arrays is computed in: what holds them all, at least float32."""
-    dtype = jnp.dtype(jnp.float32)
-    for array in arrays:
-        dtype = jnp.promote_types(dtype, array.dtype)
-    return dtype
 
 
 def _scalar(value: Any, dtype: Any) -> jax.Array:

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from cs_optax import _checks
+from cs_optax._dtypes import wide_dtype
 from cs_optax._links import advance
 from cs_optax._transform import ComplexSynapseState
 from cs_optax.chain import BeakerChain
@@ -93,7 +94,7 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         if missing:
             raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")
         pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None]
-        dtype = jnp.result_type(*(u.dtype for _, u in pairs), jnp.float32)
+        dtype = wide_dtype(*(u for _, u in pairs))
         return sum(w * u.astype(dtype) for w, u in pairs).astype(p.dtype)
 
     return jax.tree.map(combine, params, *beakers, is_leaf=lambda leaf: leaf is None)
@@ -184,7 +185,7 @@ def relax(
         """What beaker ``k+1`` of a leaf becomes; the initial content, where kept, comes last."""
         if any(_is_masked(u) for u in contents):
             return contents[k]
-        dtype = jnp.result_type(jnp.float32, *(u.dtype for u in contents))
+        dtype = wide_dtype(*contents)
         us = [u.astype(dtype) for u in contents[: chain.n_beakers]]
         rest = contents[-1].astype(dtype) if state.initial is not None else jnp.zeros_like(us[0])
         new = rest + sum(weight * (u - rest) for weight, u in zip(step[k].tolist(), us, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from cs_optax import _checks
+from cs_optax._dtypes import beaker_dtype_of
 from cs_optax._dynamics import exchange, sequential_euler
 from cs_optax._links import advance, flows_back, links_in_step, new_clocks
 from cs_optax.chain import BeakerChain, timescale_chain
@@ -124,17 +126,7 @@ def complex_synapse(
         Kaplanis, Shanahan & Clopath, `Continual reinforcement learning with complex synapses
         <https://arxiv.org/abs/1802.07239>`_, ICML 2018.
     """
-    if _checks.is_concrete(time_step) and (chain is not None or _checks.is_concrete(alpha)):
-        shortest = chain.timescales()[0] if chain is not None else alpha
-        _checks.positive("time_step", time_step)
-        if _checks.number("alpha", shortest, "a number") > 1e5 * float(time_step):
-            warnings.warn(
-                f"the shortest timescale, {float(shortest):g}, is {float(shortest) / float(time_step):.0e} "
-                f"updates of time_step={float(time_step):g}: hardly anything will be consolidated. "
-                "With time_step=1 alpha and beta are numbers of iterations.",
-                stacklevel=2,
-            )
-    return beaker_transformation(
+    transformation = beaker_transformation(
         n_beakers,
         alpha,
         beta,
@@ -148,6 +140,17 @@ def complex_synapse(
         backflow=backflow,
         beaker_dtype=beaker_dtype,
     )
+    shortest = alpha if chain is None else chain.timescales()[0]
+    if n_beakers > 0 and _checks.is_concrete(shortest) and _checks.is_concrete(time_step):
+        updates = float(shortest) / float(time_step)
+        if 1e5 < updates < math.inf:
+            warnings.warn(
+                f"the shortest timescale, {float(shortest):g}, is {updates:.0e} updates of "
+                f"time_step={float(time_step):g}: hardly anything will be consolidated. With "
+                "time_step=1 alpha and beta are numbers of iterations.",
+                stacklevel=2,
+            )
+    return transformation
 
 
 def beaker_transformation(
@@ -208,7 +211,7 @@ def beaker_transformation(
         return now(time_step), *(jnp.stack([now(entry) for entry in row]) for row in (C, g))
 
     def beaker_of(param: Any) -> jax.Array:
-        dtype = beaker_dtype_for(param.dtype, beaker_dtype)
+        dtype = beaker_dtype_of(param, beaker_dtype)
         return jnp.array(param, dtype) if init == "same" else jnp.zeros_like(param, dtype)
 
     def init_fn(params: Any) -> ComplexSynapseState:
@@ -253,15 +256,6 @@ def beaker_transformation(
         return updates, ComplexSynapseState(count, clocks, beakers, state.initial)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def beaker_dtype_for(dtype: Any, beaker_dtype: Any) -> Any:
-    """The dtype of the beakers of a parameter: complex where the parameter is."""
-    if beaker_dtype is None:
-        return jnp.promote_types(dtype, jnp.float32)
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        return jnp.promote_types(beaker_dtype, jnp.complex64)
-    return beaker_dtype
 
 
 def _warn_about(

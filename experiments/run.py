@@ -306,13 +306,7 @@ def _train(
     from experiments.lab.progress import ProgressDisplay
 
     with ProgressDisplay(method, len(seeds), settings.total_iterations) as display:
-        try:
-            return training.train(settings, method, seeds, dataset, display)
-        except ValueError as error:
-            if display.started:
-                raise
-            # Found before the first iteration: the settings do not fit the data.
-            raise SettingsError(str(error)) from error
+        return training.train(settings, method, seeds, dataset, display)
 
 
 def _show_accuracy(run: "Run", settings: Settings) -> None:

@@ -77,9 +77,7 @@ class BlockPropagator:
         """The matrix of the steps ``first + 1 … stop``."""
         result, step = np.eye(len(self.periods)), first
         while step < stop:
-            k = max(
-                k for k, n in enumerate(self.periods) if step % n == 0 and step + n <= stop
-            )
+            k = max(k for k, n in enumerate(self.periods) if step % n == 0 and step + n <= stop)
             step += self.periods[k]
             result = self.block(k, self.level(step)) @ result
         return result

@@ -104,8 +104,9 @@ def test_packed_files_win_over_unpacked_ones_beside_them(folder: Path) -> None:
     assert_same(data.load("MNIST", folder), made_up(0))
 
 
-def test_a_sub_folder_that_names_the_data_set_wins(folder: Path) -> None:
-    write_gz(folder / "FashionMNIST" / "raw", made_up(1))
+@pytest.mark.parametrize("layout", ["{name}/raw", "{name}", "{lower}/{name}/raw", "{lower}"])
+def test_a_sub_folder_that_names_the_data_set_wins(folder: Path, layout: str) -> None:
+    write_gz(folder / layout.format(name="FashionMNIST", lower="fashion_mnist"), made_up(1))
     assert_same(data.load("FashionMNIST", folder), made_up(1))
     assert_same(data.load("MNIST", folder), made_up(0))
 
@@ -176,6 +177,7 @@ BAD_FILES = {
         IMAGES,
         "not an intact gzip file",
     ),
+    "bad block": (damaged(IMAGES, lambda c: c[:10] + b"\xff" + c[11:]), IMAGES, "not an intact gzip file"),
     "nothing": (replaced(TEST_LABELS, b""), TEST_LABELS, "is empty"),
     "nothing inside": (changed(TEST_LABELS, lambda c: b""), TEST_LABELS, "is empty"),
     "cut header": (changed(IMAGES, lambda c: c[:9]), IMAGES, "ends after 9 bytes"),
@@ -242,6 +244,11 @@ def test_a_data_dir_without_the_data_is_an_error_and_no_reason_to_look_elsewhere
     with pytest.raises(data.DataError, match=problem) as error:
         data.load("MNIST", tmp_path / "here")
     assert str(tmp_path / "here") in str(error.value)
+
+
+def test_the_home_of_an_unknown_user_does_not_exist() -> None:
+    with pytest.raises(data.DataError, match="~no-such-user/mnist does not exist"):
+        data.load("MNIST", "~no-such-user/mnist")
 
 
 @pytest.mark.parametrize("name", ["mnist", "CIFAR10", ""])

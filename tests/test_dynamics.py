@@ -78,7 +78,9 @@ def test_impulse_error_of_long_chains_up_to_beta(alpha, x, n_beakers):
         np.testing.assert_allclose(response, exact, rtol=0.01)
 
 
-@pytest.mark.parametrize(("alpha", "x", "n_beakers"), [(8.0, 1.5, 6), (8.0, 2.5, 12), (20.0, 2.0, 8), (500.0, 1.5, 5)])
+@pytest.mark.parametrize(
+    ("alpha", "x", "n_beakers"), [(8.0, 1.5, 6), (8.0, 2.5, 12), (20.0, 2.0, 8), (500.0, 1.5, 5)]
+)
 @pytest.mark.parametrize(("resolution", "bound"), [(0.125, 0.003), (0.0, 0.001)])
 def test_white_noise_error_within_its_bound(alpha, x, n_beakers, resolution, bound, x64):
     chain = timescale_chain(alpha, x, n_beakers)
@@ -113,7 +115,13 @@ def test_impulse_response_converges_with_the_square_of_the_time_step(x64):
 def test_exchange_never_diverges_even_at_a_hundred_alpha(leak, resolution, visible_resolution):
     """Without input every content stays within the range of the contents before."""
     tx = complex_synapse(
-        6, 8.0, 8192.0, time_step=800.0, leak=leak, resolution=resolution, visible_resolution=visible_resolution
+        6,
+        8.0,
+        8192.0,
+        time_step=800.0,
+        leak=leak,
+        resolution=resolution,
+        visible_resolution=visible_resolution,
     )
     params = jnp.asarray(RNG.uniform(-1, 1, 20), jnp.float32)
     inputs = jnp.zeros((500, 20)).at[:20].set(RNG.uniform(-1, 1, (20, 20)))

@@ -46,9 +46,7 @@ def test_every_step_of_the_published_trajectories(name, x64):
         assert trajectory[n].dtype == case["dtype"]
         np.testing.assert_allclose(trajectory[n], data[f"params/{n}"], rtol=tolerance, atol=tolerance)
         for k, beaker in enumerate(beakers):
-            np.testing.assert_allclose(
-                beaker[n], data[f"beakers/{n}"][:, k], rtol=tolerance, atol=tolerance
-            )
+            np.testing.assert_allclose(beaker[n], data[f"beakers/{n}"][:, k], rtol=tolerance, atol=tolerance)
 
 
 def test_every_golden_file_is_used():

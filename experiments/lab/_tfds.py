@@ -51,7 +51,7 @@ _WAYS_OUT = (
 
 def default_root() -> Path:
     """Returns the folder where TFDS keeps its data sets: ``TFDS_DATA_DIR`` or its default."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return Path(os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"))
 
 
 def prepared_folder(name: str, root: Path) -> Path:
@@ -61,7 +61,7 @@ def prepared_folder(name: str, root: Path) -> Path:
 
 def is_prepared(prepared: Path) -> bool:
     """Says whether TFDS finished preparing this folder: it writes the description last."""
-    return (prepared / "dataset_info.json").is_file()
+    return os.path.isfile(prepared / "dataset_info.json")
 
 
 def prepare(name: str, root: Path) -> None:

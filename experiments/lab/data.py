@@ -224,10 +224,11 @@ def _sub_folders(name: str) -> tuple[str, ...]:
 
 
 def _existing_folder(data_dir: str | Path) -> Path:
-    root = Path(data_dir).expanduser()
-    if not root.exists():
-        raise DataError(f"the data folder {data_dir} does not exist")
-    if not root.is_dir():
+    # os.path answers no where pathlib raises: for an unknown ~user, or a parent that may not be read.
+    root = Path(os.path.expanduser(data_dir))
+    if not os.path.exists(root):
+        raise DataError(f"the data folder {data_dir} does not exist or is out of reach")
+    if not os.path.isdir(root):
         raise DataError(f"the data folder {data_dir} is not a folder")
     return root
 
@@ -325,7 +326,7 @@ def _verdict(name: str, canonical: bool) -> str:
 
 
 def _content(path: Path) -> bytes:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"{path} is a folder, but should be a file")
     try:
         packed = path.read_bytes()

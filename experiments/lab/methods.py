@@ -15,13 +15,14 @@ def make_optimizer(settings: Settings, method: str) -> optax.GradientTransformat
     ``cs``: the same without decay, followed by complex synapses; with ``--time-step learning-rate`` the
     published optimizer instead.
     """
-    plain = {"adam": optax.adam, "sgd": optax.sgd}[settings.optimizer](settings.lr)
+    lr, with_adam = settings.lr, settings.optimizer == "adam"
+    plain = optax.adam(lr) if with_adam else optax.sgd(lr)
     if method == "standard":
         if settings.decay == 0:
             return plain
         return optax.chain(optax.add_decayed_weights(settings.decay), plain)
-    chain = {"n_beakers": settings.beakers, "alpha": settings.alpha, "beta": settings.beta}
-    if settings.time_step == "learning-rate":
-        published = {"adam": complex_synapse_adam, "sgd": complex_synapse_sgd}[settings.optimizer]
-        return published(settings.lr, **chain)
-    return optax.chain(plain, complex_synapse(**chain))
+    n_beakers, alpha, beta = settings.beakers, settings.alpha, settings.beta
+    if settings.time_step == "iteration":
+        return optax.chain(plain, complex_synapse(n_beakers, alpha, beta))
+    published = complex_synapse_adam if with_adam else complex_synapse_sgd
+    return published(lr, n_beakers=n_beakers, alpha=alpha, beta=beta)

@@ -25,15 +25,12 @@ class Progress:
         total: iterations of the whole run.
         loss: training loss since the last report, mean over seeds.
         accuracy: last test accuracy over all tasks (fraction), mean over seeds; None before the first.
-        phase: what happens now, such as "compile", "train" or "evaluate"; shown before the first
-            iteration is done.
     """
 
     iteration: int
     total: int
     loss: float
     accuracy: float | None
-    phase: str
 
 
 class ProgressDisplay:
@@ -42,9 +39,6 @@ class ProgressDisplay:
     On a terminal it is a bar that stays, with the last numbers, when the training is done. Elsewhere
     it is a plain line at about every tenth of the way. Both go to the standard error, so that what is
     piped onwards is the results alone.
-
-    Attributes:
-        started: whether a report of at least one iteration has come in.
     """
 
     def __init__(self, method: str, n_seeds: int, total: int, console: Console | None = None) -> None:
@@ -56,7 +50,6 @@ class ProgressDisplay:
             total: iterations of the whole run.
             console: where to show it; the standard error by default.
         """
-        self.started = False
         self._title = f"{method}, {n_seeds} seed{'s' if n_seeds > 1 else ''}"
         self._console = console if console is not None else Console(stderr=True)
         needed = len(f"{self._title} {total}/{total} loss 10.000, accuracy 100.0 % 0:00:00 ")
@@ -88,7 +81,6 @@ class ProgressDisplay:
 
     def __call__(self, progress: Progress) -> None:
         """Show one report."""
-        self.started = progress.iteration > 0
         if self._console.is_terminal:
             self._bar.update(
                 self._task,
@@ -114,7 +106,5 @@ class ProgressDisplay:
 
 
 def _numbers(progress: Progress) -> str:
-    if progress.iteration == 0:
-        return progress.phase
     accuracy = "" if progress.accuracy is None else f", accuracy {100 * progress.accuracy:.1f} %"
     return f"loss {progress.loss:.3f}{accuracy}"

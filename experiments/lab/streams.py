@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.lab.problems import Problem, generator
-from experiments.lab.settings import Settings
+from experiments.lab.settings import Settings, SettingsError
 
 
 class Samples(NamedTuple):
@@ -31,7 +31,7 @@ def training_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
     ``random``: each sample's task (class scenario: its class, of all tasks) is drawn uniformly.
 
     Raises:
-        ValueError: if a task has fewer samples than a batch, or a class none.
+        SettingsError: if a task has fewer samples than a batch, or a class none.
     """
     random = generator(seed, "stream")
     shape = settings.iters, settings.batch
@@ -103,7 +103,7 @@ def _draw_classes(
     members = [problem.members_of_class(problem.y_train, *which) for which in classes]
     for (task, within), group in zip(classes, members, strict=True):
         if not len(group):
-            raise ValueError(f"the training data has no sample of class {within} of task {task + 1}")
+            raise SettingsError(f"the training data has no sample of class {within} of task {task + 1}")
     for task in tasks:
         _members(problem, task, shape[1])
     chosen = random.integers(len(members), size=shape)
@@ -122,7 +122,7 @@ def _members(problem: Problem, task: int, batch: int) -> np.ndarray:
     """The training samples of a task, which must fill a batch."""
     members = problem.members(problem.y_train, task)
     if len(members) < batch:
-        raise ValueError(
+        raise SettingsError(
             f"--batch {batch}: must be at most {len(members)}, the training samples of task {task + 1}"
         )
     return members

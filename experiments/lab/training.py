@@ -67,7 +67,7 @@ def train(
         One run for each seed, in their order, and the time they took together.
 
     Raises:
-        ValueError: if the data cannot fill a batch, or lacks a class.
+        SettingsError: if the data cannot fill a batch, or lacks a class.
     """
     problem = make_problem(settings, dataset)
     stream = _stack([training_stream(settings, problem, seed) for seed in seeds], axis=1)
@@ -219,7 +219,7 @@ class _Log:
     def progress(self, first: int, stop: int) -> Progress:
         """Where the training stands after the stretch from ``first`` to ``stop``."""
         accuracy = float(self.accuracy[-1].mean()) if self.accuracy else None
-        return Progress(stop, self._total, float(self.losses[first:stop].mean()), accuracy, "train")
+        return Progress(stop, self._total, float(self.losses[first:stop].mean()), accuracy)
 
     def runs(self, method: str, seeds: Sequence[int]) -> list[Run]:
         """What each seed did."""

@@ -1,0 +1,28 @@
+"""Which dtype things are computed and kept in."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def wide_dtype(*arrays: Any) -> Any:
+    """What holds all these arrays and is at least float32: the dtype to compute with them in."""
+    # Under strict promotion rules jnp.promote_types refuses to answer.
+    with jax.numpy_dtype_promotion("standard"):
+        return reduce(jnp.promote_types, (array.dtype for array in arrays), jnp.float32)
+
+
+def beaker_dtype_of(param: Any, beaker_dtype: Any = None) -> Any:
+    """The dtype of a parameter's beakers: its own, at least float32, or as asked for.
+
+    Complex parameters have complex beakers, of the precision asked for.
+    """
+    if beaker_dtype is None:
+        return wide_dtype(param)
+    if jnp.issubdtype(param.dtype, jnp.complexfloating):
+        return jnp.promote_types(beaker_dtype, jnp.complex64)
+    return beaker_dtype

@@ -1,0 +1,170 @@
+"""Looking into the beakers, and acting on them, inside composed states."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cs_optax import BeakerChain, complex_synapse, get_beakers, readout, relax, reset_beakers
+
+PARAMS = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([[3.0]])}
+LABELS = {"a": "short", "b": "long"}
+
+
+def partitioned():
+    return optax.partition(
+        {"short": complex_synapse(2, 8.0, 32.0), "long": complex_synapse(4, 8.0, 512.0)}, LABELS
+    )
+
+
+def some_steps(tx, params=PARAMS, steps=20):
+    @jax.jit
+    def step(params, state):
+        updates, state = tx.update(jax.tree.map(lambda p: 0.1 * jnp.ones_like(p), params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    state = tx.init(params)
+    for _ in range(steps):
+        params, state = step(params, state)
+    return params, state
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tx: tx,
+        lambda tx: optax.chain(optax.adam(0.1), tx),
+        lambda tx: optax.MultiSteps(optax.chain(optax.sgd(0.1), tx), every_k_schedule=2),
+        lambda tx: optax.apply_if_finite(tx, 3),
+        lambda tx: optax.chain(optax.chain(optax.identity(), optax.chain(tx))),
+    ],
+)
+def test_beakers_are_found_anywhere(wrap):
+    beakers = get_beakers(wrap(complex_synapse(4, 8.0, 512.0)).init(PARAMS))
+    assert len(beakers) == 3
+    assert all(jax.tree.structure(beaker) == jax.tree.structure(PARAMS) for beaker in beakers)
+
+
+def test_no_synapse_no_beakers():
+    assert get_beakers(optax.adam(0.1).init(PARAMS)) == ()
+    assert get_beakers(complex_synapse(0).init(PARAMS)) == ()
+    assert get_beakers(complex_synapse(1).init(PARAMS)) == ()
+
+
+def test_partitioned_beakers_are_merged_leaf_by_leaf():
+    beakers = get_beakers(partitioned().init(PARAMS))
+    assert len(beakers) == 3
+    assert beakers[0].keys() == PARAMS.keys()
+    np.testing.assert_array_equal(beakers[0]["a"], PARAMS["a"])
+    assert beakers[1]["a"] is None
+    np.testing.assert_array_equal(beakers[2]["b"], PARAMS["b"])
+
+
+def test_a_masked_leaf_has_no_beakers():
+    tx = optax.masked(complex_synapse(3, 8.0, 128.0), {"a": True, "b": False})
+    assert [beaker["b"] for beaker in get_beakers(tx.init(PARAMS))] == [None, None]
+
+
+def test_two_synapses_on_one_parameter_are_an_error():
+    tx = optax.chain(complex_synapse(2, 8.0, 32.0), complex_synapse(2, 8.0, 32.0))
+    with pytest.raises(ValueError, match="one complex synapse a parameter"):
+        get_beakers(tx.init(PARAMS))
+
+
+def test_readout_of_the_visible_beaker_is_the_parameters():
+    params, state = some_steps(optax.chain(optax.sgd(1.0), complex_synapse(3, 8.0, 128.0)))
+    jax.tree.map(np.testing.assert_array_equal, readout(state, params, [1.0, 0.0, 0.0]), params)
+    hidden = readout(state, params, [0.0, 0.5, 0.5])
+    expected = jax.tree.map(lambda u, v: (u + v) / 2, *get_beakers(state))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), hidden, expected)
+
+
+def test_readout_needs_a_weight_for_each_beaker_that_is_there():
+    params, state = some_steps(partitioned())
+    with pytest.raises(ValueError, match="one entry for each of the 4 beakers, got 2"):
+        readout(state, params, [1.0, 0.0])
+    with pytest.raises(ValueError, match="must be 0 for beaker 3"):
+        readout(state, params, [1.0, 0.0, 0.5, 0.0])
+    readout(state, params, [0.5, 0.5, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("make", [partitioned, lambda: complex_synapse(4, 8.0, 512.0, leak="initial")])
+def test_reset_makes_a_state_as_new_but_for_its_count(make):
+    tx = make()
+    params, state = some_steps(tx)
+    new = jax.tree.map(lambda p: p + 1, params)
+    reset, fresh = reset_beakers(state, new), tx.init(new)
+    jax.tree.map(np.testing.assert_array_equal, get_beakers(reset), get_beakers(fresh))
+    assert jax.tree.structure(reset) == jax.tree.structure(fresh)
+    assert jax.tree.map(jnp.shape, reset) == jax.tree.map(jnp.shape, fresh)
+    total = sum(abs(np.asarray(a, float)).sum() for a in jax.tree.leaves(reset))
+    assert total == sum(abs(np.asarray(a, float)).sum() for a in jax.tree.leaves(fresh)) + 20 * (
+        2 if make is partitioned else 1
+    )
+
+
+@pytest.mark.parametrize("leak", ["zero", "none", "initial"])
+@pytest.mark.parametrize("duration", [0.0, 37.0, 1e6])
+def test_relax_is_many_fine_steps_without_input(leak, duration, x64):
+    chain = BeakerChain.benna_fusi(4)
+    tx = complex_synapse(chain=chain, leak=leak)
+    params, state = some_steps(tx, jnp.array([1.0, -2.0]), steps=23)
+    relaxed, after = relax(chain, state, params, duration, leak=leak)
+    fine = complex_synapse(
+        chain=chain, leak=leak, resolution=0.0, time_step=min(duration, 20_000.0) / 4000 or 1.0
+    )
+
+    @jax.jit
+    def let_pass(params, state):
+        def step(_, carry):
+            updates, state = fine.update(jnp.zeros(2), carry[1], carry[0])
+            return carry[0] + updates, state
+
+        return jax.lax.fori_loop(0, 4000 if duration else 0, step, (params, state))
+
+    settled, settled_state = relax(chain, state, params, 0.0, leak=leak)
+    stepped, stepped_state = let_pass(settled, settled_state)
+    np.testing.assert_allclose(relaxed, stepped, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(get_beakers(after), get_beakers(stepped_state), rtol=2e-3, atol=2e-3)
+
+
+def test_relax_first_settles_what_links_owe(x64):
+    """An impulse, steps with resting links, then relaxing: as if the chain had been exact all along."""
+    chain = BeakerChain.from_timescales(5, 500.0, 500.0 * 4**4)
+    tx = complex_synapse(chain=chain)
+    params, state = jnp.array(1.0), complex_synapse(chain=chain, init="zero").init(jnp.array(1.0))
+    for _ in range(50):
+        updates, state = tx.update(jnp.array(0.0), state, params)
+        params = params + updates
+    relaxed, after = relax(chain, state, params, duration=450.0)
+    exact = chain.propagator(500.0)[:, 0]
+    np.testing.assert_allclose([relaxed, *get_beakers(after)], exact, rtol=0.015, atol=1e-5)
+    assert np.all(np.asarray(after.clocks)[0, 1:] == 0)
+    assert after.clocks[0, 0] == 500.0
+
+
+def test_relax_keeps_dtypes_and_composition():
+    params = {"w": jnp.ones(3, jnp.bfloat16)}
+    tx = optax.chain(optax.adam(0.1), complex_synapse(3, 8.0, 128.0))
+    state = tx.init(params)
+    relaxed, after = relax(BeakerChain.from_timescales(3, 8.0, 128.0), state, params, 10.0)
+    assert relaxed["w"].dtype == jnp.bfloat16
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert [a.dtype for a in jax.tree.leaves(after)] == [a.dtype for a in jax.tree.leaves(state)]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda chain, s, p: relax(chain, s, p, -1.0), "duration must be .* got -1.0"),
+        (lambda chain, s, p: relax(chain, s, p, 1.0, leak="some"), "leak must be one of"),
+        (lambda chain, s, p: relax(BeakerChain.benna_fusi(5), s, p, 1.0), "chain must have the 3 beakers"),
+        (lambda chain, s, p: relax(chain, optax.EmptyState(), p, 1.0), "one complex synapse, it holds 0"),
+    ],
+)
+def test_relax_names_what_is_wrong(call, message):
+    chain = BeakerChain.benna_fusi(3)
+    params = jnp.ones(2)
+    with pytest.raises(ValueError, match=message):
+        call(chain, complex_synapse(chain=chain).init(params), params)
