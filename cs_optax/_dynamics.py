@@ -83,7 +83,7 @@ def _visible_exchange(
         # has really lost: otherwise a weight that cannot move would be an endless source.
         new = p + update.astype(p.dtype)
         lost = _add(d, p, -new)
-        gain = _scalar(links.gain, lost.dtype) * lost
+        gain = links.gain.astype(lost.dtype) * lost
         if links.flows_back is not None:
             gain = jnp.where(links.flows_back[0], gain, _pull(links.right[0], u, new))
         return _add(u, gain).astype(u.dtype)
@@ -158,7 +158,7 @@ def _pull(rate: Any, u: Any, *target: Any) -> jax.Array:
     dtype = wide_dtype(u, *target)
     start = u.astype(dtype)
     gap = target[0].astype(dtype) - start if target else -start
-    return _scalar(rate, dtype) * gap
+    return rate.astype(dtype) * gap
 
 
 def _towards(rate: Any, u: Any, *target: Any) -> jax.Array:
@@ -170,11 +170,6 @@ def _add(*arrays: Any) -> jax.Array:
     """The sum, in the dtype that holds them all."""
     dtype = wide_dtype(*arrays)
     return sum((array.astype(dtype) for array in arrays[1:]), start=arrays[0].astype(dtype))
-
-
-def _scalar(value: Any, dtype: Any) -> jax.Array:
-    """``value`` in the real dtype that goes with ``dtype``, so that it promotes nothing."""
-    return value.astype(jnp.finfo(dtype).dtype)
 
 
 def _known(tree: Tree | None) -> tuple[Tree, ...]:
