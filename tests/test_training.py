@@ -1,0 +1,207 @@
+"""Training: every combination runs, pairs are pairs, and looking does not disturb."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.lab import training
+from experiments.lab.data import Dataset, load
+from experiments.lab.methods import make_optimizer
+from experiments.lab.model import make_model
+from experiments.lab.settings import Settings
+from experiments.lab.training import train
+
+SMALL = Settings(
+    experiment="splitDigits",
+    iters=6,
+    batch=16,
+    fc_units=8,
+    loss_log=3,
+    eval_log=4,
+    eval_n=20,
+    alpha=4.0,
+    beta=64.0,
+)
+
+
+def quietly(_):
+    pass
+
+
+def learnable_dataset(name):
+    """Two noisy copies of ten random pictures for each class, in the size of the real data."""
+    random = np.random.default_rng(0)
+    side, top = (8, 16) if name == "Digits" else (28, 255)
+    pictures = random.integers(0, top, (10, side, side))
+
+    def half(per_class):
+        y = random.permutation(np.repeat(np.arange(10), per_class)).astype(np.uint8)
+        noise = random.integers(-top // 8, top // 8, (len(y), side, side))
+        return np.clip(pictures[y] + noise, 0, top).astype(np.uint8), y
+
+    return Dataset(name, *half(20), *half(5), top, "made up", "0" * 64)
+
+
+@pytest.mark.parametrize("data", ["MNIST", "FashionMNIST", "Digits"])
+@pytest.mark.parametrize("kind", ["split", "perm"])
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+@pytest.mark.parametrize("stream", ["task-based", "random"])
+def test_every_combination_runs(data, kind, scenario, stream):
+    settings = dataclasses.replace(SMALL, experiment=f"{kind}{data}", scenario=scenario, stream=stream)
+    runs, seconds = train(settings, "cs", [0, 1], learnable_dataset(data), quietly)
+    total, rows = (30, 5) if stream == "task-based" else (6, 1)
+    for run in runs:
+        assert run.evaluated_at.tolist() == [*range(4, total, 4), total]
+        assert run.logged_at.tolist() == list(range(3, total + 1, 3))
+        assert run.accuracy.shape == (len(run.evaluated_at), 5)
+        assert run.accuracy_matrix.shape == (rows, 5)
+        assert run.matrix_at[-1] == total
+        assert np.isfinite(run.loss).all()
+        assert np.all((run.accuracy >= 0) & (run.accuracy <= 1))
+        assert run.final_accuracy == pytest.approx(run.accuracy_matrix[-1].mean())
+    assert not np.array_equal(runs[0].loss, runs[1].loss)
+    assert seconds.compile > 0
+    assert seconds.train > 0
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+def test_what_is_shown_is_learned(scenario):
+    """One task at a time, each is known right after it was trained, and in a random stream all are."""
+    settings = dataclasses.replace(SMALL, scenario=scenario, iters=150, fc_units=50, batch=32, eval_log=50)
+    data = load("Digits")
+    (run,), _ = train(settings, "standard", [0], data, quietly)
+    assert np.diag(run.accuracy_matrix).min() > 0.9
+    mixed = dataclasses.replace(settings, stream="random", iters=600)
+    (run,), _ = train(mixed, "standard", [0], data, quietly)
+    assert run.accuracy_matrix[-1].min() > (0.8 if scenario == "domain" else 0.9)
+
+
+@pytest.mark.parametrize("method", ["standard", "cs"])
+def test_an_evaluation_at_another_interval_leaves_the_training_bit_identical(method):
+    settings = dataclasses.replace(SMALL, loss_log=1)
+    data = load("Digits")
+    (often,), _ = train(dataclasses.replace(settings, eval_log=1), method, [4], data, quietly)
+    (seldom,), _ = train(dataclasses.replace(settings, eval_log=30), method, [4], data, quietly)
+    np.testing.assert_array_equal(often.loss, seldom.loss)
+    np.testing.assert_array_equal(often.accuracy_matrix, seldom.accuracy_matrix)
+    np.testing.assert_array_equal(often.accuracy[-1], seldom.accuracy[-1])
+
+
+def test_methods_start_from_the_same_weights_and_see_the_same_batches():
+    """Before the first update the losses agree, and without any flow they always do."""
+    settings = dataclasses.replace(SMALL, loss_log=1, beakers=1, beta=1e30)
+    data = load("Digits")
+    with pytest.warns(UserWarning, match="hardly anything"):
+        still, _ = train(dataclasses.replace(settings, alpha=1e30), "cs", [0, 1], data, quietly)
+    standard, _ = train(settings, "standard", [0, 1], data, quietly)
+    moving, _ = train(dataclasses.replace(settings, beakers=4, beta=100.0), "cs", [0, 1], data, quietly)
+    for a, b, c in zip(standard, still, moving, strict=True):
+        np.testing.assert_allclose(b.loss, a.loss, rtol=1e-4)
+        assert c.loss[0] == a.loss[0]
+        assert not np.allclose(c.loss[10:], a.loss[10:], rtol=1e-4)
+
+
+def test_a_seed_trains_the_same_alone_and_in_company():
+    """Up to the rounding of differently batched products."""
+    data = load("Digits")
+    together, _ = train(SMALL, "cs", [7, 8, 9], data, quietly)
+    (alone,), _ = train(SMALL, "cs", [8], data, quietly)
+    np.testing.assert_allclose(together[1].loss, alone.loss, rtol=1e-3)
+
+
+def test_training_is_its_slow_twin():
+    """A plain loop, one seed, one batch at a time, through the data as a human would write it."""
+    from experiments.lab.problems import make_problem
+    from experiments.lab.streams import training_stream
+
+    settings = dataclasses.replace(SMALL, experiment="permDigits", scenario="class", loss_log=1)
+    data, seed = load("Digits"), 2
+    (run,), _ = train(settings, "cs", [seed], data, quietly)
+    problem = make_problem(settings, data)
+    stream, orders = training_stream(settings, problem, seed), problem.permutations(seed)
+    init, apply = make_model((64, 8, 8, 50))
+    params = init(jax.random.key(seed))
+    tx = make_optimizer(settings, "cs")
+    state, losses = tx.init(params), []
+
+    @jax.jit
+    def step(params, state, x, y):
+        def loss(params):
+            return optax.softmax_cross_entropy_with_integer_labels(apply(params, x), y).mean()
+
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = tx.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    for rows, tasks in zip(*stream, strict=True):
+        images = [data.x_train[row].ravel()[orders[task]] / 16 for row, task in zip(rows, tasks, strict=True)]
+        labels = [10 * task + data.y_train[row] for row, task in zip(rows, tasks, strict=True)]
+        params, state, value = step(params, state, jnp.asarray(images, jnp.float32), jnp.asarray(labels))
+        losses.append(value)
+    np.testing.assert_allclose(run.loss, losses, rtol=1e-3)
+
+
+def test_accuracy_of_many_blocks_is_that_of_one(monkeypatch):
+    data = load("Digits")
+    (one_block,), _ = train(SMALL, "standard", [0], data, quietly)
+    monkeypatch.setattr(training, "EVALUATION_BLOCK", 7)
+    (many,), _ = train(SMALL, "standard", [0], data, quietly)
+    np.testing.assert_array_equal(one_block.accuracy_matrix, many.accuracy_matrix)
+    np.testing.assert_array_equal(one_block.accuracy, many.accuracy)
+
+
+def test_tasks_seen_begin_with_the_first_and_end_with_all():
+    (run,), _ = train(SMALL, "standard", [0], load("Digits"), quietly)
+    assert run.evaluated_at.tolist() == [4, 8, 12, 16, 20, 24, 28, 30]
+    assert run.tasks_seen.tolist() == [1, 2, 2, 3, 4, 4, 5, 5]
+
+
+def test_reports_come_at_every_log_point():
+    reports = []
+    train(SMALL, "standard", [0, 1], load("Digits"), reports.append)
+    expected = sorted({*range(3, 31, 3), *range(4, 31, 4), *range(6, 31, 6), 30})
+    assert [report.iteration for report in reports] == expected
+    assert all(report.total == 30 and np.isfinite(report.loss) for report in reports)
+
+
+def test_initial_weights_are_uniform_within_the_inverse_root_of_the_fan_in():
+    init, apply = make_model((100, 400, 10))
+    params = init(jax.random.key(0))
+    leaves = jax.tree.leaves(params)
+    assert sorted(leaf.shape for leaf in leaves) == [(10,), (100, 400), (400,), (400, 10)]
+    for leaf in leaves:
+        bound = {(100, 400): 0.1, (400,): 0.1, (400, 10): 0.05, (10,): 0.05}[leaf.shape]
+        assert np.abs(leaf).max() <= bound
+        assert np.abs(leaf).max() > 0.7 * bound
+    assert apply(params, jnp.zeros((3, 100))).shape == (3, 10)
+
+
+def test_weight_decay_is_added_to_the_gradient_of_the_standard_method():
+    params = jnp.array([2.0])
+    settings = dataclasses.replace(SMALL, optimizer="sgd", lr=0.1, decay=0.5)
+    tx = make_optimizer(settings, "standard")
+    updates, _ = tx.update(jnp.array([1.0]), tx.init(params), params)
+    np.testing.assert_allclose(updates, [-0.1 * (1.0 + 0.5 * 2.0)])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_learning_rate_time_step_is_the_published_optimizer(optimizer):
+    from cs_optax import complex_synapse_adam, complex_synapse_sgd
+
+    settings = dataclasses.replace(SMALL, optimizer=optimizer, time_step="learning-rate", lr=0.5)
+    published = {"adam": complex_synapse_adam, "sgd": complex_synapse_sgd}[optimizer]
+    expected = published(0.5, n_beakers=5, alpha=4.0, beta=64.0)
+    params = jnp.array([2.0, -1.0])
+    ours = make_optimizer(settings, "cs")
+    states = ours.init(params), expected.init(params)
+    for step in range(5):
+        grads = jnp.sin(params + step)
+        (mine, one), (theirs, two) = (
+            tx.update(grads, state, params) for tx, state in zip((ours, expected), states, strict=True)
+        )
+        states = one, two
+        np.testing.assert_array_equal(mine, theirs)
