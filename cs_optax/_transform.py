@@ -90,7 +90,7 @@ def complex_synapse(
             link in every update. For 1.5 ≤ x ≤ 2.5 and ``alpha`` ≥ 8 time steps the worst relative error of
             the impulse response is below 1 % at the default, and below 0.1 % at 0.
         visible_resolution: the same for link 1. 0: every update. Positive values save work where
-            ``alpha`` is many time steps, with an error of about half the value at times below ``alpha``.
+            ``alpha`` is many time steps, with a relative error of up to two thirds of the value.
         backflow: "always", or "incremental" (Kaplanis et al. 2018): link k < K moves only its right beaker
             until the time since initialisation exceeds :math:`τ_{k+1} = C_{k+1}/g_{k+1}`.
         beaker_dtype: dtype of the beakers; by default the parameter's own, but at least float32.
