@@ -88,9 +88,8 @@ def main() -> None:
         f"one array of {options.large:g}": ({"w": (int(options.large),)}, 8),
     }
     columns = {name: measure(shapes, n_steps, options.repeats) for name, (shapes, n_steps) in trees.items()}
-    print(
-        f"Time of one update over Adam's, medians of {options.repeats}, {device.device_kind}, jax {jax.__version__}\n"
-    )
+    where = f"{device.device_kind}, jax {jax.__version__}"
+    print(f"Time of one update over Adam's, medians of {options.repeats}, {where}\n")
     print("| |", " | ".join(columns), "|")
     print("|---" * (1 + len(columns)) + "|")
     for name in VARIANTS:
