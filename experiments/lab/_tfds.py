@@ -17,21 +17,16 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from experiments.lab.data import (
-    FILES,
-    TFDS_NAMES,
-    Arrays,
-    DataError,
-    quiet_import,
-    read_images,
-    read_labels,
-)
+from experiments.lab._idx import FILES, Arrays, DataError, read_images, read_labels
+
+TFDS_NAMES: Final = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist"}
 
 VERSION: Final = "3.0.1"
 
@@ -123,6 +118,27 @@ def read(prepared: Path) -> Arrays:
         ) from error
     _save_cache(prepared / _CACHE, arrays)
     return arrays
+
+
+@contextlib.contextmanager
+def quiet_import(package: str) -> Iterator[None]:
+    """Keeps other people's import-time warnings from the user and says what to install.
+
+    Args:
+        package: The name to ask for if an import inside the block fails.
+
+    Raises:
+        DataError: An import inside the block failed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImportError as error:
+        raise DataError(
+            f"{package} cannot be imported ({error}): install the experiments' requirements with "
+            'pip install -e ".[experiments]"'
+        ) from error
 
 
 def _in_short(error: Exception) -> str:

@@ -5,33 +5,21 @@ the same arrays in the same order, so one checksum names the data wherever they 
 FashionMNIST are recognised by content: neither a corrupt file nor another data set passes for them.
 """
 
-import contextlib
-import gzip
 import hashlib
 import os
 import struct
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
-Arrays: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""x_train, y_train, x_test, y_test: the order of everything below that comes in fours."""
+from experiments.lab import _tfds
+from experiments.lab._idx import FILES, Arrays, DataError, magic_number, read_images, read_labels
+from experiments.lab._tfds import TFDS_NAMES, quiet_import
 
 NAMES: Final = ("MNIST", "FashionMNIST", "Digits")
-
-TFDS_NAMES: Final = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist"}
-
-FILES: Final = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 
 _COUNTS = (60_000, 60_000, 10_000, 10_000)
 
@@ -57,10 +45,6 @@ _CANONICAL: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
 }
-
-
-class DataError(ValueError):
-    """The data cannot be had or are not what they should be; the message is meant for the user."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,36 +127,6 @@ def find_idx_folder(name: str, root: Path) -> Path | None:
     return next((root / path for path in _sub_folders(name) if _present(root / path)), None)
 
 
-def read_images(path: Path) -> np.ndarray:
-    """Reads an idx file of images, gzip-compressed if its name ends in ``.gz``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        uint8 [n, rows, columns], n > 0.
-
-    Raises:
-        DataError: The file cannot be read or is not an intact idx file of images.
-    """
-    return _parse_idx(_content(path), 3, path)
-
-
-def read_labels(path: Path) -> np.ndarray:
-    """Reads an idx file of labels, gzip-compressed if its name ends in ``.gz``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        uint8 [n], n > 0.
-
-    Raises:
-        DataError: The file cannot be read or is not an intact idx file of labels.
-    """
-    return _parse_idx(_content(path), 1, path)
-
-
 def verify(name: str, arrays: Arrays, places: Sequence[str]) -> bool:
     """Checks that four arrays belong together and are not another data set in disguise.
 
@@ -194,27 +148,6 @@ def verify(name: str, arrays: Arrays, places: Sequence[str]) -> bool:
         for part, (array, place) in enumerate(zip(arrays, places, strict=True))
     ]
     return all(parts)
-
-
-@contextlib.contextmanager
-def quiet_import(package: str) -> Iterator[None]:
-    """Keeps other people's import-time warnings from the user and says what to install.
-
-    Args:
-        package: The name to ask for if an import inside the block fails.
-
-    Raises:
-        DataError: An import inside the block failed.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except ImportError as error:
-        raise DataError(
-            f"{package} cannot be imported ({error}): install the experiments' requirements with "
-            'pip install -e ".[experiments]"'
-        ) from error
 
 
 def _sub_folders(name: str) -> tuple[str, ...]:
@@ -266,8 +199,6 @@ def _load_idx(name: str, folder: Path, shown: Path) -> Dataset:
 
 def _load_tfds(name: str, data_dir: str | Path | None) -> Dataset:
     """Loads a copy prepared by TensorFlow Datasets; downloads only if no folder was asked for."""
-    from experiments.lab import _tfds  # not needed for idx files and digits, and it imports this
-
     root = _tfds.default_root() if data_dir is None else _existing_folder(data_dir)
     folder = _tfds.prepared_folder(name, root)
     if not _tfds.is_prepared(folder):
@@ -325,50 +256,6 @@ def _verdict(name: str, canonical: bool) -> str:
     return f"content verified by {_CANONICAL[name][0]}" if canonical else "not the canonical files"
 
 
-def _content(path: Path) -> bytes:
-    if os.path.isdir(path):
-        raise DataError(f"{path} is a folder, but should be a file")
-    try:
-        packed = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    if path.suffix != ".gz":
-        return packed
-    try:
-        return gzip.decompress(packed)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path} is not an intact gzip file ({error}): it is corrupt or incomplete"
-        ) from error
-
-
-def _parse_idx(content: bytes, dimensions: int, path: Path) -> np.ndarray:
-    kinds = {3: "images", 1: "labels"}
-    header = struct.Struct(f">{1 + dimensions}I")
-    if len(content) < header.size:
-        state = "is empty" if not content else f"ends after {len(content)} bytes"
-        raise DataError(f"{path} {state}: it should be an idx file of {kinds[dimensions]}")
-    magic, *shape = header.unpack_from(content)
-    if magic != _magic(dimensions):
-        raise DataError(
-            f"{path} is not an idx file of {kinds[dimensions]}: it starts with the magic number "
-            f"{magic} and not with {_magic(dimensions)}"
-        )
-    expected = header.size + int(np.prod(shape, dtype=object))
-    if len(content) != expected:
-        raise DataError(
-            f"{path} holds {len(content)} bytes where its header announces {expected}: "
-            "it is truncated or corrupt"
-        )
-    if 0 in shape:
-        raise DataError(f"{path} holds no {kinds[dimensions]}")
-    return np.frombuffer(content, np.uint8, offset=header.size).reshape(shape)
-
-
-def _magic(dimensions: int) -> int:
-    return 0x0800 + dimensions  # 0x08 stands for unsigned bytes
-
-
 def _check_consistent(arrays: Arrays, places: Sequence[str]) -> None:
     for part in (0, 2):
         images, labels = arrays[part], arrays[part + 1]
@@ -408,7 +295,7 @@ def _is_canonical(name: str, part: int, array: np.ndarray, place: str) -> bool:
 
 def _identify(array: np.ndarray) -> tuple[str, int] | None:
     """Finds the data set and the part whose canonical idx file holds exactly this array."""
-    header = struct.pack(f">{1 + array.ndim}I", _magic(array.ndim), *array.shape)
+    header = struct.pack(f">{1 + array.ndim}I", magic_number(array.ndim), *array.shape)
     for name, (algorithm, digests) in _CANONICAL.items():
         digest = hashlib.new(algorithm.replace("-", ""), header, usedforsecurity=False)
         digest.update(np.ascontiguousarray(array).data)
