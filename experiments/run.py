@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -165,7 +166,9 @@ def guarded(command: Callable[[], None]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        command()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            command()
     except SettingsError as error:
         return _fail(f"error: {error}", status=2)
     except OSError as error:
@@ -314,6 +317,11 @@ def _show_accuracy(run: "Run", settings: Settings) -> None:
     per_task = "  ".join(f"{100 * accuracy:.1f}" for accuracy in run.accuracy_matrix[-1])
     print(f"{run.method}, seed {run.seed}: final average accuracy {100 * run.final_accuracy:.2f} %")
     print(f"per task: {per_task}")
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning; where it comes from does not matter to the user."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str, status: int) -> int:

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import jax
@@ -389,3 +390,13 @@ def assert_one_line_error(capsys, named):
     assert line.startswith(f"error: {named}")
     assert "Traceback" not in captured.err
     assert "summary:" not in captured.out
+
+
+def test_warnings_are_a_line_without_the_place_they_come_from(capsys):
+    def command():
+        warnings.warn("timescales far apart", stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert run.guarded(command) == 0
+    assert capsys.readouterr().err == "warning: timescales far apart\n"

@@ -247,7 +247,7 @@ def test_a_data_dir_without_the_data_is_an_error_and_no_reason_to_look_elsewhere
 
 
 def test_the_home_of_an_unknown_user_does_not_exist() -> None:
-    with pytest.raises(data.DataError, match="~no-such-user/mnist does not exist"):
+    with pytest.raises(data.DataError, match="~no-such-user/mnist: does not exist"):
         data.load("MNIST", "~no-such-user/mnist")
 
 

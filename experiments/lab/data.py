@@ -160,9 +160,9 @@ def _existing_folder(data_dir: str | Path) -> Path:
     # os.path answers no where pathlib raises: for an unknown ~user, or a parent that may not be read.
     root = Path(os.path.expanduser(data_dir))
     if not os.path.exists(root):
-        raise DataError(f"the data folder {data_dir} does not exist or is out of reach")
+        raise DataError(f"--data-dir {data_dir}: does not exist or is out of reach")
     if not os.path.isdir(root):
-        raise DataError(f"the data folder {data_dir} is not a folder")
+        raise DataError(f"--data-dir {data_dir}: is not a folder")
     return root
 
 
@@ -232,7 +232,7 @@ def _load_digits() -> Dataset:
 def _nothing_there(name: str, data_dir: str | Path) -> str:
     folders = ", ".join(path for path in _sub_folders(name) if path)
     return (
-        f"{data_dir} holds no {name}: looked there and in its sub-folders {folders} for "
+        f"--data-dir {data_dir}: holds no {name}; looked there and in its sub-folders {folders} for "
         f"{', '.join(FILES)} (packed as .gz or not), and in {TFDS_NAMES[name]} for a copy prepared "
         "by TensorFlow Datasets"
     )
