@@ -167,7 +167,7 @@ def guarded(command: Callable[[], None]) -> int:
             stream.reconfigure(errors="replace")
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            warnings.showwarning = _show_warning
             command()
     except SettingsError as error:
         return _fail(f"error: {error}", status=2)
