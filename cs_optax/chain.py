@@ -225,6 +225,72 @@ class BeakerChain:
                 unstable = middle
         return stable
 
+    def firing_periods(
+        self, time_step: float = 1.0, resolution: float = 0.125, visible_resolution: float = 0.0
+    ) -> list[int]:
+        """Updates between two firings of each link in :func:`complex_synapse`'s exchange method.
+
+        Args:
+            time_step: time that passes in one update.
+            resolution: as given to :func:`complex_synapse`.
+            visible_resolution: likewise.
+
+        Returns:
+            One number for each link, each a multiple of the one before; none for the leak of a closed
+            chain.
+        """
+        time_step = _checks.positive("time_step", time_step)
+        resolution = _checks.at_least_zero("resolution", resolution)
+        visible_resolution = _checks.at_least_zero("visible_resolution", visible_resolution)
+        C, g = np.array(self.capacities), np.array(self.conductances)
+        rates = (g * (1 / C + np.append(1 / C[1:], 0.0)))[: self.n_beakers - self.is_closed]
+        thresholds = np.full(len(rates), resolution)
+        thresholds[:1] = min(visible_resolution, math.inf if resolution else 0.0)
+        periods, neighbour = [], 1
+        for k in range(len(rates)):
+            # The firing of the neighbour nearest to the moment at which this link, or one after it, is due.
+            wanted = np.min(thresholds[k:] / rates[k:]) / (neighbour * time_step)
+            neighbour *= max(1, math.ceil(wanted - 0.5))
+            periods.append(neighbour)
+        return periods
+
+    def describe(
+        self,
+        time_step: float = 1.0,
+        resolution: float = 0.125,
+        visible_resolution: float = 0.0,
+        bytes_per_value: int = 4,
+    ) -> str:
+        """A table to read: one line a beaker, and what the chain takes per parameter.
+
+        Args:
+            time_step: time that passes in one update; timescales are shown in updates (iterations).
+            resolution: as given to :func:`complex_synapse`.
+            visible_resolution: likewise.
+            bytes_per_value: of the beakers' dtype.
+
+        Examples:
+            >>> print(BeakerChain.benna_fusi(4).describe())
+            beaker   capacity  conductance  timescale  link fires every  bytes per parameter
+            u_1             1        0.125          8                 1    0 (the parameter)
+            u_2             2       0.0625         32                 3                    4
+            u_3             4      0.03125        128                12                    4
+            u_4             8     0.015625        512                60                    4
+            timescales and periods in iterations; 12 bytes per parameter in the optimizer state
+        """
+        periods = [*self.firing_periods(time_step, resolution, visible_resolution), "never"]
+        lines = ["beaker   capacity  conductance  timescale  link fires every  bytes per parameter"]
+        for k, (C, g, tau) in enumerate(
+            zip(self.capacities, self.conductances, self.timescales() / time_step, strict=True)
+        ):
+            memory = f"{bytes_per_value}" if k else "0 (the parameter)"
+            lines.append(f"u_{k + 1:<5}{C:>10.6g}{g:>13.6g}{tau:>11.6g}{periods[k]:>18}{memory:>21}")
+        total = bytes_per_value * (self.n_beakers - 1)
+        lines.append(
+            f"timescales and periods in iterations; {total} bytes per parameter in the optimizer state"
+        )
+        return "\n".join(lines)
+
     def _laplacian(self) -> np.ndarray:
         """``L`` of ``C du/dt = -L u``: symmetric, its row sums the leak."""
         g = np.array(self.conductances)

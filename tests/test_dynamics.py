@@ -321,3 +321,28 @@ def test_before_its_time_a_link_leaves_its_left_beaker_alone(x64):
     params, _ = follow(tx, inputs, jnp.zeros(()))
     np.testing.assert_allclose(params[:40], np.cumsum(inputs)[:40], rtol=1e-12)
     assert abs(params[45] - np.cumsum(inputs)[45]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("chain", "options"),
+    [
+        (BeakerChain.benna_fusi(4), {}),
+        (BeakerChain.benna_fusi(4).closed(), {"resolution": 0.4}),
+        (BeakerChain.from_timescales(4, 50.0, 3200.0), {"visible_resolution": 0.2}),
+        (BeakerChain.from_timescales(3, 50.0, 800.0), {"resolution": 0.0, "visible_resolution": 0.2}),
+        (BeakerChain([1.0, 2.0, 1.5, 4.0], [0.02, 0.0005, 0.05, 0.001]), {}),
+    ],
+)
+def test_links_fire_with_the_periods_that_the_chain_tells(chain, options):
+    tx = complex_synapse(chain=chain, **options)
+
+    def step(state, _):
+        state = tx.update(jnp.zeros(()), state, jnp.zeros(()))[1]
+        return state, state.clocks[0, 1:]
+
+    waits = np.asarray(jax.lax.scan(step, tx.init(jnp.zeros(())), length=2000)[1])
+    for k, period in enumerate(chain.firing_periods(**options)):
+        if not (options.get("resolution") == 0 or (k == 0 and "visible_resolution" not in options)):
+            np.testing.assert_array_equal(waits[:, k], np.arange(1, 2001) % period)
+        else:
+            assert period == 1
