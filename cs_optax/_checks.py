@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def is_concrete(value: Any) -> bool:
@@ -34,6 +35,8 @@ def count(name: str, value: Any, least: int) -> int:
 
 def number(name: str, value: Any, allowed: str) -> float:
     """``value`` as a float, where it is one real number."""
+    if np.ndim(value) > 0:
+        raise ValueError(f"{name} must be a single number, got {value!r}")
     if isinstance(value, bool | str | bytes):
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
     try:
@@ -76,9 +79,30 @@ def floats(name: str, values: Any) -> tuple[float, ...]:
         raise ValueError(f"{name} must be a sequence of numbers, got {values!r}") from None
 
 
+def one_number(name: str, value: Any) -> None:
+    """Refuse arrays that hold more or less than one number, known or not."""
+    if not callable(value) and np.ndim(value) > 0:
+        raise ValueError(f"{name} must be a single number, got {value!r}")
+
+
+def step(name: str, value: Any) -> None:
+    """A time step or learning rate, where it is known: positive, or zero where a schedule made it so."""
+    one_number(name, value)
+    if is_concrete(value):
+        (at_least_zero if isinstance(value, jax.Array) else positive)(name, value)
+
+
+def decay_rate(name: str, value: Any) -> None:
+    """The decay rate of a moving average, where it is known."""
+    one_number(name, value)
+    if is_concrete(value) and not 0 <= number(name, value, "in [0, 1)") < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value!r}")
+
+
 def timescales(n_beakers: int, alpha: Any, beta: Any) -> None:
     """Both positive and, where there are links between, ``alpha <= beta``; unknown ones pass."""
     for name, value in (("alpha", alpha), ("beta", beta)):
+        one_number(name, value)
         if is_concrete(value):
             positive(name, value)
     if n_beakers >= 2 and is_concrete(alpha) and is_concrete(beta) and beta < alpha:

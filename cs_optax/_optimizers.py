@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from cs_optax import _checks
 from cs_optax._transform import (
     DEFAULT_ALPHA,
     DEFAULT_BETA,
@@ -73,6 +74,7 @@ def complex_synapse_sgd(
     References:
         van de Ven, `complex-synapses <https://github.com/GMvandeVen/complex-synapses>`_.
     """
+    _checks.step("learning_rate", learning_rate)
     return optax.chain(
         optax.scale_by_learning_rate(learning_rate),
         beaker_transformation(
@@ -156,6 +158,11 @@ def complex_synapse_adam(
     References:
         van de Ven, `complex-synapses <https://github.com/GMvandeVen/complex-synapses>`_.
     """
+    _checks.step("learning_rate", learning_rate)
+    _checks.decay_rate("b1", b1)
+    _checks.decay_rate("b2", b2)
+    if _checks.is_concrete(eps):
+        _checks.at_least_zero("eps", eps)
 
     def corrected_rate(count: Any) -> jax.Array:
         """``η_t`` of the update that follows ``count`` others."""
@@ -171,6 +178,7 @@ def complex_synapse_adam(
             alpha,
             beta,
             time_step=corrected_rate if time_step is None else time_step,
+            usual_time_step=learning_rate if time_step is None else time_step,
             chain=chain,
             init=init,
             leak=leak,

@@ -72,7 +72,8 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         A tree like ``params``, with its dtypes.
 
     Raises:
-        ValueError: if ``weights`` does not have one entry for each beaker.
+        ValueError: if ``weights`` is not one finite number for each beaker, if ``params`` is not like
+            the beakers, or if there is no synapse.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -82,14 +83,17 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         >>> readout(state, params, [0.5, 0.5])
         Array([1., 2.], dtype=float32)
     """
+    _require_synapse(opt_state)
     beakers = get_beakers(opt_state)
     weights = _checks.floats("weights", weights)
-    if len(weights) != 1 + len(beakers):
+    if len(weights) != 1 + len(beakers) or not np.all(np.isfinite(weights)):
         raise ValueError(
-            f"weights must have one entry for each of the {1 + len(beakers)} beakers, got {len(weights)}"
+            f"weights must be finite, one for each of the {1 + len(beakers)} beakers, got {weights}"
         )
 
-    def combine(p: Any, *us: Any) -> jax.Array:
+    def combine(p: Any, *us: Any) -> Any:
+        if not _is_array(p):
+            return p
         missing = [k for k, u in enumerate(us, start=2) if u is None and weights[k - 1]]
         if missing:
             raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")
@@ -97,7 +101,7 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         dtype = wide_dtype(*(u for _, u in pairs))
         return sum(w * u.astype(dtype) for w, u in pairs).astype(p.dtype)
 
-    return jax.tree.map(combine, params, *beakers, is_leaf=lambda leaf: leaf is None)
+    return _map_leaves(combine, params, *beakers)
 
 
 def reset_beakers(opt_state: Any, params: Tree) -> Any:
@@ -109,6 +113,9 @@ def reset_beakers(opt_state: Any, params: Tree) -> Any:
         opt_state: the state of any composition with :func:`complex_synapse` in it.
         params: what the beakers become.
 
+    Raises:
+        ValueError: if ``params`` is not like the beakers, or if there is no synapse.
+
     Examples:
         >>> import jax.numpy as jnp, optax
         >>> from cs_optax import complex_synapse, get_beakers, reset_beakers
@@ -116,18 +123,14 @@ def reset_beakers(opt_state: Any, params: Tree) -> Any:
         >>> get_beakers(reset_beakers(state, jnp.array(5.0)))
         (Array(5., dtype=float32),)
     """
+    _require_synapse(opt_state)
 
     def to_params(tree: Tree) -> Tree:
-        return jax.tree.map(
-            lambda u, p: u if _is_masked(u) else jnp.array(p, u.dtype),
-            tree,
-            params,
-            is_leaf=_is_masked,
-        )
+        return _map_leaves(lambda u, p: jnp.array(p, u.dtype) if _is_array(u) else u, tree, params)
 
     def reset(state: ComplexSynapseState) -> ComplexSynapseState:
         return state._replace(
-            clocks=jnp.zeros_like(state.clocks),
+            clocks=jax.tree.map(jnp.zeros_like, state.clocks),
             beakers=tuple(to_params(beaker) for beaker in state.beakers),
             initial=None if state.initial is None else to_params(state.initial),
         )
@@ -141,7 +144,8 @@ def relax(
     """Let time pass without input: the exact solution, in one step of any length.
 
     First every link exchanges for the time it still owes, then all contents are multiplied by
-    ``expm(A · duration)``, which is computed in float64 on the host.
+    ``expm(A · duration)``, which is computed in float64 on the host (so not under ``jax.jit``). That
+    ``chain`` and ``leak`` are those of the transformation is up to you: the state does not know.
 
     Args:
         chain: the chain of the transformation.
@@ -154,7 +158,7 @@ def relax(
         The parameters and the state after it, in their dtypes.
 
     Raises:
-        ValueError: if an argument is out of range, or the state is not of this chain.
+        ValueError: if an argument is out of range, or the state is seen not to be of this chain.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -178,12 +182,18 @@ def relax(
         raise ValueError(
             f"chain must have the {state.clocks.shape[1] - 1} beakers of opt_state, it has {chain.n_beakers}"
         )
-    waited = np.asarray(state.clocks, np.float64).sum(axis=0)[1:]
+    if (state.initial is not None) != (leak == "initial" and not chain.is_closed):
+        held = "with" if state.initial is not None else "without"
+        raise ValueError(
+            f"leak must be that of the transformation, got {leak!r} and a state {held} initial parameters"
+        )
+    (clock,) = jax.tree.leaves(state.clocks)
+    waited = np.asarray(clock, np.float64).sum(axis=0)[1:]
     step = chain.propagator(duration) @ _settlement(chain, waited)
 
     def content(k: int, *contents: Any) -> Any:
         """What beaker ``k+1`` of a leaf becomes; the initial content, where kept, comes last."""
-        if any(_is_masked(u) for u in contents):
+        if not all(_is_array(u) for u in contents):
             return contents[k]
         dtype = wide_dtype(*contents)
         us = [u.astype(dtype) for u in contents[: chain.n_beakers]]
@@ -192,12 +202,11 @@ def relax(
         return new.astype(contents[k].dtype)
 
     trees = (params, *state.beakers, *(() if state.initial is None else (state.initial,)))
-    new_params, *beakers = (jax.tree.map(partial(content, k), *trees) for k in range(chain.n_beakers))
-    clocks = (
-        jnp.zeros_like(state.clocks)
-        .at[:, 0]
-        .set(advance(state.clocks, jnp.asarray(duration, state.clocks.dtype))[:, 0])
+    new_params, *beakers = (
+        _map_leaves(partial(content, k), *trees, containers_of=tree)
+        for k, tree in enumerate(trees[: chain.n_beakers])
     )
+    clocks = jax.tree.map(lambda c: advance(c, jnp.asarray(duration, c.dtype)).at[:, 1:].set(0), state.clocks)
     new_state = state._replace(beakers=tuple(beakers), clocks=clocks)
     return new_params, _map_synapses(lambda _: new_state, opt_state)
 
@@ -229,6 +238,37 @@ def _is_masked(node: Any) -> bool:
 def _synapses(opt_state: Any) -> list[ComplexSynapseState]:
     """All synapse states inside a state."""
     return [node for node in jax.tree.leaves(opt_state, is_leaf=_is_synapse) if _is_synapse(node)]
+
+
+def _require_synapse(opt_state: Any) -> None:
+    if not _synapses(opt_state):
+        raise ValueError("opt_state must hold a complex synapse, it holds none")
+
+
+def _is_array(leaf: Any) -> bool:
+    """Whether a leaf is there: neither None nor masked."""
+    return not (leaf is None or _is_masked(leaf))
+
+
+def _map_leaves(function: Callable[..., Any], *trees: Tree, containers_of: Tree = None) -> Tree:
+    """``jax.tree.map``, leaf by leaf, whatever containers the leaves are in.
+
+    Model libraries keep a parameter and what belongs to it in containers of different types. The
+    result has those of the first tree, or of ``containers_of``.
+    """
+
+    def flatten(tree: Tree) -> tuple[list[Any], Any]:
+        return jax.tree.flatten(tree, is_leaf=lambda node: not _is_array(node))
+
+    rows = [flatten(tree)[0] for tree in trees]
+    shapes = [[jnp.shape(leaf) if _is_array(leaf) else None for leaf in row] for row in rows]
+    for other in shapes[1:]:
+        if len(other) != len(shapes[0]) or any(
+            a != b for a, b in zip(shapes[0], other, strict=True) if a is not None and b is not None
+        ):
+            raise ValueError("params must have the leaves that the beakers have, of the same shapes")
+    structure = flatten(trees[0] if containers_of is None else containers_of)[1]
+    return structure.unflatten([function(*leaves) for leaves in zip(*rows, strict=True)])
 
 
 def _map_synapses(function: Callable[[ComplexSynapseState], Any], opt_state: Any) -> Any:

@@ -164,14 +164,18 @@ class BeakerChain:
 
     def propagator(self, t: float) -> np.ndarray:
         """``expm(A t)``, shape ``[K, K]``: what ``t`` units of time without input do to the contents."""
+        t = _checks.at_least_zero("t", t)
         rates, modes = self._modes()
         root = np.sqrt(self.capacities)
-        return (modes * np.exp(-rates * float(t))) @ modes.T * (root[None, :] / root[:, None])
+        return (modes * np.exp(-rates * t)) @ modes.T * (root[None, :] / root[:, None])
 
     def impulse_response(self, t: Any) -> np.ndarray:
         """``r(t)``: what is left in ``u_1`` of a unit put there ``t`` units of time ago; shape of ``t``."""
+        times = np.asarray(t, float)
+        if not np.all(times >= 0):
+            raise ValueError(f"t must be at least 0, got {t!r}")
         rates, modes = self._modes()
-        return np.exp(-np.multiply.outer(np.asarray(t, float), rates)) @ modes[0] ** 2
+        return np.exp(-np.multiply.outer(times, rates)) @ modes[0] ** 2
 
     def variance(self, dt: float | None = None) -> float:
         """Steady variance of ``u_1`` under white noise.

@@ -82,7 +82,7 @@ def test_readout_of_the_visible_beaker_is_the_parameters():
 
 def test_readout_needs_a_weight_for_each_beaker_that_is_there():
     params, state = some_steps(partitioned())
-    with pytest.raises(ValueError, match="one entry for each of the 4 beakers, got 2"):
+    with pytest.raises(ValueError, match="finite, one for each of the 4 beakers, got"):
         readout(state, params, [1.0, 0.0])
     with pytest.raises(ValueError, match="must be 0 for beaker 3"):
         readout(state, params, [1.0, 0.0, 0.5, 0.0])
@@ -168,3 +168,47 @@ def test_relax_names_what_is_wrong(call, message):
     params = jnp.ones(2)
     with pytest.raises(ValueError, match=message):
         call(chain, complex_synapse(chain=chain).init(params), params)
+
+
+def test_containers_of_parameters_and_state_may_differ():
+    """As in Flax NNX, whose optimizer keeps its state in variables of another type than the model's."""
+    from flax import nnx
+
+    model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    chain = BeakerChain.benna_fusi(3)
+    optimizer = nnx.Optimizer(model, optax.chain(optax.sgd(0.1), complex_synapse(chain=chain)), wrt=nnx.Param)
+    grads = nnx.grad(lambda m: m(jnp.ones((4, 3))).sum())(model)
+    optimizer.update(model, grads)
+    params = nnx.state(model, nnx.Param)
+    mixed = readout(optimizer.opt_state, params, [0.0, 1.0, 0.0])
+    assert jax.tree.structure(mixed) == jax.tree.structure(params)
+    np.testing.assert_array_equal(
+        jax.tree.leaves(mixed)[0], jax.tree.leaves(get_beakers(optimizer.opt_state)[0])[0]
+    )
+    reset = reset_beakers(optimizer.opt_state, params)
+    assert jax.tree.structure(reset) == jax.tree.structure(optimizer.opt_state)
+    relaxed, after = relax(chain, optimizer.opt_state, params, 3.0)
+    assert jax.tree.structure(relaxed) == jax.tree.structure(params)
+    assert jax.tree.structure(after) == jax.tree.structure(optimizer.opt_state)
+
+
+def test_parameters_of_other_shapes_are_an_error():
+    state = complex_synapse(3, 8.0, 128.0).init(PARAMS)
+    for wrong in ({"a": jnp.ones(2)}, {"a": jnp.ones(3), "b": jnp.ones((1, 1))}):
+        with pytest.raises(ValueError, match="params must have the leaves that the beakers have"):
+            reset_beakers(state, wrong)
+        with pytest.raises(ValueError, match="params must have the leaves that the beakers have"):
+            readout(state, wrong, [1.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("call", [lambda s: readout(s, 1.0, [1.0]), lambda s: reset_beakers(s, 1.0)])
+def test_a_state_without_a_synapse_is_an_error(call):
+    with pytest.raises(ValueError, match="must hold a complex synapse, it holds none"):
+        call(optax.adam(0.1).init(jnp.ones(2)))
+
+
+@pytest.mark.parametrize(("made", "told"), [("initial", "zero"), ("zero", "initial"), ("initial", "none")])
+def test_relax_refuses_a_leak_that_cannot_be(made, told):
+    chain, params = BeakerChain.benna_fusi(3), jnp.ones(2)
+    with pytest.raises(ValueError, match="leak must be that of the transformation"):
+        relax(chain, complex_synapse(chain=chain, leak=made).init(params), params, 1.0, leak=told)

@@ -255,3 +255,65 @@ def test_warnings_point_at_the_line_that_called():
         with pytest.warns(UserWarning, match="far apart") as record:
             factory(n_beakers=3, alpha=1.0, beta=1e4)
         assert record[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("learning_rate", 0.0), ("learning_rate", -1.0), ("learning_rate", math.nan), ("learning_rate", "fast")],
+)
+@pytest.mark.parametrize("factory", [complex_synapse_sgd, complex_synapse_adam])
+def test_wrong_learning_rates_are_errors(factory, argument, value):
+    with pytest.raises(ValueError, match=f"{argument} must be"):
+        factory(**{argument: value})
+
+
+@pytest.mark.parametrize(("argument", "value"), [("b1", 1.0), ("b2", -0.1), ("eps", -1.0), ("b1", "some")])
+def test_wrong_moments_are_errors(argument, value):
+    with pytest.raises(ValueError, match=f"{argument} must be"):
+        complex_synapse_adam(**{argument: value})
+
+
+def test_a_learning_rate_that_warms_up_from_zero_is_a_time_step_of_zero():
+    tx = optax.inject_hyperparams(complex_synapse_sgd, static_args=("n_beakers", "resolution"))(
+        learning_rate=optax.linear_schedule(0.0, 0.1, 10), n_beakers=3, alpha=1.0, beta=16.0
+    )
+    params = jnp.array([1.0])
+    updates, _ = tx.update(jnp.array([1.0]), tx.init(params), params)
+    np.testing.assert_array_equal(updates, [0.0])
+
+
+def test_a_published_adam_that_may_diverge_is_warned_of():
+    with pytest.warns(UserWarning, match="may diverge with time_step=3"):
+        complex_synapse_adam(3.0, n_beakers=6, alpha=1.0, beta=1024.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            complex_synapse(5, 8.0, 2048.0),
+            "state must be of 3 beakers, as the transformation, but it is of 5",
+        ),
+        (complex_synapse(1, 8.0, 128.0), "state must be of 3 beakers, as the transformation, but it is of 1"),
+    ],
+)
+def test_a_state_of_another_chain_is_an_error(other, message):
+    params = jnp.ones(3)
+    with pytest.raises(ValueError, match=message):
+        complex_synapse(3, 8.0, 128.0).update(params, other.init(params), params)
+
+
+def test_parameters_of_another_structure_are_an_error():
+    tx = complex_synapse(3, 8.0, 128.0)
+    with pytest.raises(ValueError, match="params must have the structure they had at init"):
+        tx.update({"b": jnp.ones(2)}, tx.init({"a": jnp.ones(2)}), {"b": jnp.ones(2)})
+
+
+def test_integer_parameters_are_an_error():
+    with pytest.raises(ValueError, match=r"floating-point or complex, got a leaf of int32.*optax\.masked"):
+        complex_synapse(3, 8.0, 128.0).init({"n": jnp.arange(3)})
+
+
+def test_anything_but_a_chain_as_chain_is_an_error():
+    with pytest.raises(ValueError, match=r"chain must be a BeakerChain, got \(1, 2\)"):
+        complex_synapse(chain=(1, 2))
