@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from experiments.lab.description import describe, describe_methods
 from experiments.run import (
     CommonOptions,
-    describe,
     finish,
     finish_runs,
     guarded,
+    note,
     parse,
     prepare,
     show_paths,
@@ -62,6 +63,9 @@ def compare(options: CompareOptions, command: str) -> None:
     if options.output.get_stamp:
         print(stamp)
         return
+    if settings.beakers == 0:
+        but = ", but for --decay" if settings.decay else ""
+        note(f"note: with --beakers 0 there is no synapse: both methods are the same{but}")
     finished, seconds = {}, results.Seconds(0.0, 0.0, 0.0)
     for method in METHODS:
         finished[method], spent = finish_runs(settings, method, seeds, dataset, options.output)
@@ -91,7 +95,7 @@ def print_table(
     Args:
         console: where to.
         title: what was compared.
-        estimates: final accuracy (fraction) of each method.
+        estimates: final accuracy (fraction) of each method, by the name to show.
         difference: complex synapses minus standard, paired by seed.
     """
     from rich.box import SIMPLE_HEAD
@@ -110,7 +114,7 @@ def print_table(
     paired.add_row("95 % interval (points)", f"{low} to {high}" if difference.n > 1 else "-")
     paired.add_row("p, paired t-test", _p(difference.p_value))
     paired.add_row("p, sign flips", _p(difference.p_value_sign_flip))
-    console.print(title)
+    console.print(title, soft_wrap=True)
     console.print(accuracies)
     console.print(paired)
 
@@ -123,8 +127,8 @@ def _show_table(finished: Mapping[str, Sequence["FinishedRun"]], settings: "Sett
     final = {method: [one.run.final_accuracy for one in runs] for method, runs in finished.items()}
     print_table(
         Console(highlight=False),
-        describe(settings),
-        {method: statistics.estimate(values) for method, values in final.items()},
+        f"{describe(settings)}\n{describe_methods(settings, METHODS)}",
+        {_named(finished[method]): statistics.estimate(values) for method, values in final.items()},
         statistics.paired_difference(final["cs"], final["standard"]),
     )
 
@@ -142,6 +146,14 @@ def _draw(
     curves = figures.accuracy_over_iterations(runs, settings)
     show_paths(figures.save(curves, folder, f"{name}-accuracy"))
     show_paths(figures.save(figures.paired_seeds(runs, settings), folder, f"{name}-seeds"))
+
+
+def _named(finished: Sequence["FinishedRun"]) -> str:
+    """The method's name, with a mark if trainings diverged."""
+    runs = [one.run for one in finished]
+    diverged = sum(run.diverged_at is not None for run in runs)
+    mark = f" ({diverged} of {len(runs)} diverged)" if diverged else ""
+    return f"{runs[0].method}{mark}"
 
 
 def _mean_and_error(estimate: "Estimate") -> str:

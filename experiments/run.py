@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
+from experiments.lab.description import describe, describe_methods
 from experiments.lab.settings import (
     DataAndTasks,
     Evaluation,
@@ -18,6 +19,7 @@ from experiments.lab.settings import (
     Settings,
     SettingsError,
     Synapse,
+    flag,
     validate,
     validate_seeds,
 )
@@ -172,7 +174,8 @@ def guarded(command: Callable[[], None]) -> int:
     except SettingsError as error:
         return _fail(f"error: {error}", status=2)
     except OSError as error:
-        return _fail(f"error: {error}", status=1)
+        known = error.filename and error.strerror
+        return _fail(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}", status=1)
     except KeyboardInterrupt:
         return _fail("interrupted: finished runs are kept, and found again next time", status=130)
     return 0
@@ -194,14 +197,18 @@ def prepare(options: CommonOptions, seed: int, n_seeds: int = 1) -> tuple[Settin
     from experiments.lab import data, results
 
     if not output.get_stamp:
-        for name in ("results_dir", "plot_dir"):
-            folder = getattr(output, name)
+        for name, folder in (
+            ("results_dir", output.results_dir),
+            ("results_dir", output.results_dir / results.RUNS),
+            ("plot_dir", output.plot_dir),
+        ):
             try:
                 results.check_writable(folder)
             except OSError as error:
-                flag = "--" + name.replace("_", "-")
                 reason = error.strerror or str(error)
-                raise SettingsError(f"{flag} {folder}: cannot be written in: {reason}") from error
+                raise SettingsError(f"{flag(name)} {folder}: cannot be written in: {reason}") from error
+    if output.data_dir is not None and settings.dataset == "Digits":
+        note("note: --data-dir is not used: the digits come with scikit-learn")
     try:
         return settings, data.load(settings.dataset, output.data_dir)
     except data.DataError as error:
@@ -219,6 +226,7 @@ def finish_runs(
     Raises:
         SettingsError: if the settings do not fit the data.
         OSError: if a run cannot be kept.
+        KeyboardInterrupt: if the user stops the training; what is finished has been kept.
     """
     from experiments.lab import results
 
@@ -233,11 +241,21 @@ def finish_runs(
     missing = [seed for seed in seeds if seed not in finished]
     seconds = results.Seconds(0.0, 0.0, 0.0)
     if missing:
-        runs, seconds = _train(settings, method, missing, dataset)
-        # The width of the group changes the rounding of its results, so it is part of the record.
-        environment = {**results.current_environment(), "seeds_together": len(missing)}
-        for run in runs:
-            finished[run.seed] = results.save_run(output.results_dir, identities[run.seed], run, environment)
+        from experiments.lab import training
+        from experiments.lab.progress import ProgressDisplay
+
+        with ProgressDisplay(method, len(missing), settings.total_iterations) as display:
+            runs, seconds = training.train(settings, method, missing, dataset, display)
+            # The width of the group changes the rounding of its results, so it is part of the record.
+            environment = {
+                **results.current_environment(),
+                "seeds_together": len(missing),
+                "seconds": asdict(seconds),
+            }
+            for run in runs:
+                identity = identities[run.seed]
+                finished[run.seed] = results.save_run(output.results_dir, identity, run, environment)
+    _warn_if_diverged(method, [finished[seed].run for seed in seeds])
     return [finished[seed] for seed in seeds], seconds
 
 
@@ -288,44 +306,45 @@ def finish(
     print(f"summary: {path}")
 
 
-def describe(settings: Settings) -> str:
-    """Say in a line what is learned."""
-    return (
-        f"{settings.experiment}, {settings.tasks} tasks, {settings.scenario} scenario, "
-        f"{settings.stream} stream"
-    )
-
-
 def show_paths(paths: Sequence[Path]) -> None:
     """Say which figures have been written."""
     for path in paths:
         print(f"figure: {path}")
 
 
-def _train(
-    settings: Settings, method: str, seeds: Sequence[int], dataset: "Dataset"
-) -> tuple[list["Run"], "Seconds"]:
-    from experiments.lab import training
-    from experiments.lab.progress import ProgressDisplay
+def note(line: str) -> None:
+    """Tell the user something that is no result."""
+    print(line, file=sys.stderr)
 
-    with ProgressDisplay(method, len(seeds), settings.total_iterations) as display:
-        return training.train(settings, method, seeds, dataset, display)
+
+def _warn_if_diverged(method: str, runs: Sequence["Run"]) -> None:
+    """One line for all seeds of a method; the user would take the accuracies for normal ones."""
+    diverged = {run.seed: run.diverged_at for run in runs if run.diverged_at is not None}
+    if not diverged:
+        return
+    seeds = f"seed{'s' if len(diverged) > 1 else ''} {', '.join(map(str, diverged))}"
+    first = f"{min(diverged.values())} on"
+    if len(set(diverged.values())) > 1:
+        first += " at the earliest"
+    note(f"warning: {method}, {seeds}: the loss is not finite from iteration {first}: the training diverged")
 
 
 def _show_accuracy(run: "Run", settings: Settings) -> None:
     print(describe(settings))
+    print(describe_methods(settings, [run.method]))
+    diverged = "" if run.diverged_at is None else " (diverged)"
     per_task = "  ".join(f"{100 * accuracy:.1f}" for accuracy in run.accuracy_matrix[-1])
-    print(f"{run.method}, seed {run.seed}: final average accuracy {100 * run.final_accuracy:.2f} %")
+    print(f"{run.method}, seed {run.seed}: final average accuracy {100 * run.final_accuracy:.2f} %{diverged}")
     print(f"per task: {per_task}")
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning; where it comes from does not matter to the user."""
-    print(f"warning: {message}", file=sys.stderr)
+    note(f"warning: {message}")
 
 
 def _fail(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
+    note(message)
     return status
 
 

@@ -1,9 +1,12 @@
 import dataclasses
 import io
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 import types
 import warnings
 from pathlib import Path
@@ -49,16 +52,24 @@ class Laboratory:
         self.folder = folder
         self.trained = []
         self.failing = {}  # method: the error it ends in
+        self.diverging = {}  # seed: the iteration from which on complex synapses diverge
+        self.interrupted_at = []  # iterations with a Ctrl-C
 
     def load(self, name, data_dir=None):
         return DATASET
 
     def train(self, settings, method, seeds, dataset, report):
         self.trained.append((method, list(seeds)))
-        report(Progress(1, settings.total_iterations, 0.5, None))
+        for iteration in range(1, settings.total_iterations + 1):
+            if iteration in self.interrupted_at:
+                os.kill(os.getpid(), signal.SIGINT)
+            report(Progress(iteration, settings.total_iterations, 0.5, None))
         if method in self.failing:
             raise self.failing[method]
-        return [make_run(settings, method, seed) for seed in seeds], Seconds(1.0, 2.0, 3.0)
+        runs = [make_run(settings, method, seed) for seed in seeds]
+        if method == "cs":
+            runs = [dataclasses.replace(run, diverged_at=self.diverging.get(run.seed)) for run in runs]
+        return runs, Seconds(1.0, 2.0, 3.0)
 
     def compare(self, *arguments):
         return compare.main([*SHORT, *self.folders(), *arguments])
@@ -110,7 +121,7 @@ def test_compare_ends_with_the_path_of_its_summary(lab, capsys):
     assert line.startswith("summary: ")
     path = Path(line.removeprefix("summary: "))
     assert path.name == "summary.json"
-    assert path.parent.name.startswith("compare-splitMNIST2-task-task-based-s0to1-")
+    assert path.parent.name.startswith("compare-splitMNIST2-task-task-based-K5-a500-b2500-s0to1-")
     summary = json.loads(path.read_text())
     assert summary["methods"]["cs"]["final_accuracy"]["per_seed"] == [
         make_run(settings.Settings(tasks=2, iters=4, eval_log=2, loss_log=2), "cs", seed).final_accuracy
@@ -173,13 +184,121 @@ def test_run_and_compare_share_their_runs(lab, capsys):
     assert summary["seeds"] == [0, 1]
 
 
-def test_a_damaged_run_is_trained_again(lab):
+def test_a_damaged_run_is_trained_again_with_a_warning(lab, capsys):
     lab.run()
     (path,) = (lab.folder / "results" / "runs").iterdir()
     path.write_bytes(path.read_bytes()[:100])
-    lab.run()
-    lab.run()
+    capsys.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        lab.run()
+        assert lines_of_error(capsys, "warning") == [f"warning: {path} is damaged: that run is made again"]
+        lab.run()
+        assert lines_of_error(capsys, "warning") == []
     assert lab.trained == [("standard", [0])] * 2
+
+
+@pytest.mark.parametrize(
+    ("diverging", "line"),
+    [
+        ({1: 100, 2: 100}, "seeds 1, 2: the loss is not finite from iteration 100 on"),
+        ({0: 7, 2: 3}, "seeds 0, 2: the loss is not finite from iteration 3 on at the earliest"),
+        ({1: 5}, "seed 1: the loss is not finite from iteration 5 on"),
+        ({}, None),
+    ],
+)
+def test_a_training_that_diverged_is_warned_of_and_marked_also_when_found_again(lab, capsys, diverging, line):
+    lab.diverging = diverging
+    for _ in range(2):
+        lab.compare("--n-seeds=3")
+        printed = capsys.readouterr()
+        warned = [text for text in printed.err.splitlines() if text.startswith("warning: ")]
+        assert warned == ([f"warning: cs, {line}: the training diverged"] if line else [])
+        assert (f" cs ({len(diverging)} of 3 diverged) " in printed.out) == bool(diverging)
+        assert " standard  " in printed.out
+        path = printed.out.splitlines()[-1].removeprefix("summary: ")
+        methods = json.loads(Path(path).read_text())["methods"]
+        assert methods["cs"]["diverged"] == sorted(diverging)
+        assert methods["standard"]["diverged"] == []
+
+
+def test_a_single_run_that_diverged_is_marked(lab, capsys):
+    lab.diverging = {0: 2}
+    lab.run("--cs")
+    assert " % (diverged)\n" in capsys.readouterr().out
+    lab.run()
+    assert "diverged" not in capsys.readouterr().out
+
+
+def test_what_a_group_of_runs_took_stands_with_them(lab, capsys):
+    lab.compare("--n-seeds=2")
+    lab.compare("--n-seeds=3")
+    summary = summary_of(capsys)
+    spent = {"compile": 1.0, "train": 2.0, "evaluate": 3.0}
+    groups = [(one["seeds_together"], one["seconds"]) for one in summary["environments_of_runs"]]
+    assert groups == [(2, spent), (1, spent)]
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            [],
+            "adam, learning rate 0.001, 4 iterations a task, batch 128; "
+            "cs: 5 beakers, 500 to 2500 iterations",
+        ),
+        (
+            ["--time-step=learning-rate"],
+            "adam, learning rate 0.001, 4 iterations a task, batch 128; "
+            "cs: 5 beakers, alpha 500 to beta 2500 in the published unit, 1/learning rate: "
+            "500000 to 2500000 iterations",
+        ),
+        (
+            [
+                "--stream=random",
+                "--beakers=1",
+                "--optimizer=sgd",
+                "--singlehead",
+                "--fc-units=20",
+                "--decay=0.1",
+            ],
+            "sgd, learning rate 0.001, 4 iterations, batch 128, 3 layers of 20 units, single head, "
+            "weight decay 0.1 (standard); cs: 1 beaker, 2500 iterations",
+        ),
+    ],
+)
+def test_the_table_tells_the_settings_that_were_compared(lab, capsys, given, line):
+    lab.compare("--n-seeds=2", *given)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("splitMNIST, 2 tasks, task scenario, ")
+    assert printed[1] == line
+
+
+def test_a_run_tells_its_settings_and_no_others(lab, capsys):
+    lab.run("--tasks=1")
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "splitMNIST, 1 task, task scenario, task-based stream",
+        "adam, learning rate 0.001, 4 iterations a task, batch 128",
+    ]
+
+
+def test_a_folder_of_data_that_is_not_used_is_noted(lab, capsys):
+    lab.run("--experiment=splitDigits", "--data-dir=somewhere")
+    expected = "note: --data-dir is not used: the digits come with scikit-learn"
+    assert lines_of_error(capsys, "note") == [expected]
+    lab.run("--data-dir=somewhere")
+    lab.run("--experiment=splitDigits")
+    assert lines_of_error(capsys, "note") == []
+
+
+def test_comparing_without_a_synapse_is_noted(lab, capsys):
+    lab.compare("--beakers=0")
+    expected = "note: with --beakers 0 there is no synapse: both methods are the same"
+    assert lines_of_error(capsys, "note") == [expected]
+    lab.compare("--beakers=0", "--decay=0.5")
+    assert lines_of_error(capsys, "note") == [f"{expected}, but for --decay"]
+    lab.compare("--beakers=1")
+    assert lines_of_error(capsys, "note") == []
 
 
 def test_run_writes_a_summary_of_one_method(lab, capsys):
@@ -229,7 +348,7 @@ def test_no_gpus_restricts_jax_to_the_cpu(lab, monkeypatch):
         (["--tasks=3"], "--tasks 3"),
         (["--alpha=nan"], "--alpha nan"),
         (["--seed=-1"], "--seed -1"),
-        (["--eval-log=9"], "--eval-log 9"),
+        (["--eval-log=0"], "--eval-log 0"),
         (["--scenario=domain", "--singlehead"], "--singlehead"),
     ],
 )
@@ -289,6 +408,24 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_training(lab, capsys
     assert lab.written() == ["file"]
 
 
+def test_a_file_in_the_way_of_the_runs_is_an_error_before_training(lab, capsys):
+    runs = lab.folder / "results" / "runs"
+    runs.parent.mkdir()
+    runs.write_text("")
+    assert lab.compare() == 2
+    assert_one_line_error(capsys, f"--results-dir {runs}: cannot be written in: ")
+    assert lab.trained == []
+
+
+def test_a_disk_that_fills_while_a_run_is_kept_is_one_line_that_names_it(lab, capsys, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert lab.run() == 1
+    assert_one_line_error(capsys, f"{lab.folder / 'results' / 'runs' / 'splitMNIST2-'}")
+
+
 def test_a_full_disk_is_one_line_and_status_1(lab, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -312,6 +449,56 @@ def test_an_interrupt_keeps_the_runs_that_are_finished(lab, capsys):
     lab.trained.clear()
     assert lab.compare("--n-seeds=2") == 0
     assert lab.trained == [("cs", [0, 1])]
+
+
+def test_ctrl_c_stops_a_training_at_the_next_report(lab, capsys):
+    lab.interrupted_at = [3]
+    before = signal.getsignal(signal.SIGINT)
+    assert lab.compare("--n-seeds=2") == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    *_, stopping, _, last = capsys.readouterr().err.splitlines()
+    assert stopping == "stopping at the next log point; once more to stop at once"
+    assert last == "interrupted: finished runs are kept, and found again next time"
+    assert lab.trained == [("standard", [0, 1])]
+    assert not (lab.folder / "results").exists()
+
+
+def test_ctrl_c_in_the_last_stretch_of_a_training_keeps_its_runs(lab, capsys):
+    lab.interrupted_at = [8]
+    assert lab.compare("--n-seeds=2") == 130
+    assert len(list((lab.folder / "results" / "runs").iterdir())) == 2
+    lab.interrupted_at = []
+    lab.compare("--n-seeds=2")
+    assert lab.trained == [("standard", [0, 1]), ("cs", [0, 1])]
+
+
+def test_ctrl_c_says_that_it_waits_and_a_second_one_does_not():
+    console = Console(file=io.StringIO(), force_terminal=False)
+
+    def interrupt_twice():
+        with ProgressDisplay("cs", 3, total=1000, console=console):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert console.file.getvalue() == "stopping at the next log point; once more to stop at once\n"
+            os.kill(os.getpid(), signal.SIGINT)
+            pytest.fail("not stopped at once")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_twice()
+
+
+def test_progress_is_shown_outside_the_main_thread_too():
+    console = Console(file=io.StringIO(), force_terminal=False)
+    before = signal.getsignal(signal.SIGINT)
+
+    def show():
+        with ProgressDisplay("cs", 3, total=10, console=console) as display:
+            assert signal.getsignal(signal.SIGINT) is before
+            display(Progress(10, 10, 0.25, None))
+
+    thread = threading.Thread(target=show)
+    thread.start()
+    thread.join()
+    assert "10/10 iterations, loss 0.25, " in console.file.getvalue()
 
 
 @pytest.mark.parametrize("module", [run, compare])
@@ -369,19 +556,23 @@ def test_progress_is_plain_lines_where_there_is_no_terminal():
             display(Progress(iteration, 1000, 0.25, 0.5))
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 10
-    assert lines[-1].startswith("cs, 3 seeds: 1000/1000 iterations, loss 0.250, accuracy 50.0 %")
+    assert lines[-1].startswith("cs, 3 seeds: 1000/1000 iterations, loss 0.25, accuracy so far 50.0 %")
     assert all(character.isprintable() for line in lines for character in line)
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_progress_is_one_line_on_a_terminal_of_any_width(width):
     console = Console(file=io.StringIO(), force_terminal=True, width=width)
-    with ProgressDisplay("standard", 10, total=2500, console=console) as display:
-        display(Progress(2500, 2500, 0.25, 0.93))
+    with ProgressDisplay("standard", 5, total=2500, console=console) as display:
+        display(Progress(2500, 2500, 0.000123, 0.93))
     shown = Text.from_ansi(console.file.getvalue()).plain.splitlines()
-    assert shown[-1].startswith("standard, 10 seeds ")
-    assert "loss 0.250, accuracy 93.0 %" in shown[-1]
+    assert shown[-1].startswith("standard, 5 seeds ")
+    assert "loss 0.00012, accuracy so far 93.0 %" in shown[-1]
     assert ("━" in shown[-1]) == (width >= 80)
+
+
+def lines_of_error(capsys, kind):
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"{kind}: ")]
 
 
 def assert_one_line_error(capsys, named):

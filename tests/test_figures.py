@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import warnings
 
@@ -15,6 +16,9 @@ SETTINGS = {
     "random": Settings(stream="random", scenario="class"),
     "one task": Settings(tasks=1),
     "one evaluation": Settings(tasks=2, iters=50),
+    "long title": Settings(
+        "permFashionMNIST", "domain", "task-based", 10, 10000, 1024, lr=0.00125, beakers=10, beta=123456.7
+    ),
     "many tasks": Settings(experiment="permMNIST", tasks=30, scenario="class"),
 }
 
@@ -54,6 +58,10 @@ def draw_all(settings, n_seeds):
     }
 
 
+def titles(figures_drawn):
+    return {name: figure.get_suptitle().splitlines() for name, figure in figures_drawn.items()}
+
+
 def labelled(axes, label):
     return next(line for line in axes.lines if line.get_label() == label)
 
@@ -70,6 +78,39 @@ def test_every_figure_is_drawn_without_complaint_and_fits_its_page(name, n_seeds
         assert used.y0 >= -0.01
         assert used.x1 <= width + 0.01
         assert used.y1 <= height + 0.01
+
+
+def test_the_title_tells_what_was_run_in_two_lines():
+    shown = titles(draw_all(Settings(alpha=10.0, beta=20000.0), 2))
+    assert shown["accuracy"] == shown["seeds"]
+    assert shown["accuracy"] == [
+        "splitMNIST, 5 tasks of 500 iterations, task scenario",
+        "adam 0.001, batch 128; cs: 5 beakers, 10 to 20000 iterations",
+    ]
+    assert shown["run"] == [
+        "splitMNIST, 5 tasks of 500 iterations, task scenario",
+        "cs, seed 0: adam 0.001, batch 128, 5 beakers, 10 to 20000 iterations",
+    ]
+    published = titles(draw_all(Settings(time_step="learning-rate"), 2))
+    assert published["accuracy"][1].endswith("cs: 5 beakers, 500/lr to 2500/lr")
+
+
+def test_the_title_of_one_run_names_its_method():
+    settings = SETTINGS["task"]
+    figure = figures.accuracy_of_one_run(make_run(settings, "standard", 7), settings)
+    assert figure.get_suptitle().endswith("\nstandard, seed 7: adam 0.001, batch 128")
+
+
+def test_a_diverged_method_is_marked():
+    settings = SETTINGS["task"]
+    runs = make_runs(settings, 2)
+    runs["cs"][1] = dataclasses.replace(runs["cs"][1], diverged_at=3)
+    for figure in (
+        figures.accuracy_over_iterations(runs, settings),
+        figures.paired_seeds(runs, settings),
+        figures.accuracy_of_one_run(runs["cs"][1], settings),
+    ):
+        assert figure.get_suptitle().splitlines()[2:] == ["diverged: cs"]
 
 
 def test_the_curves_are_means_over_seeds_with_their_standard_error():

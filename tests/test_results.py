@@ -61,6 +61,13 @@ def kept(tmp_path):
     return tmp_path, path
 
 
+def assert_damaged(folder, path):
+    with pytest.warns(UserWarning, match="is damaged: that run is made again") as warned:
+        assert results.find_run(folder, IDENTITY) is None
+    (warning,) = warned
+    assert str(warning.message).startswith(str(path))
+
+
 def test_accuracy_is_averaged_over_all_tasks_and_over_those_seen():
     run = make_run(accuracy=np.array([[0.9, 0.5], [0.8, 0.6], [0.7, 0.7]]))
     np.testing.assert_allclose(run.accuracy_overall, [0.7, 0.7, 0.7])
@@ -95,7 +102,11 @@ def test_the_stamp_depends_on_values_not_on_their_python_types():
 
 
 def test_the_stamp_can_be_read():
-    assert results.run_stamp(IDENTITY).startswith("splitMNIST2-task-task-based-cs-s3-")
+    assert results.run_stamp(IDENTITY).startswith("splitMNIST2-task-task-based-cs-K5-a500-b2500-s3-")
+    published = dataclasses.replace(SETTINGS, alpha=0.5, beta=1e9, time_step="learning-rate")
+    stamps = [results.run_stamp(results.identity(published, m, 3, "abc")) for m in ("standard", "cs")]
+    assert stamps[0].startswith("splitMNIST2-task-task-based-standard-s3-")
+    assert stamps[1].startswith("splitMNIST2-task-task-based-cs-K5-a0.5-b1e09-published-s3-")
 
 
 def test_a_comparison_is_named_after_its_runs_in_any_order():
@@ -103,7 +114,7 @@ def test_a_comparison_is_named_after_its_runs_in_any_order():
         results.identity(SETTINGS, method, seed, "abc") for method in ("standard", "cs") for seed in (0, 1, 2)
     ]
     stamp = results.comparison_stamp(identities)
-    assert stamp.startswith("splitMNIST2-task-task-based-s0to2-")
+    assert stamp.startswith("splitMNIST2-task-task-based-K5-a500-b2500-s0to2-")
     assert results.comparison_stamp(identities[::-1]) == stamp
     assert results.comparison_stamp(identities[:-1]) != stamp
 
@@ -125,6 +136,11 @@ def test_a_run_whose_loss_diverged_is_kept_as_strict_json(tmp_path):
     assert np.isnan(results.find_run(tmp_path, IDENTITY).run.loss[1:]).all()
 
 
+def test_where_a_run_diverged_is_kept(tmp_path):
+    results.save_run(tmp_path, IDENTITY, make_run(diverged_at=7), ENVIRONMENT)
+    assert results.find_run(tmp_path, IDENTITY).run.diverged_at == 7
+
+
 def test_what_was_not_run_is_not_found(kept):
     folder, _ = kept
     assert results.find_run(folder, results.identity(SETTINGS, "cs", 4, "abc")) is None
@@ -136,7 +152,7 @@ def test_a_truncated_file_counts_as_not_run_and_is_replaced(kept, part):
     folder, path = kept
     content = path.read_bytes().rstrip()
     path.write_bytes(content[: min(int(part * len(content)), len(content) - 1)])
-    assert results.find_run(folder, IDENTITY) is None
+    assert_damaged(folder, path)
     results.save_run(folder, IDENTITY, make_run(), ENVIRONMENT)
     assert same(results.find_run(folder, IDENTITY).run, make_run())
 
@@ -149,7 +165,7 @@ def test_a_truncated_file_counts_as_not_run_and_is_replaced(kept, part):
 def test_a_foreign_file_counts_as_not_run(kept, content):
     folder, path = kept
     path.write_bytes(content)
-    assert results.find_run(folder, IDENTITY) is None
+    assert_damaged(folder, path)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +185,7 @@ def test_a_file_whose_parts_do_not_fit_together_counts_as_not_run(kept, wrong):
     record = json.loads(path.read_text())
     record["run"].update(wrong)
     path.write_text(json.dumps(record))
-    assert results.find_run(folder, IDENTITY) is None
+    assert_damaged(folder, path)
 
 
 def test_the_file_of_another_run_under_this_name_counts_as_not_run(kept):
@@ -177,7 +193,7 @@ def test_the_file_of_another_run_under_this_name_counts_as_not_run(kept):
     record = json.loads(path.read_text())
     record["identity"]["settings"]["lr"] = 0.5
     path.write_text(json.dumps(record))
-    assert results.find_run(folder, IDENTITY) is None
+    assert_damaged(folder, path)
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
@@ -186,11 +202,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     results.write_json(path, {"old": True})
 
     def full(*_):
-        raise OSError("no space left on device")
+        raise OSError(28, "no space left on device")
 
     monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (type(path), "replace")}[failing], full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OSError, match="no space") as error:
         results.write_json(path, {"old": False})
+    assert error.value.filename == str(path)
     assert json.loads(path.read_text()) == {"old": True}
     assert list(tmp_path.iterdir()) == [path]
 
@@ -248,6 +265,24 @@ def test_the_summary_has_the_published_keys(tmp_path):
     assert summary["seconds"] == {"compile": 1.0, "train": 2.0, "evaluate": 3.0, "total": 7.0}
     assert summary["environments_of_runs"] == [ENVIRONMENT]
     assert summary["runs_found_again"] == 0
+    assert summary["methods"]["cs"]["diverged"] == []
+
+
+def test_the_summary_lists_the_seeds_that_diverged():
+    finished = [
+        results.FinishedRun("", make_run("cs", seed, diverged_at=at), ENVIRONMENT, found_again=False)
+        for seed, at in ((3, None), (4, 2), (5, 1))
+    ]
+    summary = results.summary(
+        command="",
+        config={},
+        environment={},
+        dataset=FakeDataset(),
+        finished={"cs": finished},
+        seconds=results.Seconds(0.0, 0.0, 0.0),
+        total_seconds=0.0,
+    )
+    assert summary["methods"]["cs"]["diverged"] == [4, 5]
 
 
 def test_the_summary_averages_over_seeds(tmp_path):

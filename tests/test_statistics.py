@@ -112,6 +112,23 @@ def test_a_difference_without_spread_leaves_the_t_test_undefined():
     assert constant.p_value_sign_flip == 2 / 8
 
 
+def test_equal_differences_of_exact_fractions_are_equal():
+    """Five tasks with other numbers of test samples: 7 more of each are right, from wherever they start."""
+    shown = np.array([2115, 2042, 1874, 1986, 1983])
+    right = np.random.default_rng(0).integers(0, shown - 7, (50, 5))
+    before, after = (right / shown).mean(axis=1), ((right + 7) / shown).mean(axis=1)
+    assert len(set(after - before)) > 1  # by roundings
+    result = paired_difference(after, before)
+    assert result.sem == 0
+    assert math.isnan(result.p_value)
+
+
+def test_the_smallest_real_difference_is_no_rounding():
+    result = paired_difference([0.5, 0.5], [0.5 - 1 / 50_000, 0.5])
+    assert result.sem > 0
+    assert result.p_value == pytest.approx(0.5)
+
+
 def test_nothing_to_average_and_unequal_pairs_are_errors():
     with pytest.raises(ValueError, match="no values"):
         estimate([])

@@ -55,12 +55,14 @@ def test_every_combination_runs(data, kind, scenario, stream):
     runs, seconds = train(settings, "cs", [0, 1], learnable_dataset(data), quietly)
     total, rows = (30, 5) if stream == "task-based" else (6, 1)
     for run in runs:
-        assert run.evaluated_at.tolist() == [*range(4, total, 4), total]
+        at_task_ends = range(6, total, 6)
+        assert run.evaluated_at.tolist() == sorted({*range(4, total, 4), *at_task_ends, total})
         assert run.logged_at.tolist() == list(range(3, total + 1, 3))
         assert run.accuracy.shape == (len(run.evaluated_at), 5)
         assert run.accuracy_matrix.shape == (rows, 5)
         assert run.matrix_at[-1] == total
         assert np.isfinite(run.loss).all()
+        assert run.diverged_at is None
         assert np.all((run.accuracy >= 0) & (run.accuracy <= 1))
         assert run.final_accuracy == pytest.approx(run.accuracy_matrix[-1].mean())
     assert not np.array_equal(runs[0].loss, runs[1].loss)
@@ -156,8 +158,48 @@ def test_accuracy_of_many_blocks_is_that_of_one(monkeypatch):
 
 def test_tasks_seen_begin_with_the_first_and_end_with_all():
     (run,), _ = train(SMALL, "standard", [0], load("Digits"), quietly)
-    assert run.evaluated_at.tolist() == [4, 8, 12, 16, 20, 24, 28, 30]
-    assert run.tasks_seen.tolist() == [1, 2, 2, 3, 4, 4, 5, 5]
+    assert run.evaluated_at.tolist() == [4, 6, 8, 12, 16, 18, 20, 24, 28, 30]
+    assert run.tasks_seen.tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+@pytest.mark.parametrize(("stream", "total"), [("task-based", 30), ("random", 6)])
+def test_intervals_longer_than_the_run_mean_at_the_end_only(stream, total):
+    settings = dataclasses.replace(SMALL, stream=stream, loss_log=1000, eval_log=1000)
+    often = dataclasses.replace(settings, loss_log=1)
+    (run,), _ = train(settings, "standard", [0], load("Digits"), quietly)
+    (every,), _ = train(often, "standard", [0], load("Digits"), quietly)
+    assert run.evaluated_at.tolist() == run.matrix_at.tolist()
+    assert run.logged_at.tolist() == [total]
+    assert run.loss == pytest.approx([every.loss.mean()])
+
+
+@pytest.mark.parametrize("stream", ["task-based", "random"])
+def test_accuracies_are_exact_fractions(stream):
+    data = load("Digits")
+    settings = dataclasses.replace(SMALL, stream=stream)
+    (run,), _ = train(settings, "standard", [0], data, quietly)
+    shown = np.bincount(data.y_test // 2)
+    right = np.rint(run.accuracy_matrix * shown)
+    np.testing.assert_array_equal(run.accuracy_matrix, right / shown)
+    np.testing.assert_array_equal(run.accuracy, np.rint(run.accuracy * 20) / 20)
+    assert run.accuracy.dtype == np.float64
+
+
+def test_a_training_that_diverges_says_since_when_and_is_never_right():
+    settings = dataclasses.replace(SMALL, optimizer="sgd", lr=1e30, loss_log=1)
+    runs, _ = train(settings, "standard", [0, 1], load("Digits"), quietly)
+    for run in runs:
+        assert run.diverged_at == run.logged_at[~np.isfinite(run.loss)][0] > 1
+        assert run.final_accuracy == 0
+        assert not run.accuracy[run.evaluated_at > run.diverged_at].any()
+
+
+def test_a_training_that_diverges_after_the_last_record_of_its_loss_says_so():
+    settings = dataclasses.replace(SMALL, optimizer="sgd", lr=1e11, stream="random", iters=3, loss_log=2)
+    (run,), _ = train(settings, "standard", [0], load("Digits"), quietly)
+    assert run.logged_at.tolist() == [2]
+    assert np.isfinite(run.loss).all()
+    assert run.diverged_at == 3
 
 
 def test_reports_come_at_every_log_point():
@@ -166,6 +208,19 @@ def test_reports_come_at_every_log_point():
     expected = sorted({*range(3, 31, 3), *range(4, 31, 4), *range(6, 31, 6), 30})
     assert [report.iteration for report in reports] == expected
     assert all(report.total == 30 and np.isfinite(report.loss) for report in reports)
+
+
+@pytest.mark.parametrize("stream", ["task-based", "random"])
+def test_reports_tell_the_accuracy_over_the_tasks_seen_so_far(stream):
+    reports = []
+    settings = dataclasses.replace(SMALL, stream=stream, loss_log=1)
+    runs, _ = train(settings, "standard", [0, 1], load("Digits"), reports.append)
+    expected, evaluations = None, list(zip(*(run.accuracy_so_far for run in runs), strict=True))
+    for report in reports:
+        if report.iteration in runs[0].evaluated_at:
+            expected = pytest.approx(np.mean(evaluations.pop(0)))
+        assert report.accuracy == expected
+    assert not evaluations
 
 
 def test_initial_weights_are_uniform_within_the_inverse_root_of_the_fan_in():

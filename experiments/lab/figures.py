@@ -5,6 +5,7 @@ is needed and no state is shared. `save` writes it as PDF (in which text stays t
 """
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from experiments.lab import statistics
+from experiments.lab.description import figure_title
 from experiments.lab.results import Run, write_atomically
 from experiments.lab.settings import Settings
 
 COLUMN = 3.5  # inches, the width of a journal's column
 PNG_DPI = 300
 MOST_TASKS_NAMED = 12  # more would not be legible at this width
+TITLE_WIDTH = 72  # letters
 
 # From the palette of Okabe & Ito (2008). The line styles tell the methods apart without colour too.
 COLORS = {"standard": "#0072B2", "cs": "#D55E00"}
@@ -68,7 +71,8 @@ def accuracy_over_iterations(runs: Mapping[str, Sequence[Run]], settings: Settin
     measures = {"all tasks": "accuracy_overall"}
     if settings.stream == "task-based" and settings.tasks > 1:
         measures = {"tasks seen so far": "accuracy_so_far", **measures}
-    figure = Figure(figsize=(COLUMN, 0.75 + 1.6 * len(measures)))
+    figure = Figure(figsize=(COLUMN, 1.05 + 1.6 * len(measures)))
+    _title(figure, figure_title(settings), runs)
     panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
     for panel, (tasks, measure) in zip(panels, measures.items(), strict=True):
         for method, group in runs.items():
@@ -93,7 +97,8 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings) -> Figur
         runs: the runs of "standard" and of "cs", in the same order of seeds.
         settings: the settings they share.
     """
-    figure = Figure(figsize=(COLUMN, 2.5))
+    figure = Figure(figsize=(COLUMN, 2.8))
+    _title(figure, figure_title(settings), runs)
     left, right = figure.subplots(ncols=2, width_ratios=[2, 1.1])
     final = {m: np.array([100 * run.final_accuracy for run in runs[m]]) for m in ("standard", "cs")}
     left.plot([0, 1], list(final.values()), color=LINK, linewidth=0.7, zorder=1)
@@ -126,7 +131,8 @@ def accuracy_of_one_run(run: Run, settings: Settings) -> Figure:
         run: the run.
         settings: its settings.
     """
-    figure = Figure(figsize=(COLUMN, 2.4))
+    figure = Figure(figsize=(COLUMN, 2.7))
+    _title(figure, figure_title(settings, run.method, run.seed), {run.method: [run]})
     axes = figure.subplots()
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, settings.tasks))
     lines = [
@@ -166,6 +172,15 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
             figure.savefig(content, format=path.suffix[1:], dpi=PNG_DPI)
         write_atomically(path, content.getvalue())
     return paths
+
+
+def _title(figure: Figure, text: str, runs: Mapping[str, Sequence[Run]]) -> None:
+    """What was run, above all panels; wrapped where unusual settings make a line too long."""
+    diverged = [method for method, group in runs.items() if any(run.diverged_at for run in group)]
+    if diverged:
+        text += f"\ndiverged: {', '.join(diverged)}"
+    lines = [textwrap.fill(line, TITLE_WIDTH) for line in text.splitlines()]
+    figure.suptitle("\n".join(lines), x=0.02, ha="left", fontsize=6.5, color=INK, linespacing=1.3)
 
 
 def _mean_and_error(axes: Axes, method: str, iterations: np.ndarray, curves: np.ndarray) -> None:

@@ -1,8 +1,14 @@
-"""How far a training is: a bar on a terminal, a line every tenth of the way elsewhere."""
+"""How far a training is: a bar on a terminal, a line every tenth of the way elsewhere.
 
+And the way to stop it: Ctrl-C is obeyed between two stretches of the training.
+"""
+
+import signal
+import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -12,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+
+from experiments.lab.description import counted
 
 SHORTEST_BAR, LONGEST_BAR = 6, 40  # columns
 
@@ -24,7 +32,8 @@ class Progress:
         iteration: iterations done.
         total: iterations of the whole run.
         loss: training loss since the last report, mean over seeds.
-        accuracy: last test accuracy over all tasks (fraction), mean over seeds; None before the first.
+        accuracy: last test accuracy over the tasks seen so far (fraction), mean over seeds; None before
+            the first.
     """
 
     iteration: int
@@ -39,6 +48,11 @@ class ProgressDisplay:
     On a terminal it is a bar that stays, with the last numbers, when the training is done. Elsewhere
     it is a plain line at about every tenth of the way. Both go to the standard error, so that what is
     piped onwards is the results alone.
+
+    Inside the context, Ctrl-C takes effect at the next report, which raises `KeyboardInterrupt`; a second
+    one raises it at once. (Raised just anywhere, it may hit a callback of JAX on garbage collection, and
+    be swallowed.) The last report does not raise, so that what is finished can be kept: the end of the
+    context does.
     """
 
     def __init__(self, method: str, n_seeds: int, total: int, console: Console | None = None) -> None:
@@ -50,14 +64,14 @@ class ProgressDisplay:
             total: iterations of the whole run.
             console: where to show it; the standard error by default.
         """
-        self._title = f"{method}, {n_seeds} seed{'s' if n_seeds > 1 else ''}"
+        self._title = f"{method}, {counted(n_seeds, 'seed')}"
         self._console = console if console is not None else Console(stderr=True)
-        needed = len(f"{self._title} {total}/{total} loss 10.000, accuracy 100.0 % 0:00:00 ")
+        needed = len(f"{self._title} {total}/{total} loss 0.00012, accuracy so far 100.0 % 0:00:00 ")
         room = min(LONGEST_BAR, self._console.width - needed)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             *([BarColumn(room)] if room >= SHORTEST_BAR else []),
-            MofNCompleteColumn(),
+            *([MofNCompleteColumn()] if room >= 0 else []),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self._console,
@@ -66,8 +80,12 @@ class ProgressDisplay:
         self._task = self._bar.add_task(self._title, total=total, numbers="compiling")
         self._tenths_shown = 0
         self._began = time.monotonic()
+        self._asked_to_stop = False
+        self._handler_before: Any = None
 
     def __enter__(self) -> "ProgressDisplay":
+        if threading.current_thread() is threading.main_thread():  # others may not
+            self._handler_before = signal.signal(signal.SIGINT, self._on_interrupt)
         self._bar.start()
         return self
 
@@ -78,9 +96,17 @@ class ProgressDisplay:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+        if self._handler_before is not None:
+            signal.signal(signal.SIGINT, self._handler_before)
+        if self._asked_to_stop and kind is None:
+            raise KeyboardInterrupt
 
     def __call__(self, progress: Progress) -> None:
-        """Show one report."""
+        """Show one report.
+
+        Raises:
+            KeyboardInterrupt: if the user has asked to stop, and the training is not done yet.
+        """
         if self._console.is_terminal:
             self._bar.update(
                 self._task,
@@ -90,6 +116,14 @@ class ProgressDisplay:
             )
         else:
             self._print_each_tenth(progress)
+        if self._asked_to_stop and progress.iteration < progress.total:
+            raise KeyboardInterrupt
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._asked_to_stop:
+            raise KeyboardInterrupt
+        self._asked_to_stop = True
+        self._console.print("stopping at the next log point; once more to stop at once", soft_wrap=True)
 
     def _print_each_tenth(self, progress: Progress) -> None:
         tenths = 10 * progress.iteration // progress.total
@@ -106,5 +140,5 @@ class ProgressDisplay:
 
 
 def _numbers(progress: Progress) -> str:
-    accuracy = "" if progress.accuracy is None else f", accuracy {100 * progress.accuracy:.1f} %"
-    return f"loss {progress.loss:.3f}{accuracy}"
+    accuracy = "" if progress.accuracy is None else f", accuracy so far {100 * progress.accuracy:.1f} %"
+    return f"loss {progress.loss:.2g}{accuracy}"

@@ -12,6 +12,7 @@ import os
 import platform
 import secrets
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 
 # Part of every stamp: to be raised when the experiments come to compute or record something else, so
 # that runs made before are not taken for runs made now.
-FORMAT = 1
+FORMAT = 2
 
 DEFAULTS = Settings()
+
+RUNS = "runs"  # the folder of the runs, in that of the results
 
 # What a method does not use does not tell its runs apart. Every other setting does.
 WITHOUT_EFFECT = {
@@ -47,9 +50,11 @@ class Run:
     Attributes:
         method: the method's name.
         seed: the seed of its initial weights and its batches.
-        evaluated_at: int [L], iterations at which the accuracy was taken: every `eval_log`, and the last.
+        evaluated_at: int [L], iterations at which the accuracy was taken: every `eval_log`, the last of
+            each task (task-based stream), and the last.
         accuracy: [L, tasks], accuracy per task on the evaluation subset.
-        logged_at: int [M], iterations at which the loss was recorded: every `loss_log`.
+        logged_at: int [M], iterations at which the loss was recorded: every `loss_log`, or the last
+            alone where the run is shorter.
         loss: [M], mean training loss over the stretch that ends there.
         accuracy_matrix: [rows, tasks], accuracy on the full test set: row i after task i (task-based
             stream), a single row at the end (random stream).
@@ -57,6 +62,7 @@ class Run:
         tasks_seen: int [L], number of tasks whose training has begun by `evaluated_at`; all of them in
             a random stream.
         final_accuracy: mean over tasks of the last row.
+        diverged_at: first iteration (from 1) whose training loss is not finite; None if all are.
     """
 
     method: str
@@ -69,6 +75,7 @@ class Run:
     matrix_at: np.ndarray
     tasks_seen: np.ndarray
     final_accuracy: float
+    diverged_at: int | None = None
 
     @property
     def accuracy_overall(self) -> np.ndarray:
@@ -105,7 +112,8 @@ class FinishedRun:
     Attributes:
         stamp: its name.
         run: what it measured.
-        environment: the software and the device it was made with.
+        environment: the software and the device it was made with, how many seeds trained together, and the
+            seconds they took.
         found_again: whether it was read from the results, not made by this command.
     """
 
@@ -146,8 +154,9 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
 
 def run_stamp(run_identity: Mapping[str, Any]) -> str:
     """Name a run: its main settings to read, a digest of all of them to tell runs apart."""
-    settings = run_identity["settings"]
-    return f"{_protocol(settings)}-{run_identity['method']}-s{run_identity['seed']}-{_digest(run_identity)}"
+    method = f"{run_identity['method']}{_synapse([run_identity])}"
+    seed = f"s{run_identity['seed']}"
+    return f"{_protocol(run_identity['settings'])}-{method}-{seed}-{_digest(run_identity)}"
 
 
 def comparison_stamp(identities: Sequence[Mapping[str, Any]]) -> str:
@@ -159,7 +168,7 @@ def comparison_stamp(identities: Sequence[Mapping[str, Any]]) -> str:
     seeds = sorted({run_identity["seed"] for run_identity in identities})
     span = f"s{seeds[0]}" if len(seeds) == 1 else f"s{seeds[0]}to{seeds[-1]}"
     stamps = sorted(run_stamp(run_identity) for run_identity in identities)
-    return f"{_protocol(identities[0]['settings'])}-{span}-{_digest(stamps)}"
+    return f"{_protocol(identities[0]['settings'])}{_synapse(identities)}-{span}-{_digest(stamps)}"
 
 
 def save_run(
@@ -180,15 +189,19 @@ def save_run(
 
 
 def find_run(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun | None:
-    """Find a run that was made before; None where there is none, or its file is not whole."""
+    """Find a run that was made before; None where there is none, or (with a warning) none that is whole."""
     stamp = run_stamp(run_identity)
+    path = _run_path(results_dir, stamp)
     try:
-        record = json.loads(_run_path(results_dir, stamp).read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
         if record["identity"] != run_identity:
-            return None
+            raise ValueError("this is another run")
         run = _run_from(record["run"], tasks=run_identity["settings"]["tasks"])
         return FinishedRun(stamp, run, dict(record["environment"]), found_again=True)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        warnings.warn(f"{path} is damaged: that run is made again", stacklevel=2)
         return None
 
 
@@ -227,7 +240,7 @@ def summary(
         environment: the environment of this command; those of its runs are listed beside it.
         dataset: what it learned.
         finished: the runs of each method, in the same order of seeds.
-        seconds: spent by this command; runs found again took none.
+        seconds: spent by this command; what runs found again took stands with their environments.
         total_seconds: of the whole command.
     """
     runs = [one for group in finished.values() for one in group]
@@ -278,7 +291,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Missing folders are made.
 
     Raises:
-        OSError: if it cannot be written; what was there before is then untouched.
+        OSError: if it cannot be written, with its path; what was there before is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, since only a rename within one file system is atomic.
@@ -289,13 +302,25 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # those of write and fsync know no path, the others the temporary one
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
 
 
 def _protocol(settings: Mapping[str, Any]) -> str:
     return f"{settings['experiment']}{settings['tasks']}-{settings['scenario']}-{settings['stream']}"
+
+
+def _synapse(identities: Sequence[Mapping[str, Any]]) -> str:
+    """The complex synapse that these runs have, as part of a stamp; empty where none has one."""
+    for settings in (run_identity["settings"] for run_identity in identities):
+        if "beakers" in settings:
+            published = "-published" if settings["time_step"] == "learning-rate" else ""
+            alpha, beta = (f"{settings[name]:g}".replace("+", "") for name in ("alpha", "beta"))
+            return f"-K{settings['beakers']}-a{alpha}-b{beta}{published}"
+    return ""
 
 
 def _digest(value: Any) -> str:
@@ -304,7 +329,7 @@ def _digest(value: Any) -> str:
 
 
 def _run_path(results_dir: Path, stamp: str) -> Path:
-    return results_dir / "runs" / f"{stamp}.json"
+    return results_dir / RUNS / f"{stamp}.json"
 
 
 def _fields_of(run: Run) -> dict[str, Any]:
@@ -324,6 +349,7 @@ def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
         matrix_at=np.array(record["matrix_at"], dtype=np.int64),
         tasks_seen=np.array(record["tasks_seen"], dtype=np.int64),
         final_accuracy=float(record["final_accuracy"]),
+        diverged_at=None if record["diverged_at"] is None else int(record["diverged_at"]),
     )
     evaluations, rows = len(run.evaluated_at), len(run.matrix_at)
     if (
@@ -351,6 +377,7 @@ def _summary_of_method(finished: Sequence[FinishedRun]) -> dict[str, Any]:
             "logged_at": runs[0].logged_at,
             "loss": _curve([run.loss for run in runs]),
         },
+        "diverged": [run.seed for run in runs if run.diverged_at is not None],
         "stamps": [one.stamp for one in finished],
         "found_again": [one.found_again for one in finished],
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 CLASSES = 10  # of every data set offered here
+MOST_SEEDS = 1000  # of one comparison, since they train together in the device's memory
 LARGEST_SEED = 2**31 - 1  # larger ones would be cut to 32 bits by JAX, and two seeds become one
 
 Experiment = Literal[
@@ -96,8 +97,10 @@ class Evaluation:
     """What is recorded during training.
 
     Attributes:
-        loss_log: Iterations between two records of the training loss (its mean since the last one).
-        eval_log: Iterations between two evaluations of the test accuracy.
+        loss_log: Iterations between two records of the training loss (its mean since the last one). Longer
+            than the run: one record, at its end.
+        eval_log: Iterations between two evaluations of the test accuracy. There is one at the end of each
+            task (task-based stream) and of the run in any case.
         eval_n: Test samples per task (in the class scenario per class) in these evaluations. The final
             accuracy is always that on the whole test set.
     """
@@ -179,13 +182,10 @@ def validate(settings: Settings) -> None:
         "(it is for --scenario task)",
     )
     _validate_tasks(settings)
-    for name in ("loss_log", "eval_log"):
-        total = settings.total_iterations
-        _require(settings, name, getattr(settings, name) <= total, f"1 to {total}, the run's length")
 
 
 def validate_seeds(seed: int, n_seeds: int = 1) -> None:
-    """Reject seeds that are negative, too large or none at all.
+    """Reject seeds that are negative or too large, and too many or none at all.
 
     Args:
         seed: the first seed.
@@ -194,8 +194,8 @@ def validate_seeds(seed: int, n_seeds: int = 1) -> None:
     Raises:
         SettingsError: one line that names the flag, its value and what is allowed.
     """
-    if not 1 <= n_seeds <= LARGEST_SEED:
-        raise SettingsError(f"--n-seeds {n_seeds}: must be 1 to {LARGEST_SEED}")
+    if not 1 <= n_seeds <= MOST_SEEDS:
+        raise SettingsError(f"--n-seeds {n_seeds}: must be 1 to {MOST_SEEDS}")
     largest = LARGEST_SEED - (n_seeds - 1)
     if not 0 <= seed <= largest:
         raise SettingsError(f"--seed {seed}: must be 0 to {largest}")

@@ -14,6 +14,7 @@ from scipy import special
 
 EXACT_UP_TO = 16  # pairs; 2^16 sign patterns take milliseconds
 MONTE_CARLO_SAMPLES = 100_000
+ROUNDING = 1e-12  # relative; float64 divisions and means over tasks stay well below
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def sign_flip_p_value(differences: Sequence[float] | np.ndarray) -> float:
     """
     values = np.asarray(differences, dtype=np.float64)
     # A tie must count as one although its terms were added in another order.
-    threshold = abs(values.sum()) - 1e-12 * np.abs(values).sum()
+    threshold = abs(values.sum()) - ROUNDING * np.abs(values).sum()
     if values.size <= EXACT_UP_TO:
         patterns = np.arange(2**values.size)[:, None] >> np.arange(values.size) & 1
         return float(np.mean(np.abs((1 - 2 * patterns) @ values) >= threshold))
@@ -137,6 +138,6 @@ def _paired_t_test(difference: Estimate) -> float:
 
 def _without_rounding_noise(differences: np.ndarray, scale: float) -> np.ndarray:
     """Equal differences made exactly equal: 0.3 - 0.2 and 0.2 - 0.1 differ by a rounding."""
-    if differences.size and np.ptp(differences) <= 4 * np.finfo(np.float64).eps * scale:
+    if differences.size and np.ptp(differences) <= ROUNDING * scale:
         return np.full_like(differences, np.median(differences))
     return differences

@@ -92,11 +92,11 @@ def train(
             return Carry(params, tx.init(params), jnp.zeros((settings.total_iterations, len(seeds))))
 
         carry = start(jnp.stack([jax.random.key(seed) for seed in seeds]))
-        run, measure = _training_loop(problem, apply, tx), _accuracy(problem, apply)
+        run, count = _training_loop(problem, apply, tx), _counts(problem, apply)
         arguments = stream, train_data, permutations
         run = run.lower(carry, 0, 0, *arguments).compile()
-        on_subset = measure.lower(carry.params, subset, test_data, permutations).compile()
-        on_whole = measure.lower(carry.params, whole, test_data, permutations).compile()
+        on_subset = count.lower(carry.params, subset, test_data, permutations).compile()
+        on_whole = count.lower(carry.params, whole, test_data, permutations).compile()
         jax.block_until_ready(carry)
 
     done = 0
@@ -106,9 +106,9 @@ def train(
             log.losses[done:stop] = np.asarray(carry.losses)[done:stop]
         with timer("evaluate"):
             if stop in log.evaluated_at:
-                log.accuracy.append(np.asarray(on_subset(carry.params, subset, test_data, permutations)))
+                log.accuracy.append(_fractions(*on_subset(carry.params, subset, test_data, permutations)))
             if stop in log.matrix_at:
-                log.matrix.append(np.asarray(on_whole(carry.params, whole, test_data, permutations)))
+                log.matrix.append(_fractions(*on_whole(carry.params, whole, test_data, permutations)))
         report(log.progress(done, stop))
         done = stop
     return log.runs(method, seeds), Seconds(**timer.seconds)
@@ -137,16 +137,21 @@ def _training_loop(problem: Problem, apply: Apply, tx: optax.GradientTransformat
     return jax.jit(run, donate_argnums=0)
 
 
-def _accuracy(problem: Problem, apply: Apply) -> Any:
-    """The jitted ``(params, samples, data, permutations) -> fraction correct [seeds, tasks]``."""
+def _counts(problem: Problem, apply: Apply) -> Any:
+    """The jitted ``(params, samples, data, permutations) -> right, shown``; both int [seeds, tasks].
 
-    def measure(params: Any, samples: Samples, data: Data, permutations: jax.Array) -> jax.Array:
+    Outputs that are not finite are no answer, and never right.
+    """
+
+    def count(
+        params: Any, samples: Samples, data: Data, permutations: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         def block(part: Samples) -> tuple[jax.Array, jax.Array]:
             x, y = _show(problem, data, part, permutations)
             scores, target = _question(problem, jax.vmap(apply)(params, x), y, part.tasks)
-            of_task = jax.nn.one_hot(part.tasks, problem.n_tasks)
-            correct = (scores.argmax(axis=-1) == target)[..., None] * of_task
-            return correct.sum(axis=1), of_task.sum(axis=1)
+            of_task = jax.nn.one_hot(part.tasks, problem.n_tasks, dtype=jnp.int32)
+            right = (scores.argmax(axis=-1) == target) & jnp.isfinite(scores).all(axis=-1)
+            return (right[..., None] * of_task).sum(axis=1), of_task.sum(axis=1)
 
         n_seeds, n_samples = samples.rows.shape
         n_blocks = -(-n_samples // EVALUATION_BLOCK)
@@ -154,10 +159,15 @@ def _accuracy(problem: Problem, apply: Apply) -> Any:
         # Task -1 is no task: what fills the last block counts for nothing.
         padded = Samples(jnp.pad(samples.rows, padding), jnp.pad(samples.tasks, padding, constant_values=-1))
         blocks = jax.tree.map(lambda a: a.reshape(n_seeds, n_blocks, -1).swapaxes(0, 1), padded)
-        correct, shown = lax.map(block, blocks)
-        return correct.sum(axis=0) / shown.sum(axis=0)
+        right, shown = lax.map(block, blocks)
+        return right.sum(axis=0), shown.sum(axis=0)
 
-    return jax.jit(measure)
+    return jax.jit(count)
+
+
+def _fractions(right: jax.Array, shown: jax.Array) -> np.ndarray:
+    """Divided on the host in float64: accuracies are exact, whatever the device rounds to."""
+    return np.asarray(right) / np.asarray(shown)
 
 
 def _show(
@@ -195,8 +205,9 @@ class _Log:
     """What is recorded of a group of seeds, and when.
 
     Attributes:
-        evaluated_at: iterations with an evaluation on the subset.
         matrix_at: iterations with an evaluation on the whole test set.
+        evaluated_at: iterations with an evaluation on the subset; those of ``matrix_at`` are among them.
+        tasks_seen: number of tasks whose training has begun by ``evaluated_at``.
         logged_at: ends of the stretches that losses are averaged over.
         stops: all of these, in order.
         losses: [iterations, seeds].
@@ -205,42 +216,45 @@ class _Log:
     """
 
     def __init__(self, settings: Settings, n_seeds: int) -> None:
-        self._settings = settings
         self._total = total = settings.total_iterations
         task_based = settings.stream == "task-based"
         self.matrix_at = list(range(settings.iters, total + 1, settings.iters)) if task_based else [total]
-        self.evaluated_at = sorted({*range(settings.eval_log, total + 1, settings.eval_log), total})
-        self.logged_at = list(range(settings.loss_log, total + 1, settings.loss_log))
-        self.stops = sorted({*self.matrix_at, *self.evaluated_at, *self.logged_at})
+        self.evaluated_at = sorted({*range(settings.eval_log, total + 1, settings.eval_log), *self.matrix_at})
+        begun = (np.array(self.evaluated_at) - 1) // settings.iters + 1
+        self.tasks_seen = begun if task_based else np.full_like(begun, settings.tasks)
+        self.logged_at = list(range(settings.loss_log, total + 1, settings.loss_log)) or [total]
+        self.stops = sorted({*self.evaluated_at, *self.logged_at})
         self.losses = np.full((total, n_seeds), np.nan)
         self.accuracy: list[np.ndarray] = []
         self.matrix: list[np.ndarray] = []
 
     def progress(self, first: int, stop: int) -> Progress:
         """Where the training stands after the stretch from ``first`` to ``stop``."""
-        accuracy = float(self.accuracy[-1].mean()) if self.accuracy else None
-        return Progress(stop, self._total, float(self.losses[first:stop].mean()), accuracy)
+        so_far = None
+        if self.accuracy:
+            seen = self.tasks_seen[len(self.accuracy) - 1]
+            so_far = float(self.accuracy[-1][:, :seen].mean())
+        return Progress(stop, self._total, float(self.losses[first:stop].mean()), so_far)
 
     def runs(self, method: str, seeds: Sequence[int]) -> list[Run]:
         """What each seed did."""
-        settings, n_tasks = self._settings, self._settings.tasks
-        evaluated_at = np.array(self.evaluated_at)
-        started = np.minimum((evaluated_at - 1) // settings.iters + 1, n_tasks)
-        task_based = settings.stream == "task-based"
-        stretches = self.losses[: self.logged_at[-1]].reshape(-1, settings.loss_log, len(seeds))
+        stretches = self.losses[: self.logged_at[-1]].reshape(len(self.logged_at), -1, len(seeds))
+        not_finite = ~np.isfinite(self.losses)
+        first_not_finite = np.where(not_finite.any(axis=0), not_finite.argmax(axis=0) + 1, 0)
         accuracy, matrix = np.stack(self.accuracy), np.stack(self.matrix)
         return [
             Run(
                 method=method,
                 seed=seed,
-                evaluated_at=evaluated_at,
+                evaluated_at=np.array(self.evaluated_at),
                 accuracy=accuracy[:, number],
                 logged_at=np.array(self.logged_at),
                 loss=stretches.mean(axis=1)[:, number],
                 accuracy_matrix=matrix[:, number],
                 matrix_at=np.array(self.matrix_at),
-                tasks_seen=started if task_based else np.full_like(started, n_tasks),
+                tasks_seen=self.tasks_seen,
                 final_accuracy=float(matrix[-1, number].mean()),
+                diverged_at=int(first_not_finite[number]) or None,
             )
             for number, seed in enumerate(seeds)
         ]

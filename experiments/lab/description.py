@@ -1,0 +1,105 @@
+"""The settings in words: two lines above a table, two short ones above a figure."""
+
+from collections.abc import Sequence
+
+from experiments.lab.settings import NetworkAndOptimizer, Settings
+
+
+def describe(settings: Settings) -> str:
+    """Say in a line what is learned.
+
+    >>> describe(Settings(tasks=1))
+    'splitMNIST, 1 task, task scenario, task-based stream'
+    """
+    return (
+        f"{settings.experiment}, {counted(settings.tasks, 'task')}, {settings.scenario} scenario, "
+        f"{settings.stream} stream"
+    )
+
+
+def describe_methods(settings: Settings, methods: Sequence[str]) -> str:
+    """Say in a line how it is learned, and with which synapse.
+
+    >>> describe_methods(Settings(), ["standard", "cs"])
+    'adam, learning rate 0.001, 500 iterations a task, batch 128; cs: 5 beakers, 500 to 2500 iterations'
+    """
+    each = " a task" if settings.stream == "task-based" else ""
+    iterations = f"{counted(settings.iters, 'iteration')}{each}"
+    parts = [settings.optimizer, f"learning rate {settings.lr:g}", iterations, f"batch {settings.batch}"]
+    parts += _unusual_network(settings)
+    if settings.decay and "standard" in methods:
+        parts.append(f"weight decay {settings.decay:g} (standard)")
+    synapse = f"; cs: {_synapse(settings)}" if "cs" in methods else ""
+    return ", ".join(parts) + synapse
+
+
+def figure_title(settings: Settings, method: str | None = None, seed: int | None = None) -> str:
+    """Both lines again, short enough for the width of a column.
+
+    Args:
+        settings: the settings.
+        method: the method, where only one is drawn.
+        seed: its seed.
+
+    >>> print(figure_title(Settings(time_step="learning-rate"), "cs", 3))
+    splitMNIST, 5 tasks of 500 iterations, task scenario
+    cs, seed 3: adam 0.001, batch 128, 5 beakers, 500/lr to 2500/lr
+    """
+    lengths = counted(settings.iters, "iteration")
+    tasks = counted(settings.tasks, "task")
+    course = f"{tasks} of {lengths}" if settings.stream == "task-based" else f"{tasks} mixed, {lengths}"
+    training = f"{settings.optimizer} {settings.lr:g}, batch {settings.batch}"
+    if method is None:
+        training += f"; cs: {_synapse_in_short(settings)}"
+    else:
+        training = f"{method}, seed {seed}: {training}"
+        training += f", {_synapse_in_short(settings)}" if method == "cs" else ""
+    return f"{settings.experiment}, {course}, {settings.scenario} scenario\n{training}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "seed"), counted(2, "seed")
+    ('1 seed', '2 seeds')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _unusual_network(settings: Settings) -> list[str]:
+    usual, parts = NetworkAndOptimizer(), []
+    if (settings.fc_layers, settings.fc_units) != (usual.fc_layers, usual.fc_units):
+        parts.append(f"{counted(settings.fc_layers, 'layer')} of {counted(settings.fc_units, 'unit')}")
+    return [*parts, "single head"] if settings.singlehead else parts
+
+
+def _synapse(settings: Settings) -> str:
+    beakers = counted(settings.beakers, "beaker")
+    if settings.beakers == 0:
+        return beakers
+    times = [settings.alpha, settings.beta][-settings.beakers :]  # a single beaker has no alpha
+    if settings.time_step == "iteration":
+        return f"{beakers}, {_span(times)} iterations"
+    names = ["alpha", "beta"][-settings.beakers :]
+    given = " to ".join(f"{name} {_number(time)}" for name, time in zip(names, times, strict=True))
+    iterations = _span([time / settings.lr for time in times])
+    return f"{beakers}, {given} in the published unit, 1/learning rate: {iterations} iterations"
+
+
+def _synapse_in_short(settings: Settings) -> str:
+    beakers = counted(settings.beakers, "beaker")
+    times = [_number(time) for time in (settings.alpha, settings.beta)][-settings.beakers :]
+    if settings.beakers == 0:
+        return beakers
+    if settings.time_step == "learning-rate":
+        return f"{beakers}, {' to '.join(f'{time}/lr' for time in times)}"
+    return f"{beakers}, {' to '.join(times)} iterations"
+
+
+def _span(times: Sequence[float]) -> str:
+    return " to ".join(map(_number, times))
+
+
+def _number(value: float) -> str:
+    """Without an exponent as long as that is not longer: 2500000, but 1e+30."""
+    return f"{value:.0f}" if float(value).is_integer() and value < 1e9 else f"{value:.6g}"
