@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+_FLOATS = tuple(map(jnp.dtype, (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)))
+
 
 def is_concrete(value: Any) -> bool:
     """Whether ``value`` is a number known now: neither traced nor a schedule."""
@@ -66,7 +68,7 @@ def at_least_zero(name: str, value: Any) -> float:
 def option(name: str, value: Any, options: Iterable[str]) -> str:
     """``value``, where it is one of ``options``."""
     options = tuple(options)
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
     return value
 
@@ -74,6 +76,8 @@ def option(name: str, value: Any, options: Iterable[str]) -> str:
 def floats(name: str, values: Any) -> tuple[float, ...]:
     """``values`` as a tuple of floats."""
     try:
+        if isinstance(values, str):
+            raise TypeError
         return tuple(float(value) for value in values)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a sequence of numbers, got {values!r}") from None
@@ -105,7 +109,7 @@ def timescales(n_beakers: int, alpha: Any, beta: Any) -> None:
         one_number(name, value)
         if is_concrete(value):
             positive(name, value)
-    if n_beakers >= 2 and is_concrete(alpha) and is_concrete(beta) and beta < alpha:
+    if n_beakers >= 2 and is_concrete(alpha) and is_concrete(beta) and float(beta) < float(alpha):
         raise ValueError(
             f"beta must be at least alpha (alpha is the shortest timescale, beta the longest), "
             f"got alpha={alpha!r}, beta={beta!r}"
@@ -120,6 +124,7 @@ def float_dtype(name: str, value: Any) -> Any:
         dtype = jnp.dtype(value)
     except TypeError:
         dtype = None
-    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"{name} must be a real floating-point dtype or None, got {value!r}")
+    if dtype is None or dtype not in _FLOATS:
+        names = ", ".join(allowed.name for allowed in _FLOATS)
+        raise ValueError(f"{name} must be None or one of {names}, got {value!r}")
     return dtype

@@ -24,5 +24,6 @@ def beaker_dtype_of(param: Any, beaker_dtype: Any = None) -> Any:
     if beaker_dtype is None:
         return wide_dtype(param)
     if jnp.issubdtype(param.dtype, jnp.complexfloating):
-        return jnp.promote_types(beaker_dtype, jnp.complex64)
+        with jax.numpy_dtype_promotion("standard"):
+            return jnp.promote_types(beaker_dtype, jnp.complex64)
     return beaker_dtype

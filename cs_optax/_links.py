@@ -104,13 +104,17 @@ def links_in_step(
     still_owed = jnp.where(at_rest & begins[:n_links], dt, jnp.zeros_like(dt))
     h = jnp.where(at_rest, waited[:n_links], dt) - still_owed
     back = jnp.where(at_rest, before[:n_links], after[:n_links])
-    C, g, s = C[:n_links], g[:n_links], s[:n_links]
-    next_inverse = next_inverse[:n_links]
+    g, s = g[:n_links], s[:n_links]
+    inverse, next_inverse = inverse[:n_links], next_inverse[:n_links]
 
-    gain = C[0] * next_inverse[0]
-    w = -jnp.expm1(-g * s * h) / s
-    left = w / C
-    right = w * next_inverse / (1 - left)
+    gain = next_inverse[0] / inverse[0]
+    theta = g * s * h
+    exchanged = -jnp.expm1(-theta)
+    left = exchanged * (inverse / s)
+    # b = (w/C_{k+1})/(1 − w/C_k), written without the difference, which would cancel.
+    is_leak = next_inverse == 0
+    kept = jnp.where(is_leak, 1, next_inverse + inverse * jnp.exp(-theta))
+    right = exchanged * next_inverse / kept
     if incremental:
         left = jnp.where(back, left, jnp.zeros_like(left))
         right = jnp.where(back, right, -jnp.expm1(-g * next_inverse * h))

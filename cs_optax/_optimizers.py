@@ -38,7 +38,7 @@ def complex_synapse_sgd(
     r"""SGD with complex synapses; with its defaults the published ``ComplexSynapse`` to the letter.
 
     :math:`v_1 = p - η∇ + dt\,g_1(u_2 - p)`, with the chain behind it as in :func:`complex_synapse`, where
-    all arguments but these two are explained.
+    all arguments but ``learning_rate`` are explained.
 
     Args:
         learning_rate: :math:`η`; a number, an array or a schedule.
@@ -167,7 +167,7 @@ def complex_synapse_adam(
     def corrected_rate(count: Any) -> jax.Array:
         """``η_t`` of the update that follows ``count`` others."""
         rate = jnp.asarray(learning_rate(count) if callable(learning_rate) else learning_rate, float)
-        t = jnp.asarray(count + 1, rate.dtype)
+        t = optax.safe_increment(count).astype(rate.dtype)
         return rate * jnp.sqrt(1 - b2**t) / (1 - b1**t)
 
     return optax.chain(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import reduce
 from typing import Any
 
 import jax
@@ -42,22 +42,27 @@ def get_beakers(opt_state: Any) -> tuple[Tree, ...]:
         ({'w': Array([0., 0.], dtype=float32)}, {'w': Array([0., 0.], dtype=float32)})
     """
     states = [state for state in _synapses(opt_state) if state.beakers]
+    merged = []
+    for k in range(max((len(state.beakers) for state in states), default=0)):
+        trees = [state.beakers[k] for state in states if k < len(state.beakers)]
+        tree = reduce(_merge, trees)
+        merged.append(jax.tree.map(lambda u: u if _is_array(u) else None, tree, is_leaf=_is_masked))
+    return tuple(merged)
 
-    def merge(*held: Any) -> Any:
-        held = tuple(beaker for beaker in held if not _is_masked(beaker))
-        if len(held) > 1:
-            raise ValueError("opt_state must hold one complex synapse a parameter, it holds several")
-        return held[0] if held else None
 
-    def beaker(state: ComplexSynapseState, k: int) -> Tree:
-        if k < len(state.beakers):
-            return state.beakers[k]
-        return jax.tree.map(lambda _: optax.MaskedNode(), state.beakers[0])
-
-    return tuple(
-        jax.tree.map(merge, *(beaker(state, k) for state in states), is_leaf=_is_masked)
-        for k in range(max((len(state.beakers) for state in states), default=0))
-    )
+def _merge(one: Tree, other: Tree) -> Tree:
+    """One tree of two that are masked where the other one is not; a mask may stand for a subtree."""
+    if not _is_array(one):
+        return other
+    if not _is_array(other):
+        return one
+    structure: Any
+    same: Any
+    children, structure = jax.tree.flatten(one, is_leaf=lambda node: node is not one)
+    others, same = jax.tree.flatten(other, is_leaf=lambda node: node is not other)
+    if jax.tree_util.treedef_is_leaf(structure) or structure != same:
+        raise ValueError("opt_state must hold one complex synapse a parameter, it holds several")
+    return structure.unflatten(map(_merge, children, others))
 
 
 def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
@@ -94,6 +99,7 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
     def combine(p: Any, *us: Any) -> Any:
         if not _is_array(p):
             return p
+        us = tuple(u if _is_array(u) else None for u in us)
         missing = [k for k, u in enumerate(us, start=2) if u is None and weights[k - 1]]
         if missing:
             raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")
@@ -145,7 +151,8 @@ def relax(
 
     First every link exchanges for the time it still owes, then all contents are multiplied by
     ``expm(A · duration)``, which is computed in float64 on the host (so not under ``jax.jit``). That
-    ``chain`` and ``leak`` are those of the transformation is up to you: the state does not know.
+    ``chain`` and ``leak`` are those of the transformation is up to you: the state does not know. With
+    ``backflow="incremental"``, every link is taken to flow back by now.
 
     Args:
         chain: the chain of the transformation.
@@ -203,7 +210,7 @@ def relax(
 
     trees = (params, *state.beakers, *(() if state.initial is None else (state.initial,)))
     new_params, *beakers = (
-        _map_leaves(partial(content, k), *trees, containers_of=tree)
+        _map_leaves(lambda _, *us, k=k: content(k, *us), tree, *trees)
         for k, tree in enumerate(trees[: chain.n_beakers])
     )
     clocks = jax.tree.map(lambda c: advance(c, jnp.asarray(duration, c.dtype)).at[:, 1:].set(0), state.clocks)
@@ -250,25 +257,52 @@ def _is_array(leaf: Any) -> bool:
     return not (leaf is None or _is_masked(leaf))
 
 
-def _map_leaves(function: Callable[..., Any], *trees: Tree, containers_of: Tree = None) -> Tree:
-    """``jax.tree.map``, leaf by leaf, whatever containers the leaves are in.
+def _map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+    """``jax.tree.map`` over leaves of the same path, whatever containers they are in; in those of the first.
 
-    Model libraries keep a parameter and what belongs to it in containers of different types. The
-    result has those of the first tree, or of ``containers_of``.
+    Model libraries keep a parameter and what belongs to it in containers of different types. None and
+    ``MaskedNode`` are leaves, and in the other trees stand for everything below them.
     """
+    paths, structure = _paths(tree)
+    tables = [dict(_paths(other)[0]) for other in others]
+    own = dict(paths)
+    for table in tables:
+        for path, leaf in table.items():
+            here = any(path[:length] in own for length in range(len(path) + 1))
+            if _is_array(leaf) and not here:
+                _refuse_other_leaves(path)
 
-    def flatten(tree: Tree) -> tuple[list[Any], Any]:
-        return jax.tree.flatten(tree, is_leaf=lambda node: not _is_array(node))
+    def counterpart(table: dict[Any, Any], path: tuple[Any, ...], leaf: Any) -> Any:
+        for length in range(len(path), -1, -1):
+            if path[:length] in table:
+                found = table[path[:length]]
+                if length < len(path) and _is_array(found):
+                    break
+                if _is_array(found) and _is_array(leaf) and jnp.shape(found) != jnp.shape(leaf):
+                    break
+                return found
+        return _refuse_other_leaves(path) if _is_array(leaf) else None
 
-    rows = [flatten(tree)[0] for tree in trees]
-    shapes = [[jnp.shape(leaf) if _is_array(leaf) else None for leaf in row] for row in rows]
-    for other in shapes[1:]:
-        if len(other) != len(shapes[0]) or any(
-            a != b for a, b in zip(shapes[0], other, strict=True) if a is not None and b is not None
-        ):
-            raise ValueError("params must have the leaves that the beakers have, of the same shapes")
-    structure = flatten(trees[0] if containers_of is None else containers_of)[1]
-    return structure.unflatten([function(*leaves) for leaves in zip(*rows, strict=True)])
+    return structure.unflatten(
+        function(leaf, *(counterpart(table, path, leaf) for table in tables)) for path, leaf in paths
+    )
+
+
+def _paths(tree: Tree) -> tuple[list[tuple[tuple[Any, ...], Any]], Any]:
+    """All leaves with their paths, as plain keys, and the structure."""
+    found, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: not _is_array(node))
+
+    def plain(entry: Any) -> Any:
+        return next(getattr(entry, name) for name in ("key", "name", "idx") if hasattr(entry, name))
+
+    return [(tuple(plain(entry) for entry in path), leaf) for path, leaf in found], structure
+
+
+def _refuse_other_leaves(path: tuple[Any, ...]) -> Any:
+    where = "/".join(map(str, path)) or "the root"
+    raise ValueError(
+        f"params must have the leaves that the beakers have, of the same shapes; they differ at {where}"
+    )
 
 
 def _map_synapses(function: Callable[[ComplexSynapseState], Any], opt_state: Any) -> Any:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from cs_optax import _checks
@@ -24,7 +25,10 @@ def timescale_chain(n_beakers: int, alpha: Any, beta: Any) -> tuple[list[Any], l
     """
     if n_beakers == 1:
         return [1.0], [1.0 / beta]
-    x = (beta / alpha) ** (1.0 / (2 * n_beakers - 2))
+    if isinstance(alpha, float):
+        x = (beta / alpha) ** (1.0 / (2 * n_beakers - 2))
+    else:  # the quotient of two float32 numbers may overflow
+        x = jnp.exp((jnp.log(beta) - jnp.log(alpha)) / (2 * n_beakers - 2))
     return [x**k for k in range(n_beakers)], [x**-k / alpha for k in range(n_beakers)]
 
 
@@ -132,6 +136,8 @@ class BeakerChain:
         """
         n_beakers = _checks.count("n_beakers", n_beakers, least=1)
         _checks.positive("alpha", alpha)
+        exponent = _checks.number("exponent", exponent, "between -1 and 0")
+        ratio = _checks.number("ratio", ratio, "greater than 1")
         if not -1 < exponent < 0:
             raise ValueError(f"exponent must lie between -1 and 0, both excluded, got {exponent!r}")
         if not (math.isfinite(ratio) and ratio > 1):
@@ -218,12 +224,13 @@ class BeakerChain:
             guaranteed = float(2 * np.min(np.divide(self.capacities, outflow)))
         if not exact or math.isinf(guaranteed):
             return guaranteed
-        stable, unstable = guaranteed, 2 * guaranteed
-        while self._sequential_radius(unstable) <= 1 + 1e-9:
-            stable, unstable = unstable, 2 * unstable
+        # In small steps: a scheme may become stable again beyond where it first diverges.
+        stable, unstable = guaranteed, 1.01 * guaranteed
+        while self._sequential_radius(unstable) <= 1:
+            stable, unstable = unstable, 1.01 * unstable
         while unstable - stable > 1e-12 * unstable:
             middle = (stable + unstable) / 2
-            if self._sequential_radius(middle) <= 1 + 1e-9:
+            if self._sequential_radius(middle) <= 1:
                 stable = middle
             else:
                 unstable = middle
@@ -302,15 +309,27 @@ class BeakerChain:
         return np.diag(g + np.append(0.0, inner)) - np.diag(inner, 1) - np.diag(inner, -1)
 
     def _modes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Decay rates ``[K]`` and orthonormal modes ``[K, K]`` of ``C^(1/2) u``, which is symmetric."""
-        root = np.sqrt(self.capacities)
-        rates, modes = np.linalg.eigh(self._laplacian() / np.multiply.outer(root, root))
-        return np.maximum(rates, 0.0), modes
+        """Decay rates ``[K]`` and orthonormal modes ``[K, K]`` of ``C^(1/2) u``, whose dynamics is symmetric.
+
+        From the singular values of the bidiagonal factor, which keep the slow rates exact where the
+        eigenvalues of their square would not.
+        """
+        differences = np.eye(self.n_beakers) - np.eye(self.n_beakers, k=1)
+        factor = np.sqrt(self.conductances)[:, None] * differences / np.sqrt(self.capacities)
+        _, roots, modes = np.linalg.svd(factor)
+        return roots**2, modes.T
 
     def _sequential_radius(self, dt: float) -> float:
-        """Spectral radius of one sequential Euler step: new left neighbours, old right ones."""
-        A = self.generator()
+        """Spectral radius of one sequential Euler step: new left neighbours, old right ones.
+
+        Without the mode that a closed chain conserves.
+        """
+        root = np.sqrt(self.capacities)
+        A = -self._laplacian() / np.multiply.outer(root, root)
         step = np.linalg.solve(
             np.eye(self.n_beakers) - dt * np.tril(A, -1), np.eye(self.n_beakers) + dt * np.triu(A)
         )
-        return float(np.abs(np.linalg.eigvals(step)).max())
+        eigenvalues = np.linalg.eigvals(step)
+        if self.is_closed:
+            eigenvalues = np.delete(eigenvalues, np.argmin(np.abs(eigenvalues - 1)))
+        return float(np.abs(eigenvalues).max())

@@ -47,6 +47,66 @@ def exchange(chain, inputs, start, resolution, dt=1.0):
     return np.array(trajectory)
 
 
+def flowing_back(chain, elapsed):
+    """Which links flow back so long after initialisation; the leak always does."""
+    return [elapsed > tau for tau in chain.timescales()[1:]] + [True]
+
+
+def incremental_exchange(chain, inputs, start, dt=1.0, resolution=0.125, visible_resolution=0.0):
+    """Contents ``[T, K]`` with incremental backflow: a link settles one-sidedly what it owes at its switch."""
+    C, g = np.array(chain.capacities), np.array(chain.conductances)
+    K = len(C)
+    right = np.append(1 / C[1:], 0.0)
+    u, waited, trajectory = np.full(K, float(start)), np.zeros(K), []
+
+    def one_sided(k, h):
+        u[k + 1] += (1 - math.exp(-g[k] * h / C[k + 1])) * (u[k] - u[k + 1])
+
+    for step, delta in enumerate(inputs, start=1):
+        u[0] += delta
+        before, now = flowing_back(chain, (step - 1) * dt), flowing_back(chain, step * dt)
+        waited += dt
+        at_start, fired = waited.copy(), True
+        rates = np.where(now, g * (1 / C + right), g * right)
+        for k in range(K):
+            threshold = resolution if k else visible_resolution
+            rests = not (resolution == 0 or threshold == 0)
+            if rests:
+                wait = at_start[k] + (at_start[k - 1] if k else dt) / 2
+                due = wait * rates[k] >= threshold or wait * max(rates[k + 1 :], default=0) >= resolution
+                switches = any(now[j] and not before[j] for j in range(k, K))
+                fired = fired and (due or switches)
+            if not fired:
+                continue
+            if rests and now[k] and not before[k]:
+                one_sided(k, waited[k] - dt)
+                waited[k] = dt
+                continue
+            if now[k]:
+                u = exchange_matrix(chain, k, waited[k]) @ u
+            else:
+                one_sided(k, waited[k])
+            waited[k] = 0.0
+        trajectory.append(u.copy())
+    return np.array(trajectory)
+
+
+def incremental_euler(chain, inputs, start, dt=1.0):
+    """Contents ``[T, K]`` of the published scheme with incremental backflow."""
+    C, g = chain.capacities, chain.conductances
+    K = len(C)
+    u, trajectory = [float(start)] * K, []
+    for step, delta in enumerate(inputs, start=1):
+        back = flowing_back(chain, step * dt)
+        old = [*u, 0.0]
+        u[0] = old[0] + delta + back[0] * dt * g[0] / C[0] * (old[1] - old[0])
+        for k in range(1, K):
+            flow = g[k - 1] * (u[k - 1] - old[k]) + back[k] * g[k] * (old[k + 1] - old[k])
+            u[k] = old[k] + dt / C[k] * flow
+        trajectory.append(u.copy())
+    return np.array(trajectory)
+
+
 class BlockPropagator:
     """The scheme's matrix from any step to any other, however far, by repeated blocks."""
 

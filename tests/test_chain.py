@@ -166,3 +166,23 @@ def test_a_closed_chain_has_no_leak_to_fire():
     assert len(BeakerChain.benna_fusi(5).closed().firing_periods()) == 4
     assert "never" in BeakerChain.benna_fusi(5).closed().describe()
     assert BeakerChain([1.0], [0.0]).firing_periods() == []
+
+
+def test_exact_stability_limit_is_the_first_crossing():
+    """A chain that is stable again for a while beyond the step at which it first diverges."""
+    chain = BeakerChain([0.3628, 2.4458, 0.4076], [3.1603, 36.1446, 0.0797])
+    assert chain.stability_limit(exact=True) == pytest.approx(0.035, abs=1e-3)
+
+
+def test_exact_stability_limit_of_one_beaker_is_twice_its_timescale():
+    assert BeakerChain.from_timescales(1, 2.0, 4.0).stability_limit(exact=True) == pytest.approx(
+        8.0, rel=1e-11
+    )
+
+
+def test_slow_modes_of_very_long_chains_are_exact():
+    """beta/alpha of 3e17, where the eigenvalues of the generator have lost the slow rates."""
+    chain = BeakerChain.from_timescales(30, 1.0, 4.0**29)
+    expected = 2**-0.25 * (1 / (np.pi * 4.0**26)) ** 0.5
+    assert chain.impulse_response(4.0**26) == pytest.approx(expected, rel=0.02)
+    assert chain.variance() == pytest.approx(9.756, abs=1e-3)

@@ -61,7 +61,7 @@ def test_impulse_response_within_its_bound_at_every_phase(alpha, x, resolution, 
         np.testing.assert_allclose(response, exact, rtol=bound)
 
 
-@pytest.mark.parametrize("n_beakers", [5, 8, 12])
+@pytest.mark.parametrize("n_beakers", [3, 4, 5, 8, 12])
 @pytest.mark.parametrize("x", [1.5, 1.75, 2.0, 2.25, 2.5])
 @pytest.mark.parametrize("alpha", [8.0, 9.0, 10.0, 11.0, 13.0, 17.0, 30.0, 100.0, 500.0])
 def test_impulse_error_of_long_chains_up_to_beta(alpha, x, n_beakers):
@@ -281,37 +281,32 @@ def test_a_slow_link_before_a_fast_one_does_not_hold_it_up(resolution, x64):
         np.testing.assert_allclose(got, exact, rtol=0.1, atol=2e-3)
 
 
-def incremental_twin(chain, inputs, start, dt=1.0):
-    """Every link in every step, one-sided until the time since initialisation exceeds tau_{k+1}."""
-    C, g, tau = chain.capacities, chain.conductances, chain.timescales()
-    u, trajectory = np.array(start, float), []
-    for step, delta in enumerate(inputs, start=1):
-        u[0] += delta
-        for k in range(len(C)):
-            if k + 1 < len(C) and step * dt <= tau[k + 1]:
-                u[k + 1] += (1 - np.exp(-g[k] * dt / C[k + 1])) * (u[k] - u[k + 1])
-            else:
-                u = chain_twin.exchange_matrix(chain, k, dt) @ u
-        trajectory.append(u.copy())
-    return np.array(trajectory)
-
-
-def test_incremental_backflow_is_its_slow_twin(x64):
-    chain = BeakerChain.from_timescales(4, 4.0, 256.0)
-    inputs = RNG.standard_normal(400)
-    tx = complex_synapse(chain=chain, backflow="incremental", resolution=0.0)
+@pytest.mark.parametrize(
+    "options", [{"resolution": 0.0}, {}, {"resolution": 0.5, "visible_resolution": 0.25}]
+)
+@pytest.mark.parametrize("dt", [1.0, 0.5])
+@pytest.mark.parametrize(
+    "chain",
+    [
+        BeakerChain.from_timescales(4, 4.0, 256.0),
+        BeakerChain.from_timescales(5, 20.0, 20.0 * 4**4),
+        BeakerChain([1.0, 2.0, 1.5, 4.0], [0.02, 0.0005, 0.05, 0.001]),
+    ],
+)
+def test_incremental_backflow_is_its_slow_twin(chain, dt, options, x64):
+    inputs = 0.1 * RNG.standard_normal(700)
+    tx = complex_synapse(chain=chain, backflow="incremental", time_step=dt, **options)
     params, beakers = follow(tx, jnp.asarray(inputs), jnp.asarray(0.5))
-    twin = incremental_twin(chain, inputs, [0.5] * 4)
+    twin = chain_twin.incremental_exchange(chain, inputs, 0.5, dt=dt, **options)
     np.testing.assert_allclose(np.stack([params, *beakers], axis=1), twin, atol=1e-12)
 
 
-def test_incremental_backflow_with_resting_links_comes_near_it(x64):
-    chain = BeakerChain.from_timescales(4, 4.0, 256.0)
-    inputs = np.repeat(RNG.standard_normal(40), 10) * 0.1
-    tx = complex_synapse(chain=chain, backflow="incremental")
+def test_incremental_euler_is_its_slow_twin(x64):
+    chain, inputs = BeakerChain.from_timescales(4, 4.0, 256.0), RNG.standard_normal(400)
+    tx = complex_synapse(chain=chain, backflow="incremental", method="sequential_euler")
     params, beakers = follow(tx, jnp.asarray(inputs), jnp.asarray(0.5))
-    twin = incremental_twin(chain, inputs, [0.5] * 4)
-    np.testing.assert_allclose(np.stack([params, *beakers], axis=1), twin, atol=0.05 * np.abs(twin).max())
+    twin = chain_twin.incremental_euler(chain, inputs, 0.5)
+    np.testing.assert_allclose(np.stack([params, *beakers], axis=1), twin, atol=1e-12)
 
 
 def test_before_its_time_a_link_leaves_its_left_beaker_alone(x64):
@@ -346,3 +341,21 @@ def test_links_fire_with_the_periods_that_the_chain_tells(chain, options):
             np.testing.assert_array_equal(waits[:, k], np.arange(1, 2001) % period)
         else:
             assert period == 1
+
+
+@pytest.mark.parametrize("capacity", [1e3, 1e8])
+def test_coefficients_do_not_cancel_for_very_unequal_beakers(capacity):
+    """A full exchange leaves both beakers at their common mean, however large the second one is."""
+    tx = complex_synapse(chain=BeakerChain([1.0, capacity], [1.0, 0.0]), time_step=100.0, init="zero")
+    params, beakers = follow(tx, jnp.zeros(3).at[0].set(1.0), jnp.array(0.0))
+    np.testing.assert_allclose(beakers[0], 1 / (1 + capacity), rtol=2e-3 if capacity < 1e4 else 1.0)
+    assert np.all(np.isfinite(params))
+
+
+@pytest.mark.parametrize("chain", [(6, 1e-5, 1e35), (40, 1e-30, 1e30), (2, 1.0, 1e16)])
+def test_extreme_timescales_stay_finite(chain):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tx = complex_synapse(*chain)
+    params, beakers = follow(tx, jnp.ones(20), jnp.array(1.0))
+    assert np.all(np.isfinite(np.stack([params, *beakers])))

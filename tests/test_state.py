@@ -212,3 +212,46 @@ def test_relax_refuses_a_leak_that_cannot_be(made, told):
     chain, params = BeakerChain.benna_fusi(3), jnp.ones(2)
     with pytest.raises(ValueError, match="leak must be that of the transformation"):
         relax(chain, complex_synapse(chain=chain, leak=made).init(params), params, 1.0, leak=told)
+
+
+NESTED = {"x": {"w": jnp.ones(2), "b": jnp.ones(1)}, "y": {"w": jnp.ones(3)}}
+
+
+def test_labels_of_whole_subtrees_are_understood():
+    """optax.partition takes labels that are a prefix of the parameters."""
+    tx = optax.partition(
+        {"s": complex_synapse(2, 8.0, 32.0), "l": complex_synapse(4, 8.0, 512.0)}, {"x": "s", "y": "l"}
+    )
+    params, state = some_steps(tx, NESTED)
+    beakers = get_beakers(state)
+    assert len(beakers) == 3
+    assert jax.tree.structure(beakers[0]) == jax.tree.structure(NESTED)
+    assert jax.tree.leaves(beakers[1]["x"]) == []
+    mixed = readout(state, params, [0.5, 0.5, 0.0, 0.0])
+    np.testing.assert_allclose(mixed["x"]["w"], (params["x"]["w"] + beakers[0]["x"]["w"]) / 2)
+    reset = get_beakers(reset_beakers(state, params))
+    np.testing.assert_array_equal(reset[2]["y"]["w"], params["y"]["w"])
+
+
+def test_a_masked_subtree_is_left_alone():
+    tx = optax.masked(complex_synapse(3, 8.0, 128.0), {"x": False, "y": True})
+    params, state = some_steps(tx, NESTED)
+    relaxed, _ = relax(BeakerChain.from_timescales(3, 8.0, 128.0), state, params, 50.0)
+    np.testing.assert_array_equal(relaxed["x"]["w"], params["x"]["w"])
+    assert np.all(relaxed["y"]["w"] < params["y"]["w"])
+    jax.tree.map(np.testing.assert_array_equal, readout(state, params, [1.0, 0.0, 0.0]), params)
+
+
+def test_leaves_are_paired_by_name():
+    from collections import OrderedDict
+
+    state = complex_synapse(2, 8.0, 32.0).init({"a": jnp.zeros(2), "b": jnp.ones(2)})
+    swapped = OrderedDict(b=5 * jnp.ones(2), a=jnp.zeros(2))
+    (beaker,) = get_beakers(reset_beakers(state, swapped))
+    np.testing.assert_array_equal(beaker["b"], [5.0, 5.0])
+    for foreign in (
+        {"b": jnp.ones(2), "c": jnp.ones(2)},
+        {"a": jnp.ones(2), "b": jnp.ones(2), "c": jnp.ones(2)},
+    ):
+        with pytest.raises(ValueError, match="params must have the leaves that the beakers have"):
+            readout(state, foreign, [0.0, 1.0])

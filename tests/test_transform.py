@@ -317,3 +317,49 @@ def test_integer_parameters_are_an_error():
 def test_anything_but_a_chain_as_chain_is_an_error():
     with pytest.raises(ValueError, match=r"chain must be a BeakerChain, got \(1, 2\)"):
         complex_synapse(chain=(1, 2))
+
+
+def test_counters_at_the_end_of_int32_do_no_harm():
+    tx = complex_synapse_adam(1e-3, n_beakers=3, alpha=1.0, beta=16.0)
+    params = jnp.ones(2)
+    state = jax.tree.map(
+        lambda a: jnp.full_like(a, 2**31 - 1) if a.dtype == jnp.int32 else a, tx.init(params)
+    )
+    updates, _ = tx.update(params, state, params)
+    assert np.all(np.isfinite(updates))
+
+
+def test_python_numbers_are_parameters_too():
+    tx = complex_synapse(3, 8.0, 128.0)
+    updates, _ = tx.update(0.5, tx.init(1.0), 1.0)
+    np.testing.assert_allclose(updates, 0.5 - 0.5 * (1 - math.exp(-1.5 / 8)) / 1.5, rtol=1e-5)
+
+
+def test_concrete_arrays_can_be_captured_under_jit():
+    alpha = jnp.array(8.0)
+    jax.jit(lambda p: complex_synapse(3, alpha, 128.0).init(p))(jnp.ones(2))
+
+
+def test_schedules_beside_a_chain_and_for_resolutions_are_errors():
+    with pytest.raises(ValueError, match="alpha must be left out where chain is given"):
+        complex_synapse(chain=BeakerChain.benna_fusi(4), alpha=lambda count: 3.0)
+    with pytest.raises(ValueError, match="resolution must be"):
+        complex_synapse(resolution=lambda count: 0.1)
+
+
+def test_one_beaker_is_warned_of_by_its_own_timescale():
+    complex_synapse(1, alpha=1e7, beta=10.0)  # alpha plays no part
+    with pytest.warns(UserWarning, match="hardly anything"):
+        complex_synapse(1, beta=1e7)
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "int8"])
+def test_beakers_of_other_dtypes_are_an_error(dtype):
+    with pytest.raises(ValueError, match="beaker_dtype must be None or one of float16, bfloat16"):
+        complex_synapse(3, 8.0, 128.0, beaker_dtype=dtype)
+
+
+def test_complex_parameters_under_strict_promotion_with_low_precision_beakers():
+    with jax.numpy_dtype_promotion("strict"):
+        state = complex_synapse(3, 8.0, 128.0, beaker_dtype="bfloat16").init(jnp.ones(2, jnp.complex64))
+    assert get_beakers(state)[0].dtype == jnp.complex64
