@@ -53,7 +53,7 @@ def flowing_back(chain, elapsed):
 
 
 def incremental_exchange(chain, inputs, start, dt=1.0, resolution=0.125, visible_resolution=0.0):
-    """Contents ``[T, K]`` with incremental backflow: a link settles one-sidedly what it owes at its switch."""
+    """Contents ``[T, K]``; what a link owes when it begins to flow back is settled one-sidedly."""
     C, g = np.array(chain.capacities), np.array(chain.conductances)
     K = len(C)
     right = np.append(1 / C[1:], 0.0)
