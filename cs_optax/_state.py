@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from cs_optax import _checks
 from cs_optax._dtypes import wide_dtype
 from cs_optax._links import advance
 from cs_optax._transform import ComplexSynapseState
+from cs_optax._trees import is_array, is_masked, map_leaves, merge_masked
 from cs_optax.chain import BeakerChain
 
 Tree = Any
@@ -45,24 +45,9 @@ def get_beakers(opt_state: Any) -> tuple[Tree, ...]:
     merged = []
     for k in range(max((len(state.beakers) for state in states), default=0)):
         trees = [state.beakers[k] for state in states if k < len(state.beakers)]
-        tree = reduce(_merge, trees)
-        merged.append(jax.tree.map(lambda u: u if _is_array(u) else None, tree, is_leaf=_is_masked))
+        tree = reduce(merge_masked, trees)
+        merged.append(jax.tree.map(lambda u: u if is_array(u) else None, tree, is_leaf=is_masked))
     return tuple(merged)
-
-
-def _merge(one: Tree, other: Tree) -> Tree:
-    """One tree of two that are masked where the other one is not; a mask may stand for a subtree."""
-    if not _is_array(one):
-        return other
-    if not _is_array(other):
-        return one
-    structure: Any
-    same: Any
-    children, structure = jax.tree.flatten(one, is_leaf=lambda node: node is not one)
-    others, same = jax.tree.flatten(other, is_leaf=lambda node: node is not other)
-    if jax.tree_util.treedef_is_leaf(structure) or structure != same:
-        raise ValueError("opt_state must hold one complex synapse a parameter, it holds several")
-    return structure.unflatten(map(_merge, children, others))
 
 
 def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
@@ -97,9 +82,9 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         )
 
     def combine(p: Any, *us: Any) -> Any:
-        if not _is_array(p):
+        if not is_array(p):
             return p
-        us = tuple(u if _is_array(u) else None for u in us)
+        us = tuple(u if is_array(u) else None for u in us)
         missing = [k for k, u in enumerate(us, start=2) if u is None and weights[k - 1]]
         if missing:
             raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")
@@ -107,7 +92,7 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         dtype = wide_dtype(*(u for _, u in pairs))
         return sum(w * u.astype(dtype) for w, u in pairs).astype(p.dtype)
 
-    return _map_leaves(combine, params, *beakers)
+    return map_leaves(combine, params, *beakers)
 
 
 def reset_beakers(opt_state: Any, params: Tree) -> Any:
@@ -132,7 +117,7 @@ def reset_beakers(opt_state: Any, params: Tree) -> Any:
     _require_synapse(opt_state)
 
     def to_params(tree: Tree) -> Tree:
-        return _map_leaves(lambda u, p: jnp.array(p, u.dtype) if _is_array(u) else u, tree, params)
+        return map_leaves(lambda u, p: jnp.array(p, u.dtype) if is_array(u) else u, tree, params)
 
     def reset(state: ComplexSynapseState) -> ComplexSynapseState:
         return state._replace(
@@ -200,7 +185,7 @@ def relax(
 
     def content(k: int, *contents: Any) -> Any:
         """What beaker ``k+1`` of a leaf becomes; the initial content, where kept, comes last."""
-        if not all(_is_array(u) for u in contents):
+        if not all(is_array(u) for u in contents):
             return contents[k]
         dtype = wide_dtype(*contents)
         us = [u.astype(dtype) for u in contents[: chain.n_beakers]]
@@ -210,7 +195,7 @@ def relax(
 
     trees = (params, *state.beakers, *(() if state.initial is None else (state.initial,)))
     new_params, *beakers = (
-        _map_leaves(lambda _, *us, k=k: content(k, *us), tree, *trees)
+        map_leaves(lambda _, *us, k=k: content(k, *us), tree, *trees)
         for k, tree in enumerate(trees[: chain.n_beakers])
     )
     clocks = jax.tree.map(lambda c: advance(c, jnp.asarray(duration, c.dtype)).at[:, 1:].set(0), state.clocks)
@@ -238,10 +223,6 @@ def _is_synapse(node: Any) -> bool:
     return isinstance(node, ComplexSynapseState)
 
 
-def _is_masked(node: Any) -> bool:
-    return isinstance(node, optax.MaskedNode)
-
-
 def _synapses(opt_state: Any) -> list[ComplexSynapseState]:
     """All synapse states inside a state."""
     return [node for node in jax.tree.leaves(opt_state, is_leaf=_is_synapse) if _is_synapse(node)]
@@ -250,59 +231,6 @@ def _synapses(opt_state: Any) -> list[ComplexSynapseState]:
 def _require_synapse(opt_state: Any) -> None:
     if not _synapses(opt_state):
         raise ValueError("opt_state must hold a complex synapse, it holds none")
-
-
-def _is_array(leaf: Any) -> bool:
-    """Whether a leaf is there: neither None nor masked."""
-    return not (leaf is None or _is_masked(leaf))
-
-
-def _map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
-    """``jax.tree.map`` over leaves of the same path, whatever containers they are in; in those of the first.
-
-    Model libraries keep a parameter and what belongs to it in containers of different types. None and
-    ``MaskedNode`` are leaves, and in the other trees stand for everything below them.
-    """
-    paths, structure = _paths(tree)
-    tables = [dict(_paths(other)[0]) for other in others]
-    own = dict(paths)
-    for table in tables:
-        for path, leaf in table.items():
-            here = any(path[:length] in own for length in range(len(path) + 1))
-            if _is_array(leaf) and not here:
-                _refuse_other_leaves(path)
-
-    def counterpart(table: dict[Any, Any], path: tuple[Any, ...], leaf: Any) -> Any:
-        for length in range(len(path), -1, -1):
-            if path[:length] in table:
-                found = table[path[:length]]
-                if length < len(path) and _is_array(found):
-                    break
-                if _is_array(found) and _is_array(leaf) and jnp.shape(found) != jnp.shape(leaf):
-                    break
-                return found
-        return _refuse_other_leaves(path) if _is_array(leaf) else None
-
-    return structure.unflatten(
-        function(leaf, *(counterpart(table, path, leaf) for table in tables)) for path, leaf in paths
-    )
-
-
-def _paths(tree: Tree) -> tuple[list[tuple[tuple[Any, ...], Any]], Any]:
-    """All leaves with their paths, as plain keys, and the structure."""
-    found, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: not _is_array(node))
-
-    def plain(entry: Any) -> Any:
-        return next(getattr(entry, name) for name in ("key", "name", "idx") if hasattr(entry, name))
-
-    return [(tuple(plain(entry) for entry in path), leaf) for path, leaf in found], structure
-
-
-def _refuse_other_leaves(path: tuple[Any, ...]) -> Any:
-    where = "/".join(map(str, path)) or "the root"
-    raise ValueError(
-        f"params must have the leaves that the beakers have, of the same shapes; they differ at {where}"
-    )
 
 
 def _map_synapses(function: Callable[[ComplexSynapseState], Any], opt_state: Any) -> Any:

@@ -1,0 +1,85 @@
+"""Trees whose leaves belong together though their containers differ, or that are masked in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Tree = Any
+
+
+def is_masked(node: Any) -> bool:
+    """Whether ``optax.masked`` has left out a node."""
+    return isinstance(node, optax.MaskedNode)
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is there: neither None nor masked."""
+    return not (leaf is None or is_masked(leaf))
+
+
+def merge_masked(one: Tree, other: Tree) -> Tree:
+    """One tree of two that are masked where the other one is not; a mask may stand for a subtree."""
+    if not is_array(one):
+        return other
+    if not is_array(other):
+        return one
+    structure: Any
+    same: Any
+    children, structure = jax.tree.flatten(one, is_leaf=lambda node: node is not one)
+    others, same = jax.tree.flatten(other, is_leaf=lambda node: node is not other)
+    if jax.tree_util.treedef_is_leaf(structure) or structure != same:
+        raise ValueError("opt_state must hold one complex synapse a parameter, it holds several")
+    return structure.unflatten(map(merge_masked, children, others))
+
+
+def map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+    """``jax.tree.map`` over leaves of the same path, whatever containers they are in; in those of the first.
+
+    Model libraries keep a parameter and what belongs to it in containers of different types. None and
+    ``MaskedNode`` are leaves, and in the other trees stand for everything below them.
+    """
+    paths, structure = _paths(tree)
+    tables = [dict(_paths(other)[0]) for other in others]
+    own = dict(paths)
+    for table in tables:
+        for path, leaf in table.items():
+            here = any(path[:length] in own for length in range(len(path) + 1))
+            if is_array(leaf) and not here:
+                _refuse_other_leaves(path)
+
+    def counterpart(table: dict[Any, Any], path: tuple[Any, ...], leaf: Any) -> Any:
+        for length in range(len(path), -1, -1):
+            if path[:length] in table:
+                found = table[path[:length]]
+                if length < len(path) and is_array(found):
+                    break
+                if is_array(found) and is_array(leaf) and jnp.shape(found) != jnp.shape(leaf):
+                    break
+                return found
+        return _refuse_other_leaves(path) if is_array(leaf) else None
+
+    return structure.unflatten(
+        function(leaf, *(counterpart(table, path, leaf) for table in tables)) for path, leaf in paths
+    )
+
+
+def _paths(tree: Tree) -> tuple[list[tuple[tuple[Any, ...], Any]], Any]:
+    """All leaves with their paths, as plain keys, and the structure."""
+    found, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: not is_array(node))
+
+    def plain(entry: Any) -> Any:
+        return next(getattr(entry, name) for name in ("key", "name", "idx") if hasattr(entry, name))
+
+    return [(tuple(plain(entry) for entry in path), leaf) for path, leaf in found], structure
+
+
+def _refuse_other_leaves(path: tuple[Any, ...]) -> Any:
+    where = "/".join(map(str, path)) or "the root"
+    raise ValueError(
+        f"params must have the leaves that the beakers have, of the same shapes; they differ at {where}"
+    )
