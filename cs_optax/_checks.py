@@ -37,8 +37,7 @@ def count(name: str, value: Any, least: int) -> int:
 
 def number(name: str, value: Any, allowed: str) -> float:
     """``value`` as a float, where it is one real number."""
-    if np.ndim(value) > 0:
-        raise ValueError(f"{name} must be a single number, got {value!r}")
+    one_number(name, value)
     if isinstance(value, bool | str | bytes):
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
     try:

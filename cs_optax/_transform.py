@@ -222,10 +222,10 @@ def beaker_transformation(
             return jnp.asarray(value(count) if callable(value) else value).astype(dtype)
 
         if known_chain is not None:
-            C, g = known_chain.capacities, known_chain.conductances
+            rows = known_chain.capacities, known_chain.conductances
         else:
-            C, g = timescale_chain(n_beakers, now(alpha), now(beta))
-        return now(time_step), *(jnp.stack([now(entry) for entry in row]) for row in (C, g))
+            rows = timescale_chain(n_beakers, now(alpha), now(beta))
+        return now(time_step), *(jnp.asarray(row, dtype) for row in rows)
 
     def beaker_of(param: Any) -> jax.Array:
         param = jnp.asarray(param)
@@ -290,8 +290,8 @@ def _check_state(state: ComplexSynapseState, params: Any, n_beakers: int) -> Non
         raise ValueError(
             f"the state must be of {n_beakers} beakers, as the transformation, but it is of {held}"
         )
-    for beaker in state.beakers[:1]:
-        was: Any = jax.tree.structure(beaker)
+    if state.beakers:
+        was: Any = jax.tree.structure(state.beakers[0])
         now: Any = jax.tree.structure(params)
         if was != now:
             raise ValueError(f"params must have the structure they had at init, {was}, got {now}")
