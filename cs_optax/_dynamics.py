@@ -7,6 +7,7 @@ The symbols are those of :class:`cs_optax.BeakerChain`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,13 +17,14 @@ from jax import lax
 
 from cs_optax._dtypes import wide_dtype
 from cs_optax._links import Links
+from cs_optax._rounding import round_stochastically, seed_of
 
 Tree = Any
 Beakers = tuple[Tree, ...]
 
 
 def exchange(
-    params: Tree, inputs: Tree, beakers: Beakers, links: Links, rest: Tree | None
+    params: Tree, inputs: Tree, beakers: Beakers, links: Links, rest: Tree | None, seed: jax.Array
 ) -> tuple[Tree, Beakers]:
     r"""Operator splitting: each link that fires exchanges exactly, in the order 1 … K.
 
@@ -38,38 +40,58 @@ def exchange(
         params: tree of ``p``.
         inputs: tree of ``Δ``.
         beakers: ``(u_2, …, u_K)``, trees like ``params``.
-        links: which links fire and their coefficients; none for a chain that stands still.
+        links: which links fire and their coefficients, at least one.
         rest: the tree that the leak pulls towards; None for zero.
+        seed: of this step, for the rounding of beakers of low precision; uint32.
     """
     n_links = len(links.fires)
 
-    def settle(k: int, updates: Tree, beakers: Beakers) -> tuple[Tree, Beakers]:
-        """Link k+1 of the equations, if it fires, and then those after it."""
-        if k == n_links:
-            return updates, beakers
+    def fire_due(numbers: range, beakers: Beakers, fixed: Any) -> Beakers:
+        for k in numbers:
+            due = fixed[1].fires[k]
+            function = partial(fire_hidden, k)
+            beakers = function(beakers, fixed) if due is None else _if_due(function, due, beakers, fixed)
+        return beakers
 
-        def fire(updates: Tree, beakers: Beakers) -> tuple[Tree, Beakers]:
-            if k == 0:
-                updates, beakers = _visible_exchange(params, updates, beakers, links, rest)
-            else:
-                beakers = _hidden_exchange(k, beakers, links, rest)
-            return settle(k + 1, updates, beakers)
+    def fire_hidden(k: int, beakers: Beakers, fixed: Any) -> Beakers:
+        """Link k+1 of the equations; where it is link 2, without which no later link fires, those too."""
+        _, links, rest, seed = fixed
+        beakers = _hidden_exchange(k, beakers, links, rest, seed)
+        return fire_due(range(2, n_links), beakers, fixed) if k == 1 else beakers
 
-        if links.fires[k] is True:
-            return fire(updates, beakers)
-        # A loop of no or one trip: what it carries stays in place, where XLA copies around a branch.
-        trips = links.fires[k].astype(jnp.int32)
-        if k == 0:
-            return lax.fori_loop(0, trips, lambda _, carry: fire(*carry), (updates, beakers))
-        return updates, lax.fori_loop(0, trips, lambda _, carry: fire(None, carry)[1], beakers)
+    def fire_all(contents: tuple[Tree, Beakers], fixed: Any) -> tuple[Tree, Beakers]:
+        params, links, rest, seed = fixed
+        updates, beakers = _visible_exchange(params, *contents, links, rest, seed)
+        return updates, fire_due(range(1, min(2, n_links)), beakers, fixed)
 
     updates = jax.tree.map(lambda p, d: d.astype(wide_dtype(p, d)), params, inputs)
-    updates, beakers = settle(0, updates, beakers)
+    contents, fixed = (updates, beakers), (params, links, rest, seed)
+    due = links.fires[0]
+    updates, beakers = fire_all(contents, fixed) if due is None else _if_due(fire_all, due, contents, fixed)
     return jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates), beakers
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _if_due(function: Callable[[Tree, Tree], Tree], due: jax.Array, contents: Tree, fixed: Tree) -> Tree:
+    """``function(contents, fixed)`` where ``due``, else ``contents``.
+
+    A loop of no or one trip: what it carries stays in place, where XLA copies around a branch.
+    """
+    return lax.fori_loop(0, due.astype(jnp.int32), lambda _, carry: function(carry, fixed), contents)
+
+
+@_if_due.defjvp
+def _(function: Callable[[Tree, Tree], Tree], primals: Any, tangents: Any) -> Any:
+    """Differentiated as the branch that it is: a loop has no reverse mode."""
+
+    def branch(due: jax.Array, contents: Tree, fixed: Tree) -> Tree:
+        return lax.cond(due, function, lambda contents, _: contents, contents, fixed)
+
+    return jax.jvp(branch, primals, tangents)
+
+
 def _visible_exchange(
-    params: Tree, inputs: Tree, beakers: Beakers, links: Links, rest: Tree | None
+    params: Tree, inputs: Tree, beakers: Beakers, links: Links, rest: Tree | None, seed: jax.Array
 ) -> tuple[Tree, Beakers]:
     """Link 1: its left beaker is the parameter, and changes by way of the update."""
 
@@ -78,7 +100,7 @@ def _visible_exchange(
 
     def hidden(u: Any, p: Any, d: Any, update: Any) -> jax.Array:
         if jnp.finfo(p.dtype).bits >= 32:
-            return _towards(links.right[0], u, _add(update, p))
+            return _add(u, _pull(links.right[0], u, _add(update, p)))
         # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it
         # has really lost: otherwise a weight that cannot move would be an endless source.
         new = p + update.astype(p.dtype)
@@ -86,22 +108,27 @@ def _visible_exchange(
         gain = links.gain.astype(lost.dtype) * lost
         if links.flows_back is not None:
             gain = jnp.where(links.flows_back[0], gain, _pull(links.right[0], u, new))
-        return _add(u, gain).astype(u.dtype)
+        return _add(u, gain)
 
     right = beakers[0] if beakers else rest
     updates = jax.tree.map(visible, params, inputs, *_known(right))
     if not beakers:
         return updates, beakers
-    return updates, (jax.tree.map(hidden, beakers[0], params, inputs, updates), *beakers[1:])
+    first = jax.tree.map(hidden, beakers[0], params, inputs, updates)
+    return updates, (_stored(first, beakers[0], seed, 0), *beakers[1:])
 
 
-def _hidden_exchange(k: int, beakers: Beakers, links: Links, rest: Tree | None) -> Beakers:
+def _hidden_exchange(k: int, beakers: Beakers, links: Links, rest: Tree | None, seed: jax.Array) -> Beakers:
     """Link k+1, between ``beakers[k-1]`` and ``beakers[k]``, or the leak of the last one."""
+
+    def towards(rate: jax.Array, tree: Tree, target: Tree | None, *place: int) -> Tree:
+        moved = jax.tree.map(lambda u, *end: _add(u, _pull(rate, u, *end)), tree, *_known(target))
+        return _stored(moved, tree, seed, *place)
+
     new = list(beakers)
-    right = beakers[k] if k < len(beakers) else rest
-    new[k - 1] = jax.tree.map(partial(_towards, links.left[k]), new[k - 1], *_known(right))
+    new[k - 1] = towards(links.left[k], new[k - 1], beakers[k] if k < len(beakers) else rest, k, 0)
     if k < len(beakers):
-        new[k] = jax.tree.map(partial(_towards, links.right[k]), new[k], new[k - 1])
+        new[k] = towards(links.right[k], new[k], new[k - 1], k, 1)
     return tuple(new)
 
 
@@ -114,6 +141,7 @@ def sequential_euler(
     g: jax.Array,
     flows_back: jax.Array,
     rest: Tree | None,
+    seed: jax.Array,
 ) -> tuple[Tree, Beakers]:
     r"""The scheme of the published code: new left neighbour, old right neighbour.
 
@@ -132,6 +160,7 @@ def sequential_euler(
         g: conductances, shape ``[K]``, the last one 0 for a closed chain.
         flows_back: for every link whether it moves its left beaker, boolean, shape ``[K]``.
         rest: the tree that the leak pulls towards; None for zero.
+        seed: of this step, for the rounding of beakers of low precision; uint32.
     """
     from_left = dt * g[:-1] / C[1:]
     from_right = jnp.where(flows_back, dt * g / C, jnp.zeros_like(C))
@@ -141,7 +170,7 @@ def sequential_euler(
 
     def hidden(k: int, u: Any, left: Any, *right: Any) -> jax.Array:
         flows = _pull(from_left[k], u, left), _pull(from_right[k + 1], u, *right)
-        return _add(u, *flows).astype(u.dtype)
+        return _add(u, *flows)
 
     right = (*beakers, rest)
     updates = jax.tree.map(visible, params, inputs, *_known(right[0]))
@@ -149,6 +178,7 @@ def sequential_euler(
     new = []
     for k, beaker in enumerate(beakers):
         left = jax.tree.map(partial(hidden, k), beaker, left, *_known(right[k + 1]))
+        left = _stored(left, beaker, seed, k)
         new.append(left)
     return updates, tuple(new)
 
@@ -161,9 +191,20 @@ def _pull(rate: Any, u: Any, *target: Any) -> jax.Array:
     return rate.astype(dtype) * gap
 
 
-def _towards(rate: Any, u: Any, *target: Any) -> jax.Array:
-    """``u + rate · (target − u)`` in the dtype of ``u``."""
-    return _add(u, _pull(rate, u, *target)).astype(u.dtype)
+def _stored(tree: Tree, like: Tree, seed: jax.Array, *place: int) -> Tree:
+    """``tree`` in the dtypes of ``like``.
+
+    What a beaker of low precision gains in one step mostly is less than half the distance to its
+    neighbouring number: rounded to the nearest it would gain nothing, ever.
+    """
+
+    def round_leaf(number: int, x: Any, u: Any) -> jax.Array:
+        if jnp.finfo(u.dtype).bits >= 32:
+            return x.astype(u.dtype)
+        return round_stochastically(x, u.dtype, seed_of(seed, number, *place))
+
+    numbers = jax.tree.unflatten(jax.tree.structure(like), range(len(jax.tree.leaves(like))))
+    return jax.tree.map(round_leaf, numbers, tree, like)
 
 
 def _add(*arrays: Any) -> jax.Array:

@@ -17,7 +17,7 @@ from jax import lax
 class Links(NamedTuple):
     """What each link does in one step; an entry, or an element of a vector, a link."""
 
-    fires: list[Any]  # True where it fires in every step, else a scalar boolean array
+    fires: tuple[jax.Array | None, ...]  # a scalar boolean; None where it fires in every step
     left: jax.Array  # a_k of  v_k     += a_k (v_{k+1} − v_k)
     right: jax.Array  # b_k of  v_{k+1} += b_k (v_k − v_{k+1}), with the new v_k; no meaning for a leak
     flows_back: jax.Array | None  # whether it moves its left beaker too; None where all do
@@ -86,11 +86,11 @@ def links_in_step(
     rates = jnp.where(after, g * s, g * next_inverse)[:n_links]
     fastest = lax.cummax(rates, reverse=True)
 
-    fires: list[Any] = []
+    fires: list[jax.Array | None] = []
     for k in range(n_links):
         threshold = resolution if k else visible_resolution
         if _is_zero(resolution) or _is_zero(threshold):
-            fires.append(True)
+            fires.append(None)
             continue
         wait = waited[k] + (waited[k - 1] if k else dt) / 2
         due = wait * rates[k] >= threshold
@@ -98,9 +98,10 @@ def links_in_step(
             due |= wait * fastest[k + 1] >= resolution
         if incremental:
             due |= begins[k:].any()
-        fires.append(due & fires[-1] if k else due)
+        neighbour = fires[-1] if k else None
+        fires.append(due if neighbour is None else due & neighbour)
 
-    at_rest = jnp.array([fire is not True for fire in fires], bool)
+    at_rest = jnp.array([due is not None for due in fires], bool)
     still_owed = jnp.where(at_rest & begins[:n_links], dt, jnp.zeros_like(dt))
     h = jnp.where(at_rest, waited[:n_links], dt) - still_owed
     back = jnp.where(at_rest, before[:n_links], after[:n_links])
@@ -119,11 +120,11 @@ def links_in_step(
         left = jnp.where(back, left, jnp.zeros_like(left))
         right = jnp.where(back, right, -jnp.expm1(-g * next_inverse * h))
 
-    fired = jnp.array([jnp.asarray(fire) for fire in fires], bool)
+    fired = jnp.stack([jnp.array(True) if due is None else due for due in fires])
     waiting = clocks[:, 1 : 1 + n_links]
     reset = jnp.stack([still_owed, jnp.zeros_like(still_owed)])
     clocks = clocks.at[:, 1 : 1 + n_links].set(jnp.where(fired, reset, waiting))
-    return Links(fires, left, right, back if incremental else None, gain), clocks
+    return Links(tuple(fires), left, right, back if incremental else None, gain), clocks
 
 
 def _is_zero(resolution: Any) -> bool:

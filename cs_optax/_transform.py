@@ -14,6 +14,7 @@ from cs_optax import _checks
 from cs_optax._dtypes import beaker_dtype_of
 from cs_optax._dynamics import exchange, sequential_euler
 from cs_optax._links import advance, flows_back, links_in_step, new_clocks
+from cs_optax._rounding import seed_of
 from cs_optax.chain import BeakerChain, timescale_chain
 
 Numeric = Any  # a number, a scalar array or a schedule
@@ -259,12 +260,13 @@ def beaker_transformation(
         if n_links == 0:
             return updates, state._replace(count=count)
         dt, C, g = numbers(state.count, state.clocks.dtype)
+        seed = seed_of(state.count)
         if method == "sequential_euler":
             clocks = advance(state.clocks, dt).at[:, 1:].set(0)
             back = flows_back(clocks, C, g, incremental)
             flows = g.at[-1].set(0) if closed else g
             updates, beakers = sequential_euler(
-                params, updates, state.beakers, dt, C, flows, back, state.initial
+                params, updates, state.beakers, dt, C, flows, back, state.initial, seed
             )
         else:
             links, clocks = links_in_step(
@@ -277,7 +279,7 @@ def beaker_transformation(
                 visible_resolution=visible_resolution,
                 incremental=incremental,
             )
-            updates, beakers = exchange(params, updates, state.beakers, links, state.initial)
+            updates, beakers = exchange(params, updates, state.beakers, links, state.initial, seed)
         return updates, ComplexSynapseState(count, clocks, beakers, state.initial)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

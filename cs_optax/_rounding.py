@@ -1,0 +1,51 @@
+"""Rounding to float16 and bfloat16 that is right on average: small flows add up instead of getting lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def round_stochastically(x: jax.Array, dtype: Any, seed: jax.Array) -> jax.Array:
+    """``x`` as one of the two numbers of ``dtype`` around it, the nearer one more probably: E[result] = x.
+
+    Args:
+        x: real numbers of a wider dtype.
+        dtype: a real floating-point dtype.
+        seed: uint32 scalar; the same seed rounds in the same way, wherever the array is sharded.
+    """
+    near = x.astype(dtype)
+    rest = x - near.astype(x.dtype)
+    towards = jnp.where(rest < 0, -jnp.inf, jnp.inf).astype(dtype)
+    other = jnp.nextafter(near, towards)
+    gap = jnp.abs(other.astype(x.dtype) - near.astype(x.dtype))
+    return jnp.where(_uniform(x.shape, seed).astype(x.dtype) * gap < jnp.abs(rest), other, near)
+
+
+def seed_of(*counters: Any) -> jax.Array:
+    """A seed, uint32, for every combination of counters."""
+    seed = jnp.uint32(0)
+    for counter in counters:
+        seed = _mix(seed + jnp.asarray(counter).astype(jnp.uint32) + jnp.uint32(0x9E3779B9))
+    return seed
+
+
+def _uniform(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
+    """One number in [0, 1) for each element, float32: its index, hashed with the seed.
+
+    A hash of the index, unlike a generator, fuses into the loop around it and needs no state.
+    """
+    index = jnp.zeros(shape, jnp.uint32)
+    for axis, size in enumerate(shape):
+        index = index * jnp.uint32(size % 2**32) + lax.broadcasted_iota(jnp.uint32, shape, axis)
+    return (_mix(index ^ seed) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    """Every bit of the result depends on every bit of ``x`` (the finalizer of MurmurHash3, public domain)."""
+    x = (x ^ (x >> jnp.uint32(16))) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> jnp.uint32(13))) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> jnp.uint32(16))
