@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cs_optax._dtypes import wide_dtype
+from cs_optax._dtypes import is_low_precision, wide_dtype
 from cs_optax._links import Links
 from cs_optax._rounding import round_stochastically, seed_of
 
@@ -99,7 +99,7 @@ def _visible_exchange(
         return _add(d, _pull(links.left[0], _add(d, p), *target)).astype(d.dtype)
 
     def hidden(u: Any, p: Any, d: Any, update: Any) -> jax.Array:
-        if jnp.finfo(p.dtype).bits >= 32:
+        if not is_low_precision(p):
             return _add(u, _pull(links.right[0], u, _add(update, p)))
         # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it
         # has really lost: otherwise a weight that cannot move would be an endless source.
@@ -199,9 +199,9 @@ def _stored(tree: Tree, like: Tree, seed: jax.Array, *place: int) -> Tree:
     """
 
     def round_leaf(number: int, x: Any, u: Any) -> jax.Array:
-        if jnp.finfo(u.dtype).bits >= 32:
-            return x.astype(u.dtype)
-        return round_stochastically(x, u.dtype, seed_of(seed, number, *place))
+        if is_low_precision(u):
+            return round_stochastically(x, u.dtype, seed_of(seed, number, *place))
+        return x.astype(u.dtype)
 
     numbers = jax.tree.unflatten(jax.tree.structure(like), range(len(jax.tree.leaves(like))))
     return jax.tree.map(round_leaf, numbers, tree, like)

@@ -12,7 +12,6 @@ import numpy as np
 
 from cs_optax import _checks
 from cs_optax._dtypes import wide_dtype
-from cs_optax._links import advance
 from cs_optax._transform import ComplexSynapseState
 from cs_optax._trees import is_array, is_masked, map_leaves, merge_masked
 from cs_optax.chain import BeakerChain
@@ -41,7 +40,7 @@ def get_beakers(opt_state: Any) -> tuple[Tree, ...]:
         >>> get_beakers(tx.init({"w": jnp.zeros(2)}))
         ({'w': Array([0., 0.], dtype=float32)}, {'w': Array([0., 0.], dtype=float32)})
     """
-    states = [state for state in _synapses(opt_state) if state.beakers]
+    states = [state for state in synapses(opt_state) if state.beakers]
     merged = []
     for k in range(max((len(state.beakers) for state in states), default=0)):
         trees = [state.beakers[k] for state in states if k < len(state.beakers)]
@@ -73,7 +72,7 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         >>> readout(state, params, [0.5, 0.5])
         Array([1., 2.], dtype=float32)
     """
-    _require_synapse(opt_state)
+    require_synapse(opt_state)
     beakers = get_beakers(opt_state)
     weights = _checks.floats("weights", weights)
     if len(weights) != 1 + len(beakers) or not np.all(np.isfinite(weights)):
@@ -114,7 +113,7 @@ def reset_beakers(opt_state: Any, params: Tree) -> Any:
         >>> get_beakers(reset_beakers(state, jnp.array(5.0)))
         (Array(5., dtype=float32),)
     """
-    _require_synapse(opt_state)
+    require_synapse(opt_state)
 
     def to_params(tree: Tree) -> Tree:
         return map_leaves(lambda u, p: jnp.array(p, u.dtype) if is_array(u) else u, tree, params)
@@ -126,50 +125,34 @@ def reset_beakers(opt_state: Any, params: Tree) -> Any:
             initial=None if state.initial is None else to_params(state.initial),
         )
 
-    return _map_synapses(reset, opt_state)
+    return map_synapses(reset, opt_state)
 
 
-def relax(
-    chain: BeakerChain, opt_state: Any, params: Tree, duration: float, leak: str = "zero"
-) -> tuple[Tree, Any]:
-    """Let time pass without input: the exact solution, in one step of any length.
+def _is_synapse(node: Any) -> bool:
+    return isinstance(node, ComplexSynapseState)
 
-    First every link exchanges for the time it still owes, then all contents are multiplied by
-    ``expm(A · duration)``, which is computed in float64 on the host (so not under ``jax.jit``). That
-    ``chain`` and ``leak`` are those of the transformation is up to you: the state does not know. With
-    ``backflow="incremental"``, every link is taken to flow back by now.
 
-    Args:
-        chain: the chain of the transformation.
-        opt_state: a state with one complex synapse of that chain in it.
-        params: tree of ``u_1``.
-        duration: how long, in units of time, at least 0.
-        leak: as given to the transformation.
+def synapses(opt_state: Any) -> list[ComplexSynapseState]:
+    """All synapse states inside a state."""
+    return [node for node in jax.tree.leaves(opt_state, is_leaf=_is_synapse) if _is_synapse(node)]
 
-    Returns:
-        The parameters and the state after it, in their dtypes.
 
-    Raises:
-        ValueError: if an argument is out of range, or the state is seen not to be of this chain.
+def require_synapse(opt_state: Any) -> None:
+    if not synapses(opt_state):
+        raise ValueError("opt_state must hold a complex synapse, it holds none")
 
-    Examples:
-        >>> import jax.numpy as jnp, optax
-        >>> from cs_optax import BeakerChain, complex_synapse, relax
-        >>> chain = BeakerChain.benna_fusi(2)
-        >>> params = jnp.array(0.0)
-        >>> state = complex_synapse(chain=chain).init(params)
-        >>> params, state = relax(chain, state, jnp.array(1.0), duration=10.0)
-        >>> round(float(params), 6) == round(float(chain.impulse_response(10.0)), 6)
-        True
-    """
-    duration = _checks.at_least_zero("duration", duration)
+
+def only_synapse(opt_state: Any, chain: BeakerChain, leak: str) -> tuple[ComplexSynapseState, BeakerChain]:
+    """The one synapse state inside, and the chain as the leak leaves it, where they can belong together."""
     _checks.option("leak", leak, ("zero", "none", "initial"))
+    if not isinstance(chain, BeakerChain):
+        raise ValueError(f"chain must be a BeakerChain, got {chain!r}")
     if leak == "none":
         chain = chain.closed()
-    synapses = _synapses(opt_state)
-    if len(synapses) != 1:
-        raise ValueError(f"opt_state must hold one complex synapse, it holds {len(synapses)}")
-    (state,) = synapses
+    found = synapses(opt_state)
+    if len(found) != 1:
+        raise ValueError(f"opt_state must hold one complex synapse, it holds {len(found)}")
+    (state,) = found
     if state.clocks.shape[1] != 1 + chain.n_beakers:
         raise ValueError(
             f"chain must have the {state.clocks.shape[1] - 1} beakers of opt_state, it has {chain.n_beakers}"
@@ -179,61 +162,10 @@ def relax(
         raise ValueError(
             f"leak must be that of the transformation, got {leak!r} and a state {held} initial parameters"
         )
-    (clock,) = jax.tree.leaves(state.clocks)
-    waited = np.asarray(clock, np.float64).sum(axis=0)[1:]
-    step = chain.propagator(duration) @ _settlement(chain, waited)
-
-    def content(k: int, *contents: Any) -> Any:
-        """What beaker ``k+1`` of a leaf becomes; the initial content, where kept, comes last."""
-        if not all(is_array(u) for u in contents):
-            return contents[k]
-        dtype = wide_dtype(*contents)
-        us = [u.astype(dtype) for u in contents[: chain.n_beakers]]
-        rest = contents[-1].astype(dtype) if state.initial is not None else jnp.zeros_like(us[0])
-        new = rest + sum(weight * (u - rest) for weight, u in zip(step[k].tolist(), us, strict=True))
-        return new.astype(contents[k].dtype)
-
-    trees = (params, *state.beakers, *(() if state.initial is None else (state.initial,)))
-    new_params, *beakers = (
-        map_leaves(lambda _, *us, k=k: content(k, *us), tree, *trees)
-        for k, tree in enumerate(trees[: chain.n_beakers])
-    )
-    clocks = jax.tree.map(lambda c: advance(c, jnp.asarray(duration, c.dtype)).at[:, 1:].set(0), state.clocks)
-    new_state = state._replace(beakers=tuple(beakers), clocks=clocks)
-    return new_params, _map_synapses(lambda _: new_state, opt_state)
+    return state, chain
 
 
-def _settlement(chain: BeakerChain, waited: np.ndarray) -> np.ndarray:
-    """The matrix by which each link exchanges for the time it has waited, in the order 1 … K."""
-    C, g = np.array(chain.capacities), np.array(chain.conductances)
-    result = np.eye(chain.n_beakers)
-    for k in range(chain.n_beakers):
-        inverse = np.append(1 / C[k : k + 2], 0.0)[:2]
-        w = -np.expm1(-g[k] * inverse.sum() * waited[k]) / inverse.sum()
-        link = np.eye(chain.n_beakers + 1)
-        link[k, k] -= w * inverse[0]
-        link[k, k + 1] += w * inverse[0]
-        link[k + 1, k] += w * inverse[1]
-        link[k + 1, k + 1] -= w * inverse[1]
-        result = link[: chain.n_beakers, : chain.n_beakers] @ result
-    return result
-
-
-def _is_synapse(node: Any) -> bool:
-    return isinstance(node, ComplexSynapseState)
-
-
-def _synapses(opt_state: Any) -> list[ComplexSynapseState]:
-    """All synapse states inside a state."""
-    return [node for node in jax.tree.leaves(opt_state, is_leaf=_is_synapse) if _is_synapse(node)]
-
-
-def _require_synapse(opt_state: Any) -> None:
-    if not _synapses(opt_state):
-        raise ValueError("opt_state must hold a complex synapse, it holds none")
-
-
-def _map_synapses(function: Callable[[ComplexSynapseState], Any], opt_state: Any) -> Any:
+def map_synapses(function: Callable[[ComplexSynapseState], Any], opt_state: Any) -> Any:
     """The state with ``function`` applied to every synapse state inside."""
     return jax.tree.map(
         lambda node: function(node) if _is_synapse(node) else node, opt_state, is_leaf=_is_synapse

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from cs_optax import _checks
 from cs_optax._dtypes import beaker_dtype_of
@@ -89,7 +90,7 @@ def complex_synapse(
             link only as often as it needs) or "sequential_euler" (the published scheme).
         resolution: of "exchange": link k ≥ 2 fires about when :math:`g_k s_k h_k`,
             :math:`s_k = 1/C_k + 1/C_{k+1}`, reaches it, with :math:`h_k` the time it has waited. 0: every
-            link in every update, which can also be differentiated in reverse mode. For K ≥ 3,
+            link in every update. For K ≥ 3,
             1.5 ≤ x ≤ 2.5, ``alpha`` ≥ 8 time steps and t ≤ ``beta`` the worst relative error of the
             impulse response is below 1 % at the default, and below 0.1 % at 0; at an ``alpha`` of one
             time step it is about 3 % at either.
@@ -98,15 +99,17 @@ def complex_synapse(
             longer than link 2 may: it has no effect where ``resolution`` is 0.
         backflow: "always", or "incremental" (Kaplanis et al. 2018): link k < K moves only its right beaker
             until the time since initialisation exceeds :math:`τ_{k+1} = C_{k+1}/g_{k+1}`.
-        beaker_dtype: dtype of the beakers; by default the parameter's own, but at least float32.
+        beaker_dtype: dtype of the beakers; by default the parameter's own, but at least float32. Beakers
+            in float16 or bfloat16 are rounded stochastically, and so are right on average.
 
     Returns:
         An ``optax.GradientTransformationExtraArgs``. Its updates have the dtypes of the parameters,
         its state is a :class:`ComplexSynapseState`.
 
     Raises:
-        ValueError: if an argument is out of range, where its value is known; or in ``update``, if
-            ``params`` is None.
+        ValueError: if an argument is out of range, where its value is known; in ``init``, if a parameter is
+            no floating-point or complex number; in ``update``, if ``params`` is None, or updates, state
+            and parameters do not belong together.
 
     Warns:
         UserWarning: if x > 3, where the power law ripples by more than 4.5 %; if "sequential_euler"
@@ -229,14 +232,20 @@ def beaker_transformation(
         return now(time_step), *(jnp.asarray(row, dtype) for row in rows)
 
     def beaker_of(param: Any) -> jax.Array:
-        param = jnp.asarray(param)
-        if not jnp.issubdtype(param.dtype, jnp.inexact):
+        if callable(param) or not jnp.issubdtype(jnp.result_type(param), jnp.inexact):
+            kind = repr(param) if callable(param) else jnp.result_type(param)
             raise ValueError(
-                f"params must be floating-point or complex, got a leaf of {param.dtype}: leave it out, "
-                "by optax.masked for example"
+                f"params must be floating-point or complex, got a leaf of {kind}: leave it out, "
+                "by optax.masked for example, or by equinox.filter"
             )
-        dtype = beaker_dtype_of(param, beaker_dtype)
-        return jnp.array(param, dtype) if init == "same" else jnp.zeros_like(param, dtype)
+        param = jnp.asarray(param)
+        beaker = jnp.array(param, beaker_dtype_of(param, beaker_dtype))
+        if init == "same":
+            return beaker
+        # A choice that the compiler cannot foresee: zeros that depend on nothing would, under jax.jit, be
+        # replicated over all devices where the parameter is sharded.
+        never = lax.optimization_barrier(jnp.array(False))
+        return jnp.where(never, beaker, jnp.zeros_like(beaker))
 
     def init_fn(params: Any) -> ComplexSynapseState:
         return ComplexSynapseState(
@@ -254,8 +263,10 @@ def beaker_transformation(
             raise ValueError(
                 "complex_synapse reads the weights: call update(updates, state, params) with params"
             )
+        params = _beside(updates, params)
         _check_state(state, params, n_beakers)
         params, updates = jax.tree.map(jnp.asarray, (params, updates))
+        _check_shapes("updates", updates, "params", params)
         count = optax.safe_increment(state.count)
         if n_links == 0:
             return updates, state._replace(count=count)
@@ -285,18 +296,38 @@ def beaker_transformation(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
+def _beside(updates: Any, params: Any) -> Any:
+    """The parameters without what has no update, such as the functions in a whole Equinox model."""
+    try:
+        return jax.tree.map(
+            lambda d, p: None if d is None else p, updates, params, is_leaf=lambda node: node is None
+        )
+    except ValueError as error:
+        raise ValueError(f"updates must have the structure of params: {error}") from None
+
+
 def _check_state(state: ComplexSynapseState, params: Any, n_beakers: int) -> None:
     """Refuse a state that was made for another chain or for other parameters."""
     held = state.clocks.shape[1] - 1
     if held != n_beakers:
         raise ValueError(
-            f"the state must be of {n_beakers} beakers, as the transformation, but it is of {held}"
+            f"the state must be of {n_beakers} beakers, as the transformation, but it is of {held}: "
+            "make it anew, or see cs_optax.resize_beakers"
         )
     if state.beakers:
         was: Any = jax.tree.structure(state.beakers[0])
         now: Any = jax.tree.structure(params)
         if was != now:
             raise ValueError(f"params must have the structure they had at init, {was}, got {now}")
+        _check_shapes("params", params, "the state", state.beakers[0])
+
+
+def _check_shapes(name: str, tree: Any, other_name: str, other: Any) -> None:
+    """Refuse arrays that would have to be broadcast."""
+    shapes, expected = ([jnp.shape(leaf) for leaf in jax.tree.leaves(x)] for x in (tree, other))
+    for shape, wanted in zip(shapes, expected, strict=True):
+        if shape != wanted:
+            raise ValueError(f"{name} must have the shapes of {other_name}, got {shape} for {wanted}")
 
 
 def _warn_of_ripple(chain: BeakerChain, alpha: Any, beta: Any) -> None:

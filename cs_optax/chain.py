@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +30,49 @@ def timescale_chain(n_beakers: int, alpha: Any, beta: Any) -> tuple[list[Any], l
     else:  # the quotient of two float32 numbers may overflow
         x = jnp.exp((jnp.log(beta) - jnp.log(alpha)) / (2 * n_beakers - 2))
     return [x**k for k in range(n_beakers)], [x**-k / alpha for k in range(n_beakers)]
+
+
+class Timescales(NamedTuple):
+    """Result of :func:`suggest_timescales`: the first three arguments of :func:`complex_synapse`.
+
+    Attributes:
+        n_beakers: number of beakers.
+        alpha: shortest timescale, in iterations.
+        beta: longest timescale, in iterations.
+    """
+
+    n_beakers: int
+    alpha: float
+    beta: float
+
+
+def suggest_timescales(n_iterations: int, n_tasks: int = 1) -> Timescales:
+    """A first guess for a training of ``n_iterations``, to start a search from.
+
+    ``alpha`` is a fiftieth of the iterations of one task, so that a task is learned nearly as without
+    the synapse; ``beta`` is eight times the whole training, so that its first memories have not
+    begun to leak at its end; and ``n_beakers = 1 + ceil(log2(beta/alpha)/2)``, so that neighbouring
+    timescales lie a factor 4 apart or less (x ≤ 2).
+
+    Args:
+        n_iterations: number of updates in the whole training, at least 1.
+        n_tasks: number of tasks that come one after another.
+
+    Raises:
+        ValueError: if an argument is not an integer of at least 1, or there are more tasks than iterations.
+
+    Examples:
+        >>> from cs_optax import complex_synapse, suggest_timescales
+        >>> suggest_timescales(n_iterations=2500, n_tasks=5)
+        Timescales(n_beakers=7, alpha=10.0, beta=20000.0)
+        >>> tx = complex_synapse(*suggest_timescales(n_iterations=2500, n_tasks=5))
+    """
+    n_iterations = _checks.count("n_iterations", n_iterations, least=1)
+    n_tasks = _checks.count("n_tasks", n_tasks, least=1)
+    if n_tasks > n_iterations:
+        raise ValueError(f"n_tasks must be at most n_iterations, {n_iterations}, got {n_tasks}")
+    alpha, beta = max(1.0, n_iterations / n_tasks / 50), 8.0 * n_iterations
+    return Timescales(1 + math.ceil(math.log2(beta / alpha) / 2), alpha, beta)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +226,26 @@ class BeakerChain:
         rates, modes = self._modes()
         return np.exp(-np.multiply.outer(times, rates)) @ modes[0] ** 2
 
+    def retention(self, t: Any) -> np.ndarray:
+        """``S(t)``: share of a content poured into ``u_1`` that is anywhere in the chain ``t`` later.
+
+        ``Σ_k C_k [expm(A t)]_{k1} / C_1``, shape of ``t``: 1 at first, and always in a closed chain; 0 once
+        all has leaked.
+        """
+        times = np.asarray(t, float)
+        if not np.all(times >= 0):
+            raise ValueError(f"t must be at least 0, got {t!r}")
+        rates, weights = self._retention_modes()
+        return np.exp(-np.multiply.outer(times, rates)) @ weights
+
+    def mean_retention(self, t: float) -> float:
+        """Share of a steady input over the time ``t`` that is still in the chain: ``1/t ∫_0^t S``."""
+        t = _checks.at_least_zero("t", t)
+        rates, weights = self._retention_modes()
+        decayed = rates * t
+        means = np.divide(-np.expm1(-decayed), decayed, out=np.ones_like(rates), where=decayed > 0)
+        return float(means @ weights)
+
     def variance(self, dt: float | None = None) -> float:
         """Steady variance of ``u_1`` under white noise.
 
@@ -265,6 +328,30 @@ class BeakerChain:
             periods.append(neighbour)
         return periods
 
+    def plot(self, ax: Any = None, *, time_step: float = 1.0, label: str | None = None) -> Any:
+        """Draw the impulse response over iterations, log-log, with a mark at each beaker's timescale.
+
+        Args:
+            ax: Matplotlib axes to draw on; by default new ones.
+            time_step: time that passes in one update.
+            label: of the line, for a legend.
+
+        Returns:
+            The axes. Matplotlib is imported only here.
+        """
+        import matplotlib.pyplot as plt
+
+        time_step = _checks.positive("time_step", time_step)
+        ax = plt.subplots()[1] if ax is None else ax
+        scales = self.timescales() / time_step
+        scales = scales[np.isfinite(scales)] if np.isfinite(scales).any() else np.ones(1)
+        times = np.geomspace(scales.min() / 10, 10 * scales.max(), 400)
+        (line,) = ax.loglog(times, self.impulse_response(times * time_step), label=label)
+        marks = self.impulse_response(scales * time_step)
+        ax.loglog(scales, marks, linestyle="none", marker="o", markersize=4, color=line.get_color())
+        ax.set(xlabel="iterations since the update", ylabel="fraction left in the weight")
+        return ax
+
     def describe(
         self,
         time_step: float = 1.0,
@@ -318,6 +405,12 @@ class BeakerChain:
         factor = np.sqrt(self.conductances)[:, None] * differences / np.sqrt(self.capacities)
         _, roots, modes = np.linalg.svd(factor)
         return roots**2, modes.T
+
+    def _retention_modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Decay rates and weights ``[K]`` of the content that entered through ``u_1``."""
+        rates, modes = self._modes()
+        root = np.sqrt(self.capacities)
+        return rates, modes[0] * (root @ modes) / root[0]
 
     def _sequential_radius(self, dt: float) -> float:
         """Spectral radius of one sequential Euler step: new left neighbours, old right ones.
