@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from cs_optax import BeakerChain
+from cs_optax import BeakerChain, suggest_timescales
 
 CHAINS = {
     "timescales": BeakerChain.from_timescales(6, 1.0, 1024.0),
@@ -86,7 +86,13 @@ def test_variance_in_units_of_alpha(n_beakers, variance):
 
 @pytest.mark.parametrize(
     ("n_beakers", "continuous", "stepped"),
-    [(4, 3.6030, 3.6746), (6, 4.2545, 4.3153), (8, 4.8087, 4.8626), (12, 5.7549, 5.7999)],
+    [
+        (4, 3.6030, 3.6746),
+        (6, 4.2545, 4.3153),
+        (8, 4.8087, 4.8626),
+        (10, 5.3032, 5.3521),
+        (12, 5.7549, 5.7999),
+    ],
 )
 def test_standard_deviation_at_benna_and_fusis_numbers(n_beakers, continuous, stepped):
     chain = BeakerChain.benna_fusi(n_beakers)
@@ -186,3 +192,60 @@ def test_slow_modes_of_very_long_chains_are_exact():
     expected = 2**-0.25 * (1 / (np.pi * 4.0**26)) ** 0.5
     assert chain.impulse_response(4.0**26) == pytest.approx(expected, rel=0.02)
     assert chain.variance() == pytest.approx(9.756, abs=1e-3)
+
+
+@each_chain
+def test_retention_is_the_content_that_is_left(chain):
+    """Against the matrix exponential, and its mean against a fine sum."""
+    capacities = np.array(chain.capacities)
+    for t in (0.0, 3.0, 80.0):
+        left = capacities @ scipy.linalg.expm(chain.generator() * t)[:, 0] / capacities[0]
+        assert float(chain.retention(t)) == pytest.approx(left, rel=1e-9)
+    times = np.linspace(0, 50, 20_001)
+    mean = np.trapezoid(chain.retention(times), times) / 50
+    assert chain.mean_retention(50.0) == pytest.approx(mean, rel=1e-5)
+    assert chain.mean_retention(0.0) == pytest.approx(1.0)
+
+
+def test_a_closed_chain_retains_everything():
+    np.testing.assert_allclose(CHAINS["closed"].retention([0.0, 10.0, 1e6]), 1.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n_iterations", "n_tasks", "expected"),
+    [(2500, 5, (7, 10.0, 20_000.0)), (1, 1, (3, 1.0, 8.0)), (10**6, 10, (7, 2000.0, 8e6))],
+)
+def test_suggested_timescales_follow_their_rule(n_iterations, n_tasks, expected):
+    suggested = suggest_timescales(n_iterations, n_tasks)
+    assert suggested == expected
+    assert suggested.n_beakers == 1 + math.ceil(math.log2(suggested.beta / suggested.alpha) / 2)
+    ratios = np.divide(*np.array(BeakerChain.from_timescales(*suggested).timescales())[[1, 0]])
+    assert ratios <= 4 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0,), "n_iterations .* got 0"),
+        ((100, 2.5), "n_tasks .* got 2.5"),
+        ((3, 4), "n_tasks must be at most"),
+    ],
+)
+def test_suggestions_need_whole_numbers(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        suggest_timescales(*arguments)
+
+
+@each_chain
+def test_a_plot_shows_the_impulse_response_over_iterations(chain):
+    import matplotlib.pyplot as plt
+
+    ax = chain.plot(time_step=0.5, label="chain")
+    times, response = ax.lines[0].get_data()
+    np.testing.assert_allclose(response, chain.impulse_response(times * 0.5))
+    marks = ax.lines[1].get_xdata()
+    finite = chain.timescales()[np.isfinite(chain.timescales())] / 0.5
+    np.testing.assert_allclose(marks, finite)
+    assert ax.get_legend_handles_labels()[1] == ["chain"]
+    assert chain.plot(ax) is ax
+    plt.close(ax.figure)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_training import PARAMS, some_steps
 
 from cs_optax import BeakerChain, complex_synapse, get_beakers, readout, relax, reset_beakers
 
-PARAMS = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([[3.0]])}
 LABELS = {"a": "short", "b": "long"}
 
 
@@ -16,18 +16,6 @@ def partitioned():
     return optax.partition(
         {"short": complex_synapse(2, 8.0, 32.0), "long": complex_synapse(4, 8.0, 512.0)}, LABELS
     )
-
-
-def some_steps(tx, params=PARAMS, steps=20):
-    @jax.jit
-    def step(params, state):
-        updates, state = tx.update(jax.tree.map(lambda p: 0.1 * jnp.ones_like(p), params), state, params)
-        return optax.apply_updates(params, updates), state
-
-    state = tx.init(params)
-    for _ in range(steps):
-        params, state = step(params, state)
-    return params, state
 
 
 @pytest.mark.parametrize(
@@ -104,72 +92,6 @@ def test_reset_makes_a_state_as_new_but_for_its_count(make):
     )
 
 
-@pytest.mark.parametrize("leak", ["zero", "none", "initial"])
-@pytest.mark.parametrize("duration", [0.0, 37.0, 1e6])
-def test_relax_is_many_fine_steps_without_input(leak, duration, x64):
-    chain = BeakerChain.benna_fusi(4)
-    tx = complex_synapse(chain=chain, leak=leak)
-    params, state = some_steps(tx, jnp.array([1.0, -2.0]), steps=23)
-    relaxed, after = relax(chain, state, params, duration, leak=leak)
-    fine = complex_synapse(
-        chain=chain, leak=leak, resolution=0.0, time_step=min(duration, 20_000.0) / 4000 or 1.0
-    )
-
-    @jax.jit
-    def let_pass(params, state):
-        def step(_, carry):
-            updates, state = fine.update(jnp.zeros(2), carry[1], carry[0])
-            return carry[0] + updates, state
-
-        return jax.lax.fori_loop(0, 4000 if duration else 0, step, (params, state))
-
-    settled, settled_state = relax(chain, state, params, 0.0, leak=leak)
-    stepped, stepped_state = let_pass(settled, settled_state)
-    np.testing.assert_allclose(relaxed, stepped, rtol=2e-3, atol=2e-3)
-    np.testing.assert_allclose(get_beakers(after), get_beakers(stepped_state), rtol=2e-3, atol=2e-3)
-
-
-def test_relax_first_settles_what_links_owe(x64):
-    """An impulse, steps with resting links, then relaxing: as if the chain had been exact all along."""
-    chain = BeakerChain.from_timescales(5, 500.0, 500.0 * 4**4)
-    tx = complex_synapse(chain=chain)
-    params, state = jnp.array(1.0), complex_synapse(chain=chain, init="zero").init(jnp.array(1.0))
-    for _ in range(50):
-        updates, state = tx.update(jnp.array(0.0), state, params)
-        params = params + updates
-    relaxed, after = relax(chain, state, params, duration=450.0)
-    exact = chain.propagator(500.0)[:, 0]
-    np.testing.assert_allclose([relaxed, *get_beakers(after)], exact, rtol=0.015, atol=1e-5)
-    assert np.all(np.asarray(after.clocks)[0, 1:] == 0)
-    assert after.clocks[0, 0] == 500.0
-
-
-def test_relax_keeps_dtypes_and_composition():
-    params = {"w": jnp.ones(3, jnp.bfloat16)}
-    tx = optax.chain(optax.adam(0.1), complex_synapse(3, 8.0, 128.0))
-    state = tx.init(params)
-    relaxed, after = relax(BeakerChain.from_timescales(3, 8.0, 128.0), state, params, 10.0)
-    assert relaxed["w"].dtype == jnp.bfloat16
-    assert jax.tree.structure(after) == jax.tree.structure(state)
-    assert [a.dtype for a in jax.tree.leaves(after)] == [a.dtype for a in jax.tree.leaves(state)]
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda chain, s, p: relax(chain, s, p, -1.0), "duration must be .* got -1.0"),
-        (lambda chain, s, p: relax(chain, s, p, 1.0, leak="some"), "leak must be one of"),
-        (lambda chain, s, p: relax(BeakerChain.benna_fusi(5), s, p, 1.0), "chain must have the 3 beakers"),
-        (lambda chain, s, p: relax(chain, optax.EmptyState(), p, 1.0), "one complex synapse, it holds 0"),
-    ],
-)
-def test_relax_names_what_is_wrong(call, message):
-    chain = BeakerChain.benna_fusi(3)
-    params = jnp.ones(2)
-    with pytest.raises(ValueError, match=message):
-        call(chain, complex_synapse(chain=chain).init(params), params)
-
-
 def test_containers_of_parameters_and_state_may_differ():
     """As in Flax NNX, whose optimizer keeps its state in variables of another type than the model's."""
     from flax import nnx
@@ -205,13 +127,6 @@ def test_parameters_of_other_shapes_are_an_error():
 def test_a_state_without_a_synapse_is_an_error(call):
     with pytest.raises(ValueError, match="must hold a complex synapse, it holds none"):
         call(optax.adam(0.1).init(jnp.ones(2)))
-
-
-@pytest.mark.parametrize(("made", "told"), [("initial", "zero"), ("zero", "initial"), ("initial", "none")])
-def test_relax_refuses_a_leak_that_cannot_be(made, told):
-    chain, params = BeakerChain.benna_fusi(3), jnp.ones(2)
-    with pytest.raises(ValueError, match="leak must be that of the transformation"):
-        relax(chain, complex_synapse(chain=chain, leak=made).init(params), params, 1.0, leak=told)
 
 
 NESTED = {"x": {"w": jnp.ones(2), "b": jnp.ones(1)}, "y": {"w": jnp.ones(3)}}
