@@ -22,7 +22,7 @@ from cs_optax import BeakerChain, complex_synapse, get_beakers
 
 N_WEIGHTS = 64
 RUNS: list[tuple[str, int, float, float, dict[str, Any]]] = [
-    # dtype of the beakers, K, alpha, iterations in units of beta, options
+    # dtype of the beakers, K, alpha, iterations in units of beta (1e8 at most), options
     ("float32", 13, 10.0, 1.0, {}),
     ("float32", 13, 10.0, 1.0, {"method": "sequential_euler"}),
     ("float32", 10, 500.0, 1.0, {}),
@@ -35,7 +35,7 @@ RUNS: list[tuple[str, int, float, float, dict[str, Any]]] = [
 ]
 
 
-def contents(chain: BeakerChain, n_steps: int, beaker_dtype: str, options: dict[str, Any]) -> np.ndarray:
+def contents(chain: BeakerChain, n_steps: int, beaker_dtype: str, **options: Any) -> np.ndarray:
     """``u_1 … u_K`` of some weights at the end, shape ``[K, N_WEIGHTS]``.
 
     Weights are float32, or float64 with beakers in float64.
@@ -72,7 +72,9 @@ def main() -> None:
         "--longest", type=float, default=1.2e8, help="skip runs of more iterations than this (default 1.2e8)"
     )
     longest = parser.parse_args().longest
-    print("| beakers | K | timescales | iterations | method | worst error of a beaker | error of the weight |")
+    print(
+        "| beakers | K | timescales | iterations | method | worst error of a beaker | error of the weight |"
+    )
     print("|---|---|---|---|---|---|---|")
     for beaker_dtype, n_beakers, alpha, duration, options in RUNS:
         beta = alpha * 4.0 ** (n_beakers - 1)
@@ -80,8 +82,8 @@ def main() -> None:
         n_steps = round(duration * min(beta, 1e8))
         if n_steps > longest:
             continue
-        exact = contents(chain, n_steps, "float64", options)
-        rounded = contents(chain, n_steps, beaker_dtype, options)
+        exact = contents(chain, n_steps, "float64", **options)
+        rounded = contents(chain, n_steps, beaker_dtype, **options)
         changes = np.sqrt(np.mean((exact - weights_at_start()) ** 2, axis=1))
         errors = np.sqrt(np.mean((rounded - exact) ** 2, axis=1)) / changes
         name = options.get("method", "exchange").replace("_", " ")

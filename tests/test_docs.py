@@ -1,0 +1,60 @@
+"""Every block of Python in the documentation runs, and every message it promises is the one that comes."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page):
+    """The blocks of a page as one program, each on its own lines, so that errors tell where they are."""
+    text = page.read_text()
+    program = ["\n"] * text.count("\n")
+    for match in BLOCK.finditer(text):
+        first = text.count("\n", 0, match.start(1))
+        for offset, line in enumerate(match[1].splitlines(keepends=True)):
+            program[first + offset] = line
+    return "".join(program)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda p: p.stem
+)
+def test_python_in_the_documentation_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(page), str(page), "exec"), {"__name__": page.stem})
+
+
+def rows(heading):
+    """``(call, message)`` of a table in docs/errors.md."""
+    section = (ROOT / "docs" / "errors.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `(.+)` \| (.+) \|$", section, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def names():
+    """The names that the calls in docs/errors.md use."""
+    found = {}
+    exec(blocks(ROOT / "docs" / "errors.md"), found)
+    return found
+
+
+def pattern(message):
+    """A regular expression for the whole message, in which … stands for anything."""
+    return "^" + re.escape(message).replace("…", ".*") + r"(\n|$)"
+
+
+@pytest.mark.parametrize(("call", "message"), rows("Errors"))
+def test_errors_say_what_the_documentation_says(call, message, names):
+    with pytest.raises(ValueError, match="(?s)" + pattern(message)):
+        eval(call, names)
+
+
+@pytest.mark.parametrize(("call", "message"), rows("Warnings"))
+def test_warnings_say_what_the_documentation_says(call, message, names):
+    with pytest.warns(UserWarning, match=pattern(message)):
+        eval(call, names)
