@@ -251,7 +251,10 @@ class BeakerChain:
 
         Without ``dt``, in continuous time and for noise of unit intensity: ``∫ r(t)^2 dt``. With ``dt``,
         for a unit-variance input every ``dt``, read just after it: ``Σ_n r(n dt)^2``. Infinite for a
-        closed chain.
+        closed chain. In units of ``alpha``, it grows with the logarithm of ``beta/alpha`` (Benna & Fusi 2016).
+
+        Raises:
+            ValueError: if ``dt`` is not finite and greater than 0.
         """
         if self.is_closed:
             return math.inf
@@ -265,8 +268,16 @@ class BeakerChain:
     def snr(self, t: Any, n_synapses: int, dt: float | None = None) -> np.ndarray:
         """Ideal-observer signal-to-noise ratio ``sqrt(N) r(t)/sd`` of a memory ``t`` ago; shape of ``t``.
 
-        ``N = n_synapses`` independent synapses store one uncorrelated memory of unit size per unit of
-        time (with ``dt``: per ``dt``); ``sd`` is the root of :meth:`variance`.
+        ``N`` independent synapses store one uncorrelated memory of unit size per unit of time; ``sd`` is the
+        root of :meth:`variance`. Zero everywhere for a closed chain, whose variance has no bound.
+
+        Args:
+            t: age of the memory, in units of time.
+            n_synapses: ``N``.
+            dt: with it, memories come every ``dt`` and the variance is read just after one.
+
+        Raises:
+            ValueError: if an argument is out of range.
         """
         n_synapses = _checks.count("n_synapses", n_synapses, least=1)
         return math.sqrt(n_synapses) * self.impulse_response(t) / math.sqrt(self.variance(dt))
