@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,8 +10,11 @@ import jax.numpy as jnp
 from jax import lax
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
 def round_stochastically(x: jax.Array, dtype: Any, seed: jax.Array) -> jax.Array:
     """``x`` as one of the two numbers of ``dtype`` around it, the nearer one more probably: E[result] = x.
+
+    Differentiated as that mean.
 
     Args:
         x: real numbers of a wider dtype.
@@ -23,6 +27,11 @@ def round_stochastically(x: jax.Array, dtype: Any, seed: jax.Array) -> jax.Array
     other = jnp.nextafter(near, towards)
     gap = jnp.abs(other.astype(x.dtype) - near.astype(x.dtype))
     return jnp.where(_uniform(x.shape, seed).astype(x.dtype) * gap < jnp.abs(rest), other, near)
+
+
+@round_stochastically.defjvp
+def _(dtype: Any, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    return round_stochastically(primals[0], dtype, primals[1]), tangents[0].astype(dtype)
 
 
 def seed_of(*counters: Any) -> jax.Array:

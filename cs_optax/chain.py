@@ -251,7 +251,7 @@ class BeakerChain:
 
         Without ``dt``, in continuous time and for noise of unit intensity: ``∫ r(t)^2 dt``. With ``dt``,
         for a unit-variance input every ``dt``, read just after it: ``Σ_n r(n dt)^2``. Infinite for a
-        closed chain. In units of ``alpha``, it grows with the logarithm of ``beta/alpha`` (Benna & Fusi 2016).
+        closed chain. It grows with ``alpha`` and the logarithm of ``beta/alpha`` (Benna & Fusi 2016).
 
         Raises:
             ValueError: if ``dt`` is not finite and greater than 0.
