@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,29 +46,31 @@ def exchange(
     """
     n_links = len(links.fires)
 
-    def fire_due(numbers: range, beakers: Beakers, fixed: Any) -> Beakers:
+    def fire(k: int, beakers: Beakers, fixed: Any) -> Beakers:
+        """The hidden side of link k+1 of the equations, and the links that fire only where it does."""
+        weights, links, rest, seed = fixed
+        if k == 0:
+            beakers = _fill_first(weights, beakers, links, seed)
+            return if_due(range(1, min(2, n_links)), beakers, fixed)
+        beakers = _hidden_exchange(k, beakers, links, rest, seed)
+        return if_due(range(2, n_links), beakers, fixed) if k == 1 else beakers
+
+    def if_due(numbers: range, beakers: Beakers, fixed: Any) -> Beakers:
         for k in numbers:
-            due = fixed[1].fires[k]
-            function = partial(fire_hidden, k)
+            due, function = fixed[1].fires[k], partial(fire, k)
             beakers = function(beakers, fixed) if due is None else _if_due(function, due, beakers, fixed)
         return beakers
 
-    def fire_hidden(k: int, beakers: Beakers, fixed: Any) -> Beakers:
-        """Link k+1 of the equations; where it is link 2, without which no later link fires, those too."""
-        _, links, rest, seed = fixed
-        beakers = _hidden_exchange(k, beakers, links, rest, seed)
-        return fire_due(range(2, n_links), beakers, fixed) if k == 1 else beakers
+    def visible(p: Any, d: Any, *target: Any) -> jax.Array:
+        dtype = wide_dtype(p, d)
+        return _add(d, _pull(rate, _add(d, p), *target)).astype(dtype)
 
-    def fire_all(contents: tuple[Tree, Beakers], fixed: Any) -> tuple[Tree, Beakers]:
-        params, links, rest, seed = fixed
-        updates, beakers = _visible_exchange(params, *contents, links, rest, seed)
-        return updates, fire_due(range(1, min(2, n_links)), beakers, fixed)
-
-    updates = jax.tree.map(lambda p, d: d.astype(wide_dtype(p, d)), params, inputs)
-    contents, fixed = (updates, beakers), (params, links, rest, seed)
-    due = links.fires[0]
-    updates, beakers = fire_all(contents, fixed) if due is None else _if_due(fire_all, due, contents, fixed)
-    return jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates), beakers
+    left = links.left[0]
+    rate = left if links.fires[0] is None else jnp.where(links.fires[0], left, jnp.zeros_like(left))
+    updates = jax.tree.map(visible, params, inputs, *_known(beakers[0] if beakers else rest))
+    rounded = jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates)
+    weights = jax.tree.map(lambda p, d, up: Weight(p, d, p + up), params, inputs, rounded)
+    return rounded, if_due(range(1), beakers, (weights, links, rest, seed))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -90,32 +92,32 @@ def _(function: Callable[[Tree, Tree], Tree], primals: Any, tangents: Any) -> An
     return jax.jvp(branch, primals, tangents)
 
 
-def _visible_exchange(
-    params: Tree, inputs: Tree, beakers: Beakers, links: Links, rest: Tree | None, seed: jax.Array
-) -> tuple[Tree, Beakers]:
-    """Link 1: its left beaker is the parameter, and changes by way of the update."""
+class Weight(NamedTuple):
+    """A parameter in this step."""
 
-    def visible(p: Any, d: Any, *target: Any) -> jax.Array:
-        return _add(d, _pull(links.left[0], _add(d, p), *target)).astype(d.dtype)
+    before: jax.Array
+    input: jax.Array
+    after: jax.Array
 
-    def hidden(u: Any, p: Any, d: Any, update: Any) -> jax.Array:
-        if not is_low_precision(p):
-            return _add(u, _pull(links.right[0], u, _add(update, p)))
+
+def _fill_first(weights: Tree, beakers: Beakers, links: Links, seed: jax.Array) -> Beakers:
+    """The right side of link 1: what ``u_2`` gains."""
+
+    def hidden(u: Any, weight: Weight) -> jax.Array:
+        pulled = _pull(links.right[0], u, weight.after)
+        if not is_low_precision(weight.before):
+            return _add(u, pulled)
         # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it
         # has really lost: otherwise a weight that cannot move would be an endless source.
-        new = p + update.astype(p.dtype)
-        lost = _add(d, p, -new)
+        lost = _add(weight.input, weight.before, -weight.after)
         gain = links.gain.astype(lost.dtype) * lost
         if links.flows_back is not None:
-            gain = jnp.where(links.flows_back[0], gain, _pull(links.right[0], u, new))
+            gain = jnp.where(links.flows_back[0], gain, pulled)
         return _add(u, gain)
 
-    right = beakers[0] if beakers else rest
-    updates = jax.tree.map(visible, params, inputs, *_known(right))
     if not beakers:
-        return updates, beakers
-    first = jax.tree.map(hidden, beakers[0], params, inputs, updates)
-    return updates, (_stored(first, beakers[0], seed, 0), *beakers[1:])
+        return beakers
+    return (_stored(jax.tree.map(hidden, beakers[0], weights), beakers[0], seed, 0), *beakers[1:])
 
 
 def _hidden_exchange(k: int, beakers: Beakers, links: Links, rest: Tree | None, seed: jax.Array) -> Beakers:
