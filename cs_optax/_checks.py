@@ -119,11 +119,13 @@ def float_dtype(name: str, value: Any) -> Any:
     """``value`` as a real floating-point dtype, or None."""
     if value is None:
         return None
+    is_array = isinstance(value, jax.Array)
     try:
-        dtype = jnp.dtype(value)
+        dtype = None if is_array else jnp.dtype(value)
     except TypeError:
         dtype = None
     if dtype is None or dtype not in _FLOATS:
         names = ", ".join(allowed.name for allowed in _FLOATS)
-        raise ValueError(f"{name} must be None or one of {names}, got {value!r}")
+        hint = ". Under optax.inject_hyperparams, name it in static_args" if is_array else ""
+        raise ValueError(f"{name} must be None or one of {names}, got {value!r}{hint}")
     return dtype

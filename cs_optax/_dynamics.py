@@ -68,8 +68,8 @@ def exchange(
     left = links.left[0]
     rate = left if links.fires[0] is None else jnp.where(links.fires[0], left, jnp.zeros_like(left))
     updates = jax.tree.map(visible, params, inputs, *_known(beakers[0] if beakers else rest))
-    rounded = jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates)
-    weights = jax.tree.map(lambda p, d, up: Weight(p, d, p + up), params, inputs, rounded)
+    rounded = jax.tree.map(lambda p, d: _rounded(d, p.dtype), params, updates)
+    weights = jax.tree.map(lambda p, d, up: Weight(p, d, _applied(p, up)), params, inputs, rounded)
     return rounded, if_due(range(1), beakers, (weights, links, rest, seed))
 
 
@@ -168,7 +168,7 @@ def sequential_euler(
     from_right = jnp.where(flows_back, dt * g / C, jnp.zeros_like(C))
 
     def visible(p: Any, d: Any, *right: Any) -> jax.Array:
-        return _add(d, _pull(from_right[0], p, *right)).astype(p.dtype)
+        return _rounded(_add(d, _pull(from_right[0], p, *right)), p.dtype)
 
     def hidden(k: int, u: Any, left: Any, *right: Any) -> jax.Array:
         flows = _pull(from_left[k], u, left), _pull(from_right[k + 1], u, *right)
@@ -176,7 +176,7 @@ def sequential_euler(
 
     right = (*beakers, rest)
     updates = jax.tree.map(visible, params, inputs, *_known(right[0]))
-    left = jax.tree.map(lambda p, d: p + d, params, updates)
+    left = jax.tree.map(_applied, params, updates)
     new = []
     for k, beaker in enumerate(beakers):
         left = jax.tree.map(partial(hidden, k), beaker, left, *_known(right[k + 1]))
@@ -207,6 +207,18 @@ def _stored(tree: Tree, like: Tree, seed: jax.Array, *place: int) -> Tree:
 
     numbers = jax.tree.unflatten(jax.tree.structure(like), range(len(jax.tree.leaves(like))))
     return jax.tree.map(round_leaf, numbers, tree, like)
+
+
+def _rounded(x: jax.Array, dtype: Any) -> jax.Array:
+    """``x`` in ``dtype``, its further digits gone: XLA leaves out casts to bfloat16 and back, not this."""
+    if dtype == jnp.bfloat16:
+        x = lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+    return x.astype(dtype)
+
+
+def _applied(p: Any, update: Any) -> jax.Array:
+    """The parameter that ``optax.apply_updates`` will make."""
+    return _rounded(_add(p, update), p.dtype)
 
 
 def _add(*arrays: Any) -> jax.Array:

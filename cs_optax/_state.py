@@ -45,7 +45,7 @@ def get_beakers(opt_state: Any) -> tuple[Tree, ...]:
     for k in range(max((len(state.beakers) for state in states), default=0)):
         trees = [state.beakers[k] for state in states if k < len(state.beakers)]
         tree = reduce(merge_masked, trees)
-        merged.append(jax.tree.map(lambda u: u if is_array(u) else None, tree, is_leaf=is_masked))
+        merged.append(jax.tree.map(lambda u: None if is_masked(u) else u, tree, is_leaf=is_masked))
     return tuple(merged)
 
 
@@ -58,7 +58,8 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         weights: ``w_1 … w_K``.
 
     Returns:
-        A tree like ``params``, with its dtypes.
+        A tree like ``params``, with its dtypes. A leaf without beakers, as ``optax.masked`` leaves one out,
+        stays as it is.
 
     Raises:
         ValueError: if ``weights`` is not one finite number for each beaker, if ``params`` is not like
@@ -81,9 +82,9 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         )
 
     def combine(p: Any, *us: Any) -> Any:
-        if not is_array(p):
-            return p
         us = tuple(u if is_array(u) else None for u in us)
+        if not is_array(p) or (us and all(u is None for u in us)):
+            return p
         missing = [k for k, u in enumerate(us, start=2) if u is None and weights[k - 1]]
         if missing:
             raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")

@@ -215,7 +215,7 @@ def beaker_transformation(
         _warn_of_divergence(known_chain.closed() if leak == "none" else known_chain, usual_time_step)
 
     closed = leak == "none" or (chain is not None and chain.is_closed)
-    n_links = n_beakers - closed
+    n_links = max(0, n_beakers - closed)
     incremental = backflow == "incremental"
     keeps_initial = leak == "initial" and not closed and n_beakers > 0
 
@@ -247,12 +247,16 @@ def beaker_transformation(
         never = lax.optimization_barrier(jnp.array(False))
         return jnp.where(never, beaker, jnp.zeros_like(beaker))
 
+    def strong_copy(param: Any) -> jax.Array:
+        """Not weakly typed, as a Python number would be: any restored state is strong."""
+        return jnp.array(param, jnp.result_type(param))
+
     def init_fn(params: Any) -> ComplexSynapseState:
         return ComplexSynapseState(
             count=jnp.zeros([], jnp.int32),
             clocks=new_clocks(n_beakers),
             beakers=tuple(jax.tree.map(beaker_of, params) for _ in range(n_beakers - 1)),
-            initial=jax.tree.map(jnp.array, params) if keeps_initial else None,
+            initial=jax.tree.map(strong_copy, params) if keeps_initial else None,
         )
 
     def update_fn(
@@ -269,7 +273,8 @@ def beaker_transformation(
         _check_shapes("updates", updates, "params", params)
         count = optax.safe_increment(state.count)
         if n_links == 0:
-            return updates, state._replace(count=count)
+            same = jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates)
+            return same, state._replace(count=count)
         dt, C, g = numbers(state.count, state.clocks.dtype)
         seed = seed_of(state.count)
         if method == "sequential_euler":

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 Tree = Any
@@ -18,15 +19,20 @@ def is_masked(node: Any) -> bool:
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether a leaf is there: neither None nor masked."""
-    return not (leaf is None or is_masked(leaf))
+    """Whether a leaf holds weights: it is there, and neither a function nor a setting of a model."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def is_absent(node: Any) -> bool:
+    """Whether nothing is there: None, or masked."""
+    return node is None or is_masked(node)
 
 
 def merge_masked(one: Tree, other: Tree) -> Tree:
     """One tree of two that are masked where the other one is not; a mask may stand for a subtree."""
-    if not is_array(one):
+    if is_absent(one):
         return other
-    if not is_array(other):
+    if is_absent(other):
         return one
     structure: Any
     same: Any
@@ -41,7 +47,8 @@ def map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     """``jax.tree.map`` over leaves of the same path, whatever containers they are in; in those of the first.
 
     Model libraries keep a parameter and what belongs to it in containers of different types. None and
-    ``MaskedNode`` are leaves, and in the other trees stand for everything below them.
+    ``MaskedNode`` are leaves, and in the other trees stand for everything below them. Python numbers
+    that are weights come as arrays.
     """
     paths, structure = _paths(tree)
     tables = [dict(_paths(other)[0]) for other in others]
@@ -58,19 +65,23 @@ def map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
                 found = table[path[:length]]
                 if length < len(path) and is_array(found):
                     break
-                if is_array(found) and is_array(leaf) and jnp.shape(found) != jnp.shape(leaf):
+                if is_array(found) and not is_absent(leaf) and jnp.shape(found) != np.shape(leaf):
                     break
                 return found
         return _refuse_other_leaves(path) if is_array(leaf) else None
 
-    return structure.unflatten(
-        function(leaf, *(counterpart(table, path, leaf) for table in tables)) for path, leaf in paths
-    )
+    def of_leaf(path: tuple[Any, ...], leaf: Any) -> Any:
+        leaves = [leaf, *(counterpart(table, path, leaf) for table in tables)]
+        if any(map(is_array, leaves)) or all(isinstance(leaf, float | complex) for leaf in leaves):
+            leaves = [leaf if is_absent(leaf) else jnp.asarray(leaf) for leaf in leaves]
+        return function(*leaves)
+
+    return structure.unflatten(of_leaf(path, leaf) for path, leaf in paths)
 
 
 def _paths(tree: Tree) -> tuple[list[tuple[tuple[Any, ...], Any]], Any]:
     """All leaves with their paths, as plain keys, and the structure."""
-    found, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: not is_array(node))
+    found, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_absent)
 
     def plain(entry: Any) -> Any:
         return next(getattr(entry, name) for name in ("key", "name", "idx") if hasattr(entry, name))

@@ -4,6 +4,8 @@ from pathlib import Path
 import jax
 import pytest
 
+jax.config.update("jax_num_cpu_devices", 8)  # for the tests of sharding, before anything runs
+
 
 @pytest.fixture
 def x64():
