@@ -58,3 +58,9 @@ def test_errors_say_what_the_documentation_says(call, message, names):
 def test_warnings_say_what_the_documentation_says(call, message, names):
     with pytest.warns(UserWarning, match=pattern(message)):
         eval(call, names)
+
+
+def test_every_row_of_the_integration_table_names_its_tests():
+    page = (ROOT / "docs" / "composition.md").read_text()
+    named = set(re.findall(r"`(test_\w+\.py)`", page))
+    assert named == {path.name for path in (ROOT / "tests" / "integration").glob("test_*.py")}
