@@ -46,19 +46,20 @@ def exchange(
     """
     n_links = len(links.fires)
 
-    def fire(k: int, beakers: Beakers, fixed: Any) -> Beakers:
-        """The hidden side of link k+1 of the equations, and the links that fire only where it does."""
-        weights, links, rest, seed = fixed
-        if k == 0:
-            beakers = _fill_first(weights, beakers, links, seed)
-            return if_due(range(1, min(2, n_links)), beakers, fixed)
-        beakers = _hidden_exchange(k, beakers, links, rest, seed)
-        return if_due(range(2, n_links), beakers, fixed) if k == 1 else beakers
+    def from_first(beakers: Beakers, fixed: Any) -> Beakers:
+        """The hidden side of link 1, and the links that fire only where it does."""
+        weights, links, *_ = fixed
+        beakers = _fill_first(weights, beakers, links, seed_of(fixed[-1], 0))
+        return _if_due(from_second, links.fires[1], beakers, fixed[1:]) if n_links > 1 else beakers
 
-    def if_due(numbers: range, beakers: Beakers, fixed: Any) -> Beakers:
-        for k in numbers:
-            due, function = fixed[1].fires[k], partial(fire, k)
-            beakers = function(beakers, fixed) if due is None else _if_due(function, due, beakers, fixed)
+    def from_second(beakers: Beakers, fixed: Any) -> Beakers:
+        """Link 2, and those that fire only where it does; each touches two beakers."""
+        links, rest, seed = fixed
+        for k in range(1, n_links):
+            pair, leaks = beakers[k - 1 : k + 1], k == len(beakers)
+            own = links.left[k], links.right[k], rest if leaks else None, seed_of(seed, k)
+            pair = _if_due(_exchange_pair, links.fires[k] if k > 1 else None, pair, own)
+            beakers = (*beakers[: k - 1], *pair, *beakers[k + 1 :])
         return beakers
 
     def visible(p: Any, d: Any, *target: Any) -> jax.Array:
@@ -70,19 +71,23 @@ def exchange(
     updates = jax.tree.map(visible, params, inputs, *_known(beakers[0] if beakers else rest))
     rounded = jax.tree.map(lambda p, d: _rounded(d, p.dtype), params, updates)
     weights = jax.tree.map(lambda p, d, up: Weight(p, d, _applied(p, up)), params, inputs, rounded)
-    return rounded, if_due(range(1), beakers, (weights, links, rest, seed))
+    return rounded, _if_due(from_first, links.fires[0], beakers, (weights, links, rest, seed))
+
+
+def _if_due(
+    function: Callable[[Tree, Tree], Tree], due: jax.Array | None, contents: Tree, fixed: Tree
+) -> Tree:
+    """``function(contents, fixed)`` where ``due``, or where that is None, else ``contents``."""
+    return function(contents, fixed) if due is None else _once_if(function, due, contents, fixed)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _if_due(function: Callable[[Tree, Tree], Tree], due: jax.Array, contents: Tree, fixed: Tree) -> Tree:
-    """``function(contents, fixed)`` where ``due``, else ``contents``.
-
-    A loop of no or one trip: what it carries stays in place, where XLA copies around a branch.
-    """
+def _once_if(function: Callable[[Tree, Tree], Tree], due: jax.Array, contents: Tree, fixed: Tree) -> Tree:
+    """A loop of no or one trip: what it carries stays in place, where XLA copies around a branch."""
     return lax.fori_loop(0, due.astype(jnp.int32), lambda _, carry: function(carry, fixed), contents)
 
 
-@_if_due.defjvp
+@_once_if.defjvp
 def _(function: Callable[[Tree, Tree], Tree], primals: Any, tangents: Any) -> Any:
     """Differentiated as the branch that it is: a loop has no reverse mode."""
 
@@ -117,21 +122,20 @@ def _fill_first(weights: Tree, beakers: Beakers, links: Links, seed: jax.Array) 
 
     if not beakers:
         return beakers
-    return (_stored(jax.tree.map(hidden, beakers[0], weights), beakers[0], seed, 0), *beakers[1:])
+    return (_stored(jax.tree.map(hidden, beakers[0], weights), beakers[0], seed), *beakers[1:])
 
 
-def _hidden_exchange(k: int, beakers: Beakers, links: Links, rest: Tree | None, seed: jax.Array) -> Beakers:
-    """Link k+1, between ``beakers[k-1]`` and ``beakers[k]``, or the leak of the last one."""
+@jax.jit  # traced once for all links
+def _exchange_pair(pair: Beakers, fixed: Any) -> Beakers:
+    """A link between two hidden beakers, or the leak of the last one towards its rest."""
+    left, right, rest, seed = fixed
 
-    def towards(rate: jax.Array, tree: Tree, target: Tree | None, *place: int) -> Tree:
+    def towards(rate: jax.Array, tree: Tree, target: Tree | None, side: int) -> Tree:
         moved = jax.tree.map(lambda u, *end: _add(u, _pull(rate, u, *end)), tree, *_known(target))
-        return _stored(moved, tree, seed, *place)
+        return _stored(moved, tree, seed, side)
 
-    new = list(beakers)
-    new[k - 1] = towards(links.left[k], new[k - 1], beakers[k] if k < len(beakers) else rest, k, 0)
-    if k < len(beakers):
-        new[k] = towards(links.right[k], new[k], new[k - 1], k, 1)
-    return tuple(new)
+    first = towards(left, pair[0], pair[1] if len(pair) > 1 else rest, 0)
+    return (first, *(towards(right, u, first, 1) for u in pair[1:]))
 
 
 def sequential_euler(
