@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cs_optax._dtypes import wide_dtype
-from cs_optax._state import get_beakers, only_synapse, require_synapse
+from cs_optax._state import get_beakers, known_clocks, only_synapse, require_synapse
 from cs_optax._trees import is_array, map_leaves
 from cs_optax.chain import BeakerChain
 
@@ -21,7 +21,8 @@ class Diagnostics(NamedTuple):
     """Result of :func:`diagnose`; float32 or wider.
 
     Attributes:
-        norms: ``‖u_k‖``, shape ``[K]``, or a tree like the parameters of such arrays.
+        norms: ``‖u_k‖``, shape ``[K]``, or a tree like the parameters of such arrays. Parameters that are
+            masked are left out.
         distances: ``‖u_k − u_1‖``, likewise; the first is 0.
         flows: ``‖g_k (u_k − u_{k+1})‖``, the content that passes link k in a unit of time, likewise; the last
             one is the leak. None where no chain was given.
@@ -59,7 +60,8 @@ def diagnose(
 ) -> Diagnostics:
     """Norms of the beakers, their distances from the weights, and the flow through each link.
 
-    Can be jitted. Flows are those of this moment, ``g_k (u_k − u_{k+1})``, also through links that wait.
+    Can be jitted. Flows are those of this moment, ``g_k (u_k − u_{k+1})``, also through links that wait, and
+    of links that flow both ways: with ``backflow="incremental"`` that is so in the end only.
 
     Args:
         opt_state: the state of any composition with :func:`complex_synapse` in it.
@@ -87,12 +89,11 @@ def diagnose(
     if chain is not None:
         state, chain = only_synapse(opt_state, chain, leak)
         initial = state.initial
-    conductances = (math.nan,) * (1 + len(beakers)) if chain is None else chain.conductances
     absent = jnp.array(math.nan if per_leaf else 0.0, jnp.float32)
 
     def measure(p: Any, *others: Any) -> Any:
-        """Squares of the three norms, shape ``[3, K]``."""
-        if not is_array(p):
+        """Squares of the norms, of the distances, and of the differences between neighbours: ``[3, K]``."""
+        if not is_array(p) or (beakers and not any(map(is_array, others[: len(beakers)]))):
             return None
         dtype = wide_dtype(p, *filter(is_array, others))
         us: list[Any] = [u.astype(dtype) if is_array(u) else None for u in (p, *others)]
@@ -101,15 +102,18 @@ def diagnose(
         def square(u: Any, v: Any = 0.0) -> jax.Array:
             return absent if u is None or v is None else jnp.sum(jnp.square(jnp.abs(u - v)))
 
-        flows = (g**2 * square(u, v) for g, u, v in zip(conductances, us, (*us[1:], end), strict=True))
-        rows = [square(u) for u in us], [square(u, us[0]) for u in us], list(flows)
+        gaps = [square(u, v) for u, v in zip(us, (*us[1:], end), strict=True)]
+        rows = [square(u) for u in us], [square(u, us[0]) for u in us], gaps
         return jnp.stack([jnp.stack(row) for row in rows])
 
     squares = map_leaves(measure, params, *beakers, *(() if initial is None else (initial,)))
     if not per_leaf:
         squares = sum(jax.tree.leaves(squares), start=jnp.zeros((3, 1 + len(beakers))))
-    norms, distances, flows = (jax.tree.map(lambda leaf, i=i: jnp.sqrt(leaf[i]), squares) for i in range(3))
-    return Diagnostics(norms, distances, None if chain is None else flows)
+    norms, distances, gaps = (jax.tree.map(lambda leaf, i=i: jnp.sqrt(leaf[i]), squares) for i in range(3))
+    if chain is None:
+        return Diagnostics(norms, distances, None)
+    flows = jax.tree.map(lambda gap: gap * jnp.asarray(chain.conductances, gap.dtype), gaps)
+    return Diagnostics(norms, distances, flows)
 
 
 def drift_report(chain: BeakerChain, opt_state: Any, params: Tree, leak: str = "zero") -> DriftReport:
@@ -123,7 +127,8 @@ def drift_report(chain: BeakerChain, opt_state: Any, params: Tree, leak: str = "
     :math:`u_∞` is zero, the initial parameters, or, in a closed chain, the mean of its contents weighted by
     their capacities. :math:`S(t)` is :meth:`BeakerChain.retention`, and :math:`T` the time since
     initialisation: what is lost does not depend on the contents, and holds for updates that came at a
-    steady rate. Computed on the host, so not under ``jax.jit``.
+    steady rate. As in :func:`diagnose`, all links are taken to flow both ways. Computed on the host, so not
+    under ``jax.jit``.
 
     Args:
         chain: the chain of the transformation.
@@ -143,6 +148,7 @@ def drift_report(chain: BeakerChain, opt_state: Any, params: Tree, leak: str = "
         50.0
     """
     state, effective = only_synapse(opt_state, chain, leak)
+    elapsed = float(known_clocks(state)[0])
     drift = float(diagnose(opt_state, params, chain, leak=leak).flows[0]) / effective.capacities[0]
     contents = (params, *get_beakers(opt_state))
 
@@ -162,11 +168,9 @@ def drift_report(chain: BeakerChain, opt_state: Any, params: Tree, leak: str = "
     ends = () if state.initial is None else (state.initial,)
     squares = jax.tree.leaves(map_leaves(distance, *contents, *ends))
     left = math.sqrt(float(sum(squares)))
-    (clock,) = jax.tree.leaves(state.clocks)
-    elapsed = float(np.asarray(clock, np.float64)[:, 0].sum())
     return DriftReport(
         elapsed=elapsed,
         drift=drift,
         memory_timescale=left / drift if drift else math.inf,
-        lost=1.0 - effective.mean_retention(elapsed),
+        lost=max(0.0, 1.0 - effective.mean_retention(elapsed)),
     )

@@ -21,8 +21,10 @@ from cs_optax._rounding import round_stochastically, seed_of
 
 Tree = Any
 Beakers = tuple[Tree, ...]
+Firing = Callable[[Tree, Tree, jax.Array], Tree]  # contents, what stays fixed, and a seed -> contents
 
 
+@jax.jit  # a loop outside of jit would be compiled anew in each call
 def exchange(
     params: Tree, inputs: Tree, beakers: Beakers, links: Links, rest: Tree | None, seed: jax.Array
 ) -> tuple[Tree, Beakers]:
@@ -46,19 +48,19 @@ def exchange(
     """
     n_links = len(links.fires)
 
-    def from_first(beakers: Beakers, fixed: Any) -> Beakers:
+    def from_first(beakers: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
         """The hidden side of link 1, and the links that fire only where it does."""
-        weights, links, *_ = fixed
-        beakers = _fill_first(weights, beakers, links, seed_of(fixed[-1], 0))
-        return _if_due(from_second, links.fires[1], beakers, fixed[1:]) if n_links > 1 else beakers
+        weights, links, rest = fixed
+        beakers = _fill_first(weights, beakers, links, seed)
+        return _if_due(from_second, links.fires[1], beakers, (links, rest), seed) if n_links > 1 else beakers
 
-    def from_second(beakers: Beakers, fixed: Any) -> Beakers:
+    def from_second(beakers: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
         """Link 2, and those that fire only where it does; each touches two beakers."""
-        links, rest, seed = fixed
+        links, rest = fixed
         for k in range(1, n_links):
             pair, leaks = beakers[k - 1 : k + 1], k == len(beakers)
-            own = links.left[k], links.right[k], rest if leaks else None, seed_of(seed, k)
-            pair = _if_due(_exchange_pair, links.fires[k] if k > 1 else None, pair, own)
+            own = links.left[k], links.right[k], rest if leaks else None
+            pair = _if_due(_exchange_pair, links.fires[k] if k > 1 else None, pair, own, seed_of(seed, k))
             beakers = (*beakers[: k - 1], *pair, *beakers[k + 1 :])
         return beakers
 
@@ -71,28 +73,31 @@ def exchange(
     updates = jax.tree.map(visible, params, inputs, *_known(beakers[0] if beakers else rest))
     rounded = jax.tree.map(lambda p, d: _rounded(d, p.dtype), params, updates)
     weights = jax.tree.map(lambda p, d, up: Weight(p, d, _applied(p, up)), params, inputs, rounded)
-    return rounded, _if_due(from_first, links.fires[0], beakers, (weights, links, rest, seed))
+    return rounded, _if_due(from_first, links.fires[0], beakers, (weights, links, rest), seed)
 
 
-def _if_due(
-    function: Callable[[Tree, Tree], Tree], due: jax.Array | None, contents: Tree, fixed: Tree
-) -> Tree:
-    """``function(contents, fixed)`` where ``due``, or where that is None, else ``contents``."""
-    return function(contents, fixed) if due is None else _once_if(function, due, contents, fixed)
+def _if_due(function: Firing, due: jax.Array | None, contents: Tree, fixed: Tree, seed: jax.Array) -> Tree:
+    """``function(contents, fixed, seed)`` where ``due``, or where that is None, else ``contents``."""
+    return function(contents, fixed, seed) if due is None else _once_if(function, due, contents, fixed, seed)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _once_if(function: Callable[[Tree, Tree], Tree], due: jax.Array, contents: Tree, fixed: Tree) -> Tree:
-    """A loop of no or one trip: what it carries stays in place, where XLA copies around a branch."""
-    return lax.fori_loop(0, due.astype(jnp.int32), lambda _, carry: function(carry, fixed), contents)
+def _once_if(function: Firing, due: jax.Array, contents: Tree, fixed: Tree, seed: jax.Array) -> Tree:
+    """A loop of no or one trip: what it carries stays in place, where XLA copies around a branch.
+
+    The seed is new in each trip, as far as XLA can know: random numbers that are the same in all of
+    them it would move out of the loop, and so compute in every step.
+    """
+    trips = due.astype(jnp.uint32)
+    return lax.fori_loop(jnp.uint32(0), trips, lambda n, carry: function(carry, fixed, seed + n), contents)
 
 
 @_once_if.defjvp
-def _(function: Callable[[Tree, Tree], Tree], primals: Any, tangents: Any) -> Any:
+def _(function: Firing, primals: Any, tangents: Any) -> Any:
     """Differentiated as the branch that it is: a loop has no reverse mode."""
 
-    def branch(due: jax.Array, contents: Tree, fixed: Tree) -> Tree:
-        return lax.cond(due, function, lambda contents, _: contents, contents, fixed)
+    def branch(due: jax.Array, contents: Tree, fixed: Tree, seed: jax.Array) -> Tree:
+        return lax.cond(due, function, lambda contents, *_: contents, contents, fixed, seed)
 
     return jax.jvp(branch, primals, tangents)
 
@@ -126,9 +131,9 @@ def _fill_first(weights: Tree, beakers: Beakers, links: Links, seed: jax.Array) 
 
 
 @jax.jit  # traced once for all links
-def _exchange_pair(pair: Beakers, fixed: Any) -> Beakers:
+def _exchange_pair(pair: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
     """A link between two hidden beakers, or the leak of the last one towards its rest."""
-    left, right, rest, seed = fixed
+    left, right, rest = fixed
 
     def towards(rate: jax.Array, tree: Tree, target: Tree | None, side: int) -> Tree:
         moved = jax.tree.map(lambda u, *end: _add(u, _pull(rate, u, *end)), tree, *_known(target))

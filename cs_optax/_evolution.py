@@ -12,7 +12,7 @@ import numpy as np
 from cs_optax import _checks
 from cs_optax._dtypes import wide_dtype
 from cs_optax._links import advance, new_clocks
-from cs_optax._state import map_synapses, only_synapse, synapses
+from cs_optax._state import known_clocks, map_synapses, only_synapse, synapses
 from cs_optax._trees import is_array, map_leaves
 from cs_optax.chain import BeakerChain
 
@@ -27,7 +27,8 @@ def relax(
     First every link exchanges for the time it still owes, then all contents are multiplied by
     ``expm(A · duration)``, which is computed in float64 on the host (so not under ``jax.jit``). That
     ``chain`` and ``leak`` are those of the transformation is up to you: the state does not know. With
-    ``backflow="incremental"``, every link is taken to flow back by now.
+    ``backflow="incremental"``, every link is taken to flow back by now. Contents are rounded to the nearest
+    number of their dtype, once: for beakers of low precision, take one long step rather than many short ones.
 
     Args:
         chain: the chain of the transformation.
@@ -40,7 +41,8 @@ def relax(
         The parameters and the state after it, in their dtypes.
 
     Raises:
-        ValueError: if an argument is out of range, or the state is seen not to be of this chain.
+        ValueError: if an argument is out of range, if the state is seen not to be of this chain, or under
+            ``jax.jit``.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -54,8 +56,7 @@ def relax(
     """
     duration = _checks.at_least_zero("duration", duration)
     state, chain = only_synapse(opt_state, chain, leak)
-    (clock,) = jax.tree.leaves(state.clocks)
-    waited = np.asarray(clock, np.float64).sum(axis=0)[1:]
+    waited = known_clocks(state)[1:]
     step = chain.propagator(duration) @ _settlement(chain, waited)
 
     contents = _mixed(step, (params, *state.beakers), state.initial)
@@ -70,10 +71,11 @@ def resize_beakers(
     """Move the contents of a chain into another one: a checkpoint with 5 beakers, continued with 8.
 
     Links first exchange for the time they still owe. Then each hidden beaker of the new chain takes the
-    content that the old chain has at its timescale ``C_k/g_{k-1}``, that of being filled from its left
-    neighbour, by linear interpolation over the logarithm of it. A chain that is made longer keeps the
-    beakers it had, and the further ones begin as copies of the last; the other way round, the slow ones
-    are cut off. The weight ``u_1`` stays as it is, and so does the time since initialisation.
+    content that the old chain has at the same time of filling, ``C_1/g_1 + Σ_{j≤k} C_j/g_{j-1}``, by linear
+    interpolation over the logarithm of it. A chain that is made longer with the first capacities and
+    conductances left as they were keeps the beakers it had, and the further ones begin as copies of
+    the last; the other way round, the slow ones are cut off. The weight ``u_1`` stays as it is, and so does
+    the time since initialisation. ``Σ C_k u_k`` is another one, of course, in another chain.
 
     Args:
         opt_state: a state with one complex synapse of ``old_chain`` in it.
@@ -116,6 +118,8 @@ def resize_beakers(
         return new_clocks(new_chain.n_beakers).astype(clocks.dtype).at[:, 0].set(clocks[:, 0])
 
     new_state = state._replace(beakers=contents[1:], clocks=jax.tree.map(clocks_like, state.clocks))
+    if new_chain.is_closed:
+        new_state = new_state._replace(initial=None)
     return contents[0], map_synapses(lambda _: new_state, opt_state)
 
 

@@ -168,7 +168,9 @@ def complex_synapse_adam(
         """``η_t`` of the update that follows ``count`` others."""
         rate = jnp.asarray(learning_rate(count) if callable(learning_rate) else learning_rate, float)
         t = optax.safe_increment(count).astype(rate.dtype)
-        return rate * jnp.sqrt(1 - b2**t) / (1 - b1**t)
+        # 1 − b^t, which in float32 would cancel for the first updates.
+        first, second = (-jnp.expm1(t * jnp.log(jnp.asarray(b, t.dtype))) for b in (b1, b2))
+        return rate * jnp.sqrt(second) / first
 
     return optax.chain(
         _scale_by_uncorrected_adam(b1, b2, eps),

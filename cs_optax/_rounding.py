@@ -18,15 +18,24 @@ def round_stochastically(x: jax.Array, dtype: Any, seed: jax.Array) -> jax.Array
 
     Args:
         x: real numbers of a wider dtype.
-        dtype: a real floating-point dtype.
+        dtype: float16 or bfloat16.
         seed: uint32 scalar; the same seed rounds in the same way, wherever the array is sharded.
     """
-    near = x.astype(dtype)
-    rest = x - near.astype(x.dtype)
-    towards = jnp.where(rest < 0, -jnp.inf, jnp.inf).astype(dtype)
-    other = jnp.nextafter(near, towards)
-    gap = jnp.abs(other.astype(x.dtype) - near.astype(x.dtype))
-    return jnp.where(_uniform(x.shape, seed).astype(x.dtype) * gap < jnp.abs(rest), other, near)
+    x = x.astype(jnp.float32)
+    limits = jnp.finfo(dtype)
+    # The spacing of dtype at x and one over it, both powers of two, from the bits of the exponent. Below its
+    # normal numbers the spacing stays what it is; float32 itself has none smaller than tiny.
+    exponent = lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(0x7F800000)
+    power = lax.bitcast_convert_type(exponent, jnp.float32)
+    inverse = lax.bitcast_convert_type(jnp.uint32(0x7F000000) - exponent, jnp.float32)
+    smallest = max(float(limits.smallest_subnormal), float(jnp.finfo(jnp.float32).tiny))
+    largest = min(float(limits.max), 2.0**126)
+    spacing = jnp.maximum(power * jnp.float32(limits.eps), jnp.float32(smallest))
+    steps = x * jnp.minimum(inverse * jnp.float32(1 / limits.eps), jnp.float32(1 / smallest))
+    below = jnp.floor(steps)
+    up = _uniform(x.shape, seed) < steps - below
+    rounded = (below + up.astype(jnp.float32)) * spacing
+    return jnp.where(jnp.abs(x) < jnp.float32(largest), rounded, x).astype(dtype)
 
 
 @round_stochastically.defjvp
@@ -45,9 +54,10 @@ def seed_of(*counters: Any) -> jax.Array:
 def _uniform(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
     """One number in [0, 1) for each element, float32: its index, hashed with the seed.
 
-    A hash of the index, unlike a generator, fuses into the loop around it and needs no state.
+    A hash of the index, unlike a generator, fuses into the loop around it and needs no state. The seed comes
+    in first: an index without it would be the same in all trips of a loop, and be kept in memory.
     """
-    index = jnp.zeros(shape, jnp.uint32)
+    index = jnp.full(shape, seed)
     for axis, size in enumerate(shape):
         index = index * jnp.uint32(size % 2**32) + lax.broadcasted_iota(jnp.uint32, shape, axis)
     return (_mix(index ^ seed) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from cs_optax import _checks
 from cs_optax._dtypes import wide_dtype
@@ -139,8 +140,27 @@ def synapses(opt_state: Any) -> list[ComplexSynapseState]:
 
 
 def require_synapse(opt_state: Any) -> None:
+    """Refuse a state without a synapse, and one of which it cannot be known whose synapse it is."""
     if not synapses(opt_state):
         raise ValueError("opt_state must hold a complex synapse, it holds none")
+    for node in jax.tree.leaves(opt_state, is_leaf=_is_masked_state):
+        if _is_masked_state(node) and any(not state.beakers for state in synapses(node)):
+            raise ValueError(
+                "opt_state must hold hidden beakers where parameters are masked: a chain of one has none, "
+                "and so does not know its parameters"
+            )
+
+
+def _is_masked_state(node: Any) -> bool:
+    return isinstance(node, optax.MaskedState)
+
+
+def known_clocks(state: ComplexSynapseState) -> np.ndarray:
+    """The clocks in float64, ``[1 + K]``, for what is computed on the host."""
+    (clocks,) = jax.tree.leaves(state.clocks)
+    if isinstance(clocks, jax.core.Tracer):
+        raise ValueError("opt_state must be known, not traced: call this outside of jax.jit and jax.vmap")
+    return np.asarray(clocks, np.float64).sum(axis=0)
 
 
 def only_synapse(opt_state: Any, chain: BeakerChain, leak: str) -> tuple[ComplexSynapseState, BeakerChain]:
@@ -150,10 +170,16 @@ def only_synapse(opt_state: Any, chain: BeakerChain, leak: str) -> tuple[Complex
         raise ValueError(f"chain must be a BeakerChain, got {chain!r}")
     if leak == "none":
         chain = chain.closed()
+    require_synapse(opt_state)
     found = synapses(opt_state)
     if len(found) != 1:
-        raise ValueError(f"opt_state must hold one complex synapse, it holds {len(found)}")
+        raise ValueError(
+            f"opt_state must hold one complex synapse, it holds {len(found)}: give the state of one group, "
+            "with optax.partition state.inner_states[label]"
+        )
     (state,) = found
+    if state.clocks.ndim != 2:
+        raise ValueError("opt_state must be of one run: go through stacked states one by one, or by jax.vmap")
     if state.clocks.shape[1] != 1 + chain.n_beakers:
         raise ValueError(
             f"chain must have the {state.clocks.shape[1] - 1} beakers of opt_state, it has {chain.n_beakers}"

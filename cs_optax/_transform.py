@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -96,7 +97,8 @@ def complex_synapse(
             time step it is about 3 % at either.
         visible_resolution: the same for link 1. 0: every update. Positive values save work where
             ``alpha`` is many time steps, with a relative error of up to 0.8 of the value. Link 1 never rests
-            longer than link 2 may: it has no effect where ``resolution`` is 0.
+            longer than link 2 may: it has no effect where ``resolution`` is 0. Not for parameters below
+            float32: what they lose by rounding while link 1 rests is lost to the chain.
         backflow: "always", or "incremental" (Kaplanis et al. 2018): link k < K moves only its right beaker
             until the time since initialisation exceeds :math:`τ_{k+1} = C_{k+1}/g_{k+1}`.
         beaker_dtype: dtype of the beakers; by default the parameter's own, but at least float32. Beakers
@@ -189,8 +191,10 @@ def beaker_transformation(
     for name, value in (("resolution", resolution), ("visible_resolution", visible_resolution)):
         if callable(value):
             raise ValueError(f"{name} must be finite and at least 0, no schedule, got {value!r}")
-        if _checks.is_concrete(value):
-            _checks.at_least_zero(name, value)
+    resolution, visible_resolution = (
+        _checks.at_least_zero(name, value) if _checks.is_concrete(value) else value
+        for name, value in (("resolution", resolution), ("visible_resolution", visible_resolution))
+    )
     _checks.step("time_step", time_step)
     beaker_dtype = _checks.float_dtype("beaker_dtype", beaker_dtype)
     if chain is None:
@@ -203,7 +207,7 @@ def beaker_transformation(
             ("alpha", alpha, DEFAULT_ALPHA),
             ("beta", beta, DEFAULT_BETA),
         ):
-            if callable(value) or (_checks.is_concrete(value) and float(value) != default):
+            if not _checks.is_concrete(value) or np.ndim(value) or value != default:
                 raise ValueError(f"{name} must be left out where chain is given, got {value!r}")
         n_beakers = chain.n_beakers
     known_chain = chain
@@ -239,7 +243,10 @@ def beaker_transformation(
                 "by optax.masked for example, or by equinox.filter"
             )
         param = jnp.asarray(param)
-        beaker = jnp.array(param, beaker_dtype_of(param, beaker_dtype))
+        dtype = beaker_dtype_of(param, beaker_dtype)
+        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+            raise ValueError(f"beaker_dtype must be available, got {dtype}, which needs jax_enable_x64")
+        beaker = jnp.array(param, dtype)
         if init == "same":
             return beaker
         # A choice that the compiler cannot foresee: zeros that depend on nothing would, under jax.jit, be
@@ -268,7 +275,7 @@ def beaker_transformation(
                 "complex_synapse reads the weights: call update(updates, state, params) with params"
             )
         params = _beside(updates, params)
-        _check_state(state, params, n_beakers)
+        _check_state(state, params, n_beakers, keeps_initial)
         params, updates = jax.tree.map(jnp.asarray, (params, updates))
         _check_shapes("updates", updates, "params", params)
         count = optax.safe_increment(state.count)
@@ -304,27 +311,37 @@ def beaker_transformation(
 def _beside(updates: Any, params: Any) -> Any:
     """The parameters without what has no update, such as the functions in a whole Equinox model."""
     try:
-        return jax.tree.map(
+        known = jax.tree.map(
             lambda d, p: None if d is None else p, updates, params, is_leaf=lambda node: node is None
         )
-    except ValueError as error:
-        raise ValueError(f"updates must have the structure of params: {error}") from None
+    except ValueError:
+        known = None
+    ours: Any = jax.tree.structure(updates)
+    theirs: Any = jax.tree.structure(params if known is None else known)
+    if ours != theirs:
+        raise ValueError(f"updates must have the structure of params, {theirs}, got {ours}")
+    return known
 
 
-def _check_state(state: ComplexSynapseState, params: Any, n_beakers: int) -> None:
+def _check_state(state: Any, params: Any, n_beakers: int, keeps_initial: bool) -> None:
     """Refuse a state that was made for another chain or for other parameters."""
+    if not isinstance(state, ComplexSynapseState):
+        raise ValueError(f"the state must be a ComplexSynapseState, got {type(state).__name__}")
     held = state.clocks.shape[1] - 1
     if held != n_beakers:
         raise ValueError(
             f"the state must be of {n_beakers} beakers, as the transformation, but it is of {held}: "
             "make it anew, or see cs_optax.resize_beakers"
         )
-    if state.beakers:
-        was: Any = jax.tree.structure(state.beakers[0])
+    if (state.initial is not None) != keeps_initial:
+        it_is, must_be = ("without", "with") if keeps_initial else ("with", "without")
+        raise ValueError(f"the state must be {must_be} initial parameters, as the leak asks, it is {it_is}")
+    for tree in (*state.beakers, *([] if state.initial is None else [state.initial])):
+        was: Any = jax.tree.structure(tree)
         now: Any = jax.tree.structure(params)
         if was != now:
             raise ValueError(f"params must have the structure they had at init, {was}, got {now}")
-        _check_shapes("params", params, "the state", state.beakers[0])
+        _check_shapes("params", params, "the state", tree)
 
 
 def _check_shapes(name: str, tree: Any, other_name: str, other: Any) -> None:

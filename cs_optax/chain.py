@@ -49,7 +49,7 @@ class Timescales(NamedTuple):
 def suggest_timescales(n_iterations: int, n_tasks: int = 1) -> Timescales:
     """A first guess for a training of ``n_iterations``, to start a search from.
 
-    ``alpha`` is a fiftieth of the iterations of one task, so that a task is learned nearly as without
+    ``alpha`` is a fiftieth of the iterations of one task, and at least 1, so that a task is learned nearly as without
     the synapse; ``beta`` is eight times the whole training, so that its first memories have not
     begun to leak at its end; and ``n_beakers = 1 + ceil(log2(beta/alpha)/2)``, so that neighbouring
     timescales lie a factor 4 apart or less (x ≤ 2).
@@ -73,6 +73,14 @@ def suggest_timescales(n_iterations: int, n_tasks: int = 1) -> Timescales:
         raise ValueError(f"n_tasks must be at most n_iterations, {n_iterations}, got {n_tasks}")
     alpha, beta = max(1.0, n_iterations / n_tasks / 50), 8.0 * n_iterations
     return Timescales(1 + math.ceil(math.log2(beta / alpha) / 2), alpha, beta)
+
+
+def _times(t: Any) -> np.ndarray:
+    """``t`` as an array, where it holds times."""
+    times = np.asarray(t, float)
+    if not np.all((times >= 0) & (times < math.inf)):
+        raise ValueError(f"t must be finite and at least 0, got {t!r}")
+    return times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,9 +228,7 @@ class BeakerChain:
 
     def impulse_response(self, t: Any) -> np.ndarray:
         """``r(t)``: what is left in ``u_1`` of a unit put there ``t`` units of time ago; shape of ``t``."""
-        times = np.asarray(t, float)
-        if not np.all(times >= 0):
-            raise ValueError(f"t must be at least 0, got {t!r}")
+        times = _times(t)
         rates, modes = self._modes()
         return np.exp(-np.multiply.outer(times, rates)) @ modes[0] ** 2
 
@@ -232,9 +238,7 @@ class BeakerChain:
         ``Σ_k C_k [expm(A t)]_{k1} / C_1``, shape of ``t``: 1 at first, and always in a closed chain; 0 once
         all has leaked.
         """
-        times = np.asarray(t, float)
-        if not np.all(times >= 0):
-            raise ValueError(f"t must be at least 0, got {t!r}")
+        times = _times(t)
         rates, weights = self._retention_modes()
         return np.exp(-np.multiply.outer(times, rates)) @ weights
 

@@ -35,6 +35,15 @@ def test_power_law_with_the_default_exponent_is_a_timescale_chain():
     np.testing.assert_allclose(chain.conductances, BeakerChain.benna_fusi(6).conductances)
 
 
+@pytest.mark.parametrize(("x", "low", "high"), [(2.0, 0.001, 0.01), (3.0, 0.03, 0.06)])
+def test_the_power_law_ripples_little_for_near_timescales(x, low, high):
+    """The response over x^(-1/4) sqrt(alpha/(pi t)), from x·alpha to far below beta."""
+    chain = BeakerChain.from_timescales(14, 1.0, x**26)
+    times = np.geomspace(x, x**14, 500)
+    ripple = chain.impulse_response(times) * np.sqrt(np.pi * times) * x**0.25 - 1
+    assert low < np.abs(ripple).max() < high
+
+
 @pytest.mark.parametrize("exponent", [-0.34, -0.5, -0.66])
 def test_power_law_has_the_slope_it_is_asked_for(exponent):
     chain = BeakerChain.power_law(14, alpha=1.0, exponent=exponent, ratio=4.0)

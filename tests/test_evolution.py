@@ -144,6 +144,33 @@ def test_a_resized_state_is_one_of_the_new_transformation():
     assert jax.tree.all(jax.tree.map(lambda u: bool(jnp.all(jnp.isfinite(u))), updates))
 
 
+def test_an_optimizer_of_flax_goes_on_with_more_beakers():
+    from flax import nnx
+
+    model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    five, eight = (optax.chain(optax.sgd(0.1), complex_synapse(chain=chain)) for chain in (FIVE, EIGHT))
+    optimizer = nnx.Optimizer(model, five, wrt=nnx.Param)
+    grads = nnx.grad(lambda m: m(jnp.ones((4, 3))).sum())(model)
+    optimizer.update(model, grads)
+    params = nnx.state(model, nnx.Param)
+    longer, state = resize_beakers(optimizer.opt_state, params, FIVE, EIGHT)
+    nnx.update(model, longer)
+    optimizer = nnx.Optimizer(model, eight, wrt=nnx.Param)
+    optimizer.opt_state = state
+    optimizer.update(model, grads)
+    assert len(get_beakers(optimizer.opt_state)) == 7
+
+
+def test_the_groups_of_a_partition_relax_one_by_one():
+    tx = optax.partition(
+        {"a": complex_synapse(chain=FIVE), "b": complex_synapse(chain=EIGHT)}, {"a": "a", "b": "b"}
+    )
+    params, state = some_steps(tx)
+    rested, _ = relax(FIVE, state.inner_states["a"], params, 50.0)
+    np.testing.assert_array_equal(rested["b"], params["b"])
+    assert np.all(rested["a"] < params["a"])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

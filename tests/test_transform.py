@@ -319,6 +319,34 @@ def test_anything_but_a_chain_as_chain_is_an_error():
         complex_synapse(chain=(1, 2))
 
 
+def test_updates_outside_of_jit_are_compiled_once():
+    """By the events that JAX counts: an eager loop compiles nothing after its first steps."""
+    compiled = []
+
+    def count(event, duration, **_):
+        if "backend_compile" in event:
+            compiled.append(duration)
+
+    for options in ({}, {"visible_resolution": 0.25}, {"resolution": 0.0}, {"method": "sequential_euler"}):
+        tx = optax.chain(optax.adam(0.1), complex_synapse(4, 8.0, 512.0, **options))
+        params, state = PARAMS, tx.init(PARAMS)
+        for step in range(5):
+            if step == 2:
+                compiled.clear()
+                jax.monitoring.register_event_duration_secs_listener(count)
+            updates, state = tx.update(PARAMS, state, params)
+            params = optax.apply_updates(params, updates)
+        jax.monitoring.unregister_event_duration_listener(count)
+        assert compiled == []
+
+
+def test_the_bias_correction_of_the_published_adam_does_not_cancel():
+    """A first step of lr · sqrt(1 − b2)/(1 − b1) · (1 − b1)/sqrt(1 − b2): lr, in float32 as well."""
+    tx = complex_synapse_adam(1e-3, b2=0.99999, eps=0.0, n_beakers=0)
+    updates, _ = tx.update(jnp.array([3.0]), tx.init(jnp.zeros(1)), jnp.zeros(1))
+    np.testing.assert_allclose(updates, [-1e-3], rtol=1e-6)
+
+
 def test_counters_at_the_end_of_int32_do_no_harm():
     tx = complex_synapse_adam(1e-3, n_beakers=3, alpha=1.0, beta=16.0)
     params = jnp.ones(2)

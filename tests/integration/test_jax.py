@@ -175,10 +175,8 @@ NUMBERS = (5.0, 60.0, 1.1, np.array([1.0, -0.7]), np.linspace(-0.2, 0.3, 24).res
 DIFFERENTIATED = {
     "exchange": {},
     "every link": {"resolution": 0.0},
-    "visible rests": {"visible_resolution": 0.4},
     "all rest": {"resolution": 0.6, "visible_resolution": 0.4},
     "incremental": {"backflow": "incremental"},
-    "initial": {"leak": "initial"},
     "euler": {"method": "sequential_euler"},
 }
 

@@ -42,9 +42,6 @@ def update(tx, updates, state, params):
     return optax.apply_updates(params, updates), state
 
 
-# --- chains ---
-
-
 def test_named_and_nested_chains_are_chains():
     base, ours = optax.adam(0.1), synapse()
     params, state = train(optax.chain(base, ours))
@@ -76,9 +73,6 @@ def test_weights_are_not_kept_nonnegative_from_before_it_but_are_from_after_it()
         outcomes.append(update(tx, jnp.array(0.0), state, params)[0])
     assert outcomes[0] < 0
     assert outcomes[1] == 0
-
-
-# --- leaves left out, and groups of leaves ---
 
 
 @pytest.mark.parametrize(
@@ -149,9 +143,6 @@ def test_selective_transform_has_no_beakers_for_frozen_weights():
     assert_equal(params["rest"], fresh()["rest"])
     assert_close(params["kernel"], free["kernel"])
     assert all(jax.tree.leaves(beaker["rest"]) == [] for beaker in get_beakers(state))
-
-
-# --- steps left out ---
 
 
 def test_accumulated_steps_leave_the_beakers_alone_and_are_one_step_of_a_large_batch():
@@ -227,9 +218,6 @@ def test_conditional_transformation_stops_time_in_the_chain_while_the_weights_go
     assert_equal(synapse_state(off_state), synapse_state(state))
 
 
-# --- other layouts, and other weights than those of the gradient ---
-
-
 @pytest.mark.parametrize("options", [{}, {"leak": "initial"}, {"method": "sequential_euler"}])
 def test_flattened_parameters_train_as_trees_do(options):
     flat = optax.flatten(optax.chain(optax.adam(0.1), synapse(**options)))
@@ -276,6 +264,7 @@ def test_lookahead_moves_the_fast_weights_from_outside_and_leaves_their_beakers(
         if number % 3 == 0:
             fast = slow = jax.tree.map(lambda f, s: s + 0.5 * (f - s), fast, slow)
     assert_close((params.fast, params.slow, state.fast_state), (fast, slow, inner_state))
+    assert_close(readout(state, params.fast, [1.0, 0.0, 0.0, 0.0]), params.fast)
 
 
 def test_lookahead_that_resets_its_state_empties_the_memory():
@@ -292,9 +281,6 @@ def test_split_real_and_imaginary_parts_train_as_complex_weights_do():
     plain, _ = train(optax.chain(optax.sgd(0.1), synapse()), params)
     split, _ = train(contrib.split_real_and_imaginary(optax.chain(optax.sgd(0.1), synapse())), params)
     assert_close(plain, split)
-
-
-# --- optimizers that wrap optimizers: put them before the synapse ---
 
 
 @pytest.mark.parametrize(
@@ -395,9 +381,6 @@ def test_a_plateau_before_it_scales_the_input_and_not_the_flow():
     assert_close((params, get_beakers(state)), (expected, get_beakers(expected_state)))
 
 
-# --- decay of weights beside the leak ---
-
-
 def test_adamw_beside_the_leak_takes_its_decay_from_the_weight_alone_and_the_chain_refills_it():
     """What a closed chain holds falls by lr · decay · weight in each step, and by nothing else."""
     tx = optax.chain(optax.adamw(0.1, weight_decay=0.5), synapse(leak="none"))
@@ -420,9 +403,6 @@ def test_the_leak_of_a_lone_beaker_is_weight_decay_of_the_updated_weight():
     for _ in range(5):
         params = jax.tree.map(lambda p, g: (p - 0.1 * g) * np.exp(-1 / beta), params, jax.grad(loss)(params))
     assert_close(ours, params)
-
-
-# --- tools for states ---
 
 
 @pytest.mark.parametrize(
