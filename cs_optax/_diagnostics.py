@@ -41,6 +41,8 @@ class DriftReport(NamedTuple):
         drift: ``‖du_1/dt‖`` without input: how fast the chain moves the weights, per unit of time.
         memory_timescale: ``‖u_1 − u_∞‖ / drift``, in units of time: how long the weights would last at this
             rate, where they would go in the end if no input came being ``u_∞``. Infinite where nothing moves.
+            A chain slows down as it goes, so that they last longer: it tells fresh weights, which drift
+            fast, from consolidated ones.
         lost: share of a steady input since initialisation that has left by the leak, 0 to 1.
     """
 
@@ -116,7 +118,7 @@ def diagnose(
     return Diagnostics(norms, distances, flows)
 
 
-def drift_report(chain: BeakerChain, opt_state: Any, params: Tree, leak: str = "zero") -> DriftReport:
+def drift_report(opt_state: Any, params: Tree, chain: BeakerChain, *, leak: str = "zero") -> DriftReport:
     r"""How fast the chain moves the weights, how long they would last, and what the leak has taken.
 
     .. math::
@@ -131,20 +133,20 @@ def drift_report(chain: BeakerChain, opt_state: Any, params: Tree, leak: str = "
     under ``jax.jit``.
 
     Args:
-        chain: the chain of the transformation.
-        opt_state: a state with one complex synapse of that chain in it.
+        opt_state: a state with one complex synapse in it.
         params: tree of ``u_1``.
+        chain: the chain of the transformation, since initialisation.
         leak: as given to the transformation.
 
     Raises:
-        ValueError: as :func:`diagnose`.
+        ValueError: as :func:`diagnose`, or under ``jax.jit``.
 
     Examples:
         >>> import jax.numpy as jnp, optax
         >>> from cs_optax import BeakerChain, complex_synapse, drift_report
         >>> one = BeakerChain.from_timescales(1, alpha=50.0, beta=50.0)
         >>> state = complex_synapse(chain=one).init(jnp.ones(3))
-        >>> round(drift_report(one, state, jnp.ones(3)).memory_timescale, 3)
+        >>> round(drift_report(state, jnp.ones(3), one).memory_timescale, 3)
         50.0
     """
     state, effective = only_synapse(opt_state, chain, leak)

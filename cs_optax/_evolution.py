@@ -75,7 +75,8 @@ def resize_beakers(
     interpolation over the logarithm of it. A chain that is made longer with the first capacities and
     conductances left as they were keeps the beakers it had, and the further ones begin as copies of
     the last; the other way round, the slow ones are cut off. The weight ``u_1`` stays as it is, and so does
-    the time since initialisation. ``Σ C_k u_k`` is another one, of course, in another chain.
+    the time since initialisation. ``Σ C_k u_k`` is another one, of course, in another chain, and what
+    :func:`drift_report` then says of the leak is as if the new chain had been there from the beginning.
 
     Args:
         opt_state: a state with one complex synapse of ``old_chain`` in it.
@@ -102,7 +103,7 @@ def resize_beakers(
         7
     """
     if not isinstance(new_chain, BeakerChain):
-        raise ValueError(f"new_chain must be a BeakerChain, got {new_chain!r}")
+        raise ValueError(f"new_chain must be a BeakerChain, got {type(new_chain).__name__}")
     for name, chain in (("old_chain", old_chain), ("new_chain", new_chain)):
         if isinstance(chain, BeakerChain) and chain.n_beakers < 2:
             raise ValueError(f"{name} must have hidden beakers to move, it has 1 beaker in all")

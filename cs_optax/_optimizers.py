@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -169,7 +170,7 @@ def complex_synapse_adam(
         rate = jnp.asarray(learning_rate(count) if callable(learning_rate) else learning_rate, float)
         t = optax.safe_increment(count).astype(rate.dtype)
         # 1 − b^t, which in float32 would cancel for the first updates.
-        first, second = (-jnp.expm1(t * jnp.log(jnp.asarray(b, t.dtype))) for b in (b1, b2))
+        first, second = (-jnp.expm1(t * _log(b)) for b in (b1, b2))
         return rate * jnp.sqrt(second) / first
 
     return optax.chain(
@@ -191,6 +192,13 @@ def complex_synapse_adam(
             beaker_dtype=beaker_dtype,
         ),
     )
+
+
+def _log(b: Any) -> Any:
+    """The logarithm, in double precision where the number is known; −∞ of 0."""
+    if not _checks.is_concrete(b):
+        return jnp.log(b)
+    return math.log(b) if b else -math.inf
 
 
 def _scale_by_uncorrected_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:

@@ -167,7 +167,7 @@ def only_synapse(opt_state: Any, chain: BeakerChain, leak: str) -> tuple[Complex
     """The one synapse state inside, and the chain as the leak leaves it, where they can belong together."""
     _checks.option("leak", leak, ("zero", "none", "initial"))
     if not isinstance(chain, BeakerChain):
-        raise ValueError(f"chain must be a BeakerChain, got {chain!r}")
+        raise ValueError(f"chain must be a BeakerChain, got {type(chain).__name__}")
     if leak == "none":
         chain = chain.closed()
     require_synapse(opt_state)

@@ -102,7 +102,8 @@ def complex_synapse(
         backflow: "always", or "incremental" (Kaplanis et al. 2018): link k < K moves only its right beaker
             until the time since initialisation exceeds :math:`τ_{k+1} = C_{k+1}/g_{k+1}`.
         beaker_dtype: dtype of the beakers; by default the parameter's own, but at least float32. Beakers
-            in float16 or bfloat16 are rounded stochastically, and so are right on average.
+            in float16 or bfloat16 are rounded stochastically, and so are right on average. It acts in
+            ``init``: a restored state stays in the dtypes it has.
 
     Returns:
         An ``optax.GradientTransformationExtraArgs``. Its updates have the dtypes of the parameters,
@@ -278,6 +279,9 @@ def beaker_transformation(
         _check_state(state, params, n_beakers, keeps_initial)
         params, updates = jax.tree.map(jnp.asarray, (params, updates))
         _check_shapes("updates", updates, "params", params)
+        for update in jax.tree.leaves(updates):
+            if not jnp.issubdtype(update.dtype, jnp.inexact):
+                raise ValueError(f"updates must be floating-point or complex, got {update.dtype}")
         count = optax.safe_increment(state.count)
         if n_links == 0:
             same = jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates)

@@ -49,10 +49,10 @@ class Timescales(NamedTuple):
 def suggest_timescales(n_iterations: int, n_tasks: int = 1) -> Timescales:
     """A first guess for a training of ``n_iterations``, to start a search from.
 
-    ``alpha`` is a fiftieth of the iterations of one task, and at least 1, so that a task is learned nearly as without
-    the synapse; ``beta`` is eight times the whole training, so that its first memories have not
+    ``alpha`` is a fiftieth of the iterations of one task, but at least 8, where the integrator is exact, and
+    at most 10 000; ``beta`` is eight times the whole training, so that its first memories have hardly
     begun to leak at its end; and ``n_beakers = 1 + ceil(log2(beta/alpha)/2)``, so that neighbouring
-    timescales lie a factor 4 apart or less (x ≤ 2).
+    timescales lie a factor 4 apart or less (x ≤ 2), and at least 2.
 
     Args:
         n_iterations: number of updates in the whole training, at least 1.
@@ -71,8 +71,8 @@ def suggest_timescales(n_iterations: int, n_tasks: int = 1) -> Timescales:
     n_tasks = _checks.count("n_tasks", n_tasks, least=1)
     if n_tasks > n_iterations:
         raise ValueError(f"n_tasks must be at most n_iterations, {n_iterations}, got {n_tasks}")
-    alpha, beta = max(1.0, n_iterations / n_tasks / 50), 8.0 * n_iterations
-    return Timescales(1 + math.ceil(math.log2(beta / alpha) / 2), alpha, beta)
+    alpha, beta = min(max(n_iterations / n_tasks / 50, 8.0), 1e4), 8.0 * n_iterations
+    return Timescales(max(2, 1 + math.ceil(math.log2(beta / alpha) / 2)), alpha, beta)
 
 
 def _times(t: Any) -> np.ndarray:
@@ -384,20 +384,20 @@ class BeakerChain:
 
         Examples:
             >>> print(BeakerChain.benna_fusi(4).describe())
-            beaker   capacity  conductance  timescale  link fires every  bytes per parameter
-            u_1             1        0.125          8                 1    0 (the parameter)
-            u_2             2       0.0625         32                 3                    4
-            u_3             4      0.03125        128                12                    4
-            u_4             8     0.015625        512                60                    4
+            beaker     capacity  conductance    timescale  link fires every  bytes per parameter
+            u_1               1        0.125            8                 1    0 (the parameter)
+            u_2               2       0.0625           32                 3                    4
+            u_3               4      0.03125          128                12                    4
+            u_4               8     0.015625          512                60                    4
             timescales and periods in iterations; 12 bytes per parameter in the optimizer state
         """
         periods = [*self.firing_periods(time_step, resolution, visible_resolution), "never"]
-        lines = ["beaker   capacity  conductance  timescale  link fires every  bytes per parameter"]
+        lines = ["beaker     capacity  conductance    timescale  link fires every  bytes per parameter"]
         for k, (C, g, tau) in enumerate(
             zip(self.capacities, self.conductances, self.timescales() / time_step, strict=True)
         ):
             memory = f"{bytes_per_value}" if k else "0 (the parameter)"
-            lines.append(f"u_{k + 1:<5}{C:>10.6g}{g:>13.6g}{tau:>11.6g}{periods[k]:>18}{memory:>21}")
+            lines.append(f"u_{k + 1:<5}{C:>12.6g} {g:>12.6g} {tau:>12.6g} {periods[k]:>17}{memory:>21}")
         total = bytes_per_value * (self.n_beakers - 1)
         lines.append(
             f"timescales and periods in iterations; {total} bytes per parameter in the optimizer state"

@@ -35,11 +35,11 @@ def test_power_law_with_the_default_exponent_is_a_timescale_chain():
     np.testing.assert_allclose(chain.conductances, BeakerChain.benna_fusi(6).conductances)
 
 
-@pytest.mark.parametrize(("x", "low", "high"), [(2.0, 0.001, 0.01), (3.0, 0.03, 0.06)])
+@pytest.mark.parametrize(("x", "low", "high"), [(2.0, 0.001, 0.01), (3.0, 0.02, 0.05)])
 def test_the_power_law_ripples_little_for_near_timescales(x, low, high):
-    """The response over x^(-1/4) sqrt(alpha/(pi t)), from x·alpha to far below beta."""
+    """The response over x^(-1/4) sqrt(alpha/(pi t)), far above alpha and far below beta."""
     chain = BeakerChain.from_timescales(14, 1.0, x**26)
-    times = np.geomspace(x, x**14, 500)
+    times = np.geomspace(x**5, x**16, 500)
     ripple = chain.impulse_response(times) * np.sqrt(np.pi * times) * x**0.25 - 1
     assert low < np.abs(ripple).max() < high
 
@@ -222,12 +222,17 @@ def test_a_closed_chain_retains_everything():
 
 @pytest.mark.parametrize(
     ("n_iterations", "n_tasks", "expected"),
-    [(2500, 5, (7, 10.0, 20_000.0)), (1, 1, (3, 1.0, 8.0)), (10**6, 10, (7, 2000.0, 8e6))],
+    [
+        (2500, 5, (7, 10.0, 20_000.0)),
+        (1, 1, (2, 8.0, 8.0)),
+        (10**6, 10, (7, 2000.0, 8e6)),
+        (10**7, 1, (8, 1e4, 8e7)),
+    ],
 )
 def test_suggested_timescales_follow_their_rule(n_iterations, n_tasks, expected):
     suggested = suggest_timescales(n_iterations, n_tasks)
     assert suggested == expected
-    assert suggested.n_beakers == 1 + math.ceil(math.log2(suggested.beta / suggested.alpha) / 2)
+    assert suggested.n_beakers == max(2, 1 + math.ceil(math.log2(suggested.beta / suggested.alpha) / 2))
     ratios = np.divide(*np.array(BeakerChain.from_timescales(*suggested).timescales())[[1, 0]])
     assert ratios <= 4 + 1e-9
 

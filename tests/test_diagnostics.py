@@ -87,7 +87,7 @@ def test_the_share_lost_is_that_of_a_steady_input(leak, x64):
     start = jnp.array(0.0)
     params, state = jax.jit(lambda p: jax.lax.fori_loop(0, 1500, step, (p, tx.init(p))))(start)
     content = np.array(CHAIN.capacities) @ flat(params, *get_beakers(state))[:, 0]
-    report = drift_report(CHAIN, state, params, leak=leak)
+    report = drift_report(state, params, CHAIN, leak=leak)
     assert report.elapsed == 1500.0
     assert report.lost == pytest.approx(1 - content / 1500, abs=0.002)
     assert (report.lost > 0.1) == (leak != "none")
@@ -95,7 +95,7 @@ def test_the_share_lost_is_that_of_a_steady_input(leak, x64):
 
 def test_a_single_variable_lasts_for_its_timescale():
     chain = BeakerChain.from_timescales(1, 1.0, 70.0)
-    report = drift_report(chain, complex_synapse(chain=chain).init(PARAMS), PARAMS)
+    report = drift_report(complex_synapse(chain=chain).init(PARAMS), PARAMS, chain)
     assert report.memory_timescale == pytest.approx(70.0, rel=1e-5)
     assert report.drift == pytest.approx(math.sqrt(14) / 70, rel=1e-5)
 
@@ -103,7 +103,7 @@ def test_a_single_variable_lasts_for_its_timescale():
 @pytest.mark.parametrize("leak", ["zero", "none", "initial"])
 def test_the_memory_timescale_is_distance_over_speed(leak):
     params, state = some_steps(complex_synapse(chain=CHAIN, leak=leak), jnp.array([1.0, -2.0]), steps=25)
-    report = drift_report(CHAIN, state, params, leak=leak)
+    report = drift_report(state, params, CHAIN, leak=leak)
     settled = flat(params, *get_beakers(state))
     speed = np.linalg.norm(settled[1] - settled[0]) * CHAIN.conductances[0]
     capacities = np.array(CHAIN.capacities)
@@ -115,7 +115,7 @@ def test_the_memory_timescale_is_distance_over_speed(leak):
 
 
 def test_new_weights_do_not_drift():
-    report = drift_report(CHAIN, complex_synapse(chain=CHAIN).init(PARAMS), PARAMS)
+    report = drift_report(complex_synapse(chain=CHAIN).init(PARAMS), PARAMS, CHAIN)
     assert report.drift == 0.0
     assert math.isinf(report.memory_timescale)
     assert report.lost == pytest.approx(0.0, abs=1e-12)
@@ -131,7 +131,7 @@ def test_new_weights_do_not_drift():
         ),
         (lambda s, p: diagnose(s, p, (1, 2)), "chain must be a BeakerChain"),
         (lambda s, p: diagnose(s, p, CHAIN, leak="initial"), "leak must be that of the transformation"),
-        (lambda s, p: drift_report(CHAIN, s, p, leak="some"), "leak must be one of"),
+        (lambda s, p: drift_report(s, p, CHAIN, leak="some"), "leak must be one of"),
         (lambda s, p: diagnose(s, {"a": jnp.ones(3), "b": p["b"]}), "params must have the leaves"),
     ],
 )

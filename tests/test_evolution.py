@@ -66,7 +66,10 @@ def test_relax_keeps_dtypes_and_composition():
         (lambda chain, s, p: relax(chain, s, p, -1.0), "duration must be .* got -1.0"),
         (lambda chain, s, p: relax(chain, s, p, 1.0, leak="some"), "leak must be one of"),
         (lambda chain, s, p: relax(BeakerChain.benna_fusi(5), s, p, 1.0), "chain must have the 3 beakers"),
-        (lambda chain, s, p: relax(chain, optax.EmptyState(), p, 1.0), "one complex synapse, it holds 0"),
+        (
+            lambda chain, s, p: relax(chain, optax.EmptyState(), p, 1.0),
+            "must hold a complex synapse, it holds none",
+        ),
     ],
 )
 def test_relax_names_what_is_wrong(call, message):
@@ -175,8 +178,8 @@ def test_the_groups_of_a_partition_relax_one_by_one():
     ("old", "new", "message"),
     [
         (EIGHT, FIVE, "chain must have the 5 beakers of opt_state, it has 8"),
-        (FIVE, "longer", "new_chain must be a BeakerChain, got 'longer'"),
-        ((1, 2), EIGHT, r"chain must be a BeakerChain, got \(1, 2\)"),
+        (FIVE, "longer", "new_chain must be a BeakerChain, got str"),
+        ((1, 2), EIGHT, r"chain must be a BeakerChain, got tuple"),
         (FIVE, BeakerChain.benna_fusi(1), "new_chain must have hidden beakers"),
     ],
 )

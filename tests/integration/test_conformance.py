@@ -316,7 +316,7 @@ def test_tools_take_every_parameter_that_updates_take(params, n_beakers):
         lambda params: cs_optax.readout(state, params, weights),
         lambda params: cs_optax.relax(chain, state, params, 9.0),
         lambda params: cs_optax.diagnose(state, params, chain),
-        lambda params: cs_optax.drift_report(chain, state, params),
+        lambda params: cs_optax.drift_report(state, params, chain),
         lambda params: cs_optax.reset_beakers(state, params),
     ):
         assert_close(tool(params), tool(arrays))

@@ -48,7 +48,7 @@ def check(opt_state, params, evaluate, start):
     assert np.all(np.isfinite(norms))
     assert distances[0] == 0 < distances[1] < distances[2] < distances[3]
     assert np.all(flows[:-1] > 0)
-    assert drift_report(CHAIN, opt_state, params, leak="initial").elapsed == STEPS
+    assert drift_report(opt_state, params, CHAIN, leak="initial").elapsed == STEPS
 
     same = readout(opt_state, params, [1.0, 0.0, 0.0, 0.0])
     assert_close(evaluate(same), evaluate(params))
