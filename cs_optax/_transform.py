@@ -208,7 +208,8 @@ def beaker_transformation(
             ("alpha", alpha, DEFAULT_ALPHA),
             ("beta", beta, DEFAULT_BETA),
         ):
-            if not _checks.is_concrete(value) or np.ndim(value) or value != default:
+            # Traced ones pass: optax.inject_hyperparams hands on the defaults so.
+            if callable(value) or (_checks.is_concrete(value) and (np.ndim(value) or value != default)):
                 raise ValueError(f"{name} must be left out where chain is given, got {value!r}")
         n_beakers = chain.n_beakers
     known_chain = chain

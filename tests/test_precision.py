@@ -101,9 +101,11 @@ def test_bfloat16_beakers_follow_float64_up_to_timescales_of_1e5(n_beakers, alph
 def test_bfloat16_beakers_would_stall_if_rounded_to_the_nearest(x64, monkeypatch):
     """The twin of the test above: it is the rounding that keeps them going."""
     monkeypatch.setattr("cs_optax._dynamics.round_stochastically", lambda x, dtype, seed: x.astype(dtype))
+    jax.clear_caches()  # of the steps that were compiled before
     chain = BeakerChain.from_timescales(5, 500.0, 1e5)
     exact = follow_noise(chain, "float64", None, 100_000, 0.05)
     rounded = follow_noise(chain, "float32", "bfloat16", 100_000, 0.05)
+    jax.clear_caches()
     assert errors(rounded, exact)[0].max() > 0.5
 
 
