@@ -360,7 +360,7 @@ class BeakerChain:
         ax = plt.subplots()[1] if ax is None else ax
         scales = self.timescales() / time_step
         scales = scales[np.isfinite(scales)] if np.isfinite(scales).any() else np.ones(1)
-        times = np.geomspace(scales.min() / 10, 10 * scales.max(), 400)
+        times = np.geomspace(np.min(scales) / 10, 10 * np.max(scales), 400)
         (line,) = ax.loglog(times, self.impulse_response(times * time_step), label=label)
         marks = self.impulse_response(scales * time_step)
         ax.loglog(scales, marks, linestyle="none", marker="o", markersize=4, color=line.get_color())
@@ -437,7 +437,7 @@ class BeakerChain:
         step = np.linalg.solve(
             np.eye(self.n_beakers) - dt * np.tril(A, -1), np.eye(self.n_beakers) + dt * np.triu(A)
         )
-        eigenvalues = np.linalg.eigvals(step)
+        eigenvalues: Any = np.linalg.eigvals(step)
         if self.is_closed:
             eigenvalues = np.delete(eigenvalues, np.argmin(np.abs(eigenvalues - 1)))
         return float(np.abs(eigenvalues).max())

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cs_optax import BeakerChain, complex_synapse, get_beakers
@@ -111,8 +111,9 @@ def test_contents_contract_without_input_for_any_time_step(x64, name, leak, K, s
         pick(function(contents, axis=1), ends)
         for pick, function in ((np.maximum, np.max), (np.minimum, np.min))
     )
-    assert np.all(np.diff(highest, axis=0) <= 1e-12 * np.abs(highest[:-1]) + 1e-300)
-    assert np.all(np.diff(lowest, axis=0) >= -1e-12 * np.abs(lowest[:-1]) - 1e-300)
+    rounding = 1e-13 * np.abs(contents).max()
+    assert np.all(np.diff(highest, axis=0) <= rounding)
+    assert np.all(np.diff(lowest, axis=0) >= -rounding)
 
 
 @quick
@@ -155,6 +156,9 @@ def test_weights_that_are_permuted_behave_as_before(x64, name, K, scales, dt, se
 @given(n_beakers, timescales, time_steps, seeds, st.integers(-30, 30))
 @every_option
 def test_another_unit_of_content_or_of_time_changes_nothing_else(x64, name, K, scales, dt, seed, exponent):
+    # A link that begins to flow back in just this step may do so in the next one in another unit.
+    switches = BeakerChain.from_timescales(K, *scales).timescales() / dt
+    assume(np.all(np.abs(switches - np.round(switches)) > 1e-6 * switches))
     weights, inputs = draw(seed)
     run, unit = runner(K, "zero", name), 2.0**exponent
     contents = run(*scales, dt, weights, inputs)
