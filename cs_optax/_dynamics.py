@@ -65,15 +65,13 @@ def exchange(
         return beakers
 
     def visible(p: Any, d: Any, *target: Any) -> jax.Array:
-        dtype = wide_dtype(p, d)
-        return _add(d, _pull(rate, _add(d, p), *target)).astype(dtype)
+        return _rounded(_add(d, _pull(rate, _add(d, p), *target)), p.dtype)
 
     left = links.left[0]
     rate = left if links.fires[0] is None else jnp.where(links.fires[0], left, jnp.zeros_like(left))
     updates = jax.tree.map(visible, params, inputs, *_known(beakers[0] if beakers else rest))
-    rounded = jax.tree.map(lambda p, d: _rounded(d, p.dtype), params, updates)
-    weights = jax.tree.map(lambda p, d, up: Weight(p, d, _applied(p, up)), params, inputs, rounded)
-    return rounded, _if_due(from_first, links.fires[0], beakers, (weights, links, rest), seed)
+    weights = jax.tree.map(lambda p, d, up: Weight(p, d, _applied(p, up)), params, inputs, updates)
+    return updates, _if_due(from_first, links.fires[0], beakers, (weights, links, rest), seed)
 
 
 def _if_due(function: Firing, due: jax.Array | None, contents: Tree, fixed: Tree, seed: jax.Array) -> Tree:
