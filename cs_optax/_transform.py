@@ -16,7 +16,6 @@ from cs_optax import _checks
 from cs_optax._dtypes import beaker_dtype_of
 from cs_optax._dynamics import exchange, sequential_euler
 from cs_optax._links import advance, flows_back, links_in_step, new_clocks
-from cs_optax._rounding import seed_of
 from cs_optax.chain import BeakerChain, timescale_chain
 
 Numeric = Any  # a number, a scalar array or a schedule
@@ -91,10 +90,9 @@ def complex_synapse(
             link only as often as it needs) or "sequential_euler" (the published scheme).
         resolution: of "exchange": link k ≥ 2 fires about when :math:`g_k s_k h_k`,
             :math:`s_k = 1/C_k + 1/C_{k+1}`, reaches it, with :math:`h_k` the time it has waited. 0: every
-            link in every update. For K ≥ 3,
-            1.5 ≤ x ≤ 2.5, ``alpha`` ≥ 8 time steps and t ≤ ``beta`` the worst relative error of the
-            impulse response is below 1 % at the default, and below 0.1 % at 0; at an ``alpha`` of one
-            time step it is about 3 % at either.
+            link in every update. For K ≥ 3, 1.5 ≤ x ≤ 2.5, ``alpha`` ≥ 8 time steps and t ≤ ``beta`` the
+            worst relative error of the impulse response is below 1 % at the default, and below 0.1 % at 0;
+            at an ``alpha`` of one time step it is about 3 % at either.
         visible_resolution: the same for link 1. 0: every update. Positive values save work where
             ``alpha`` is many time steps, with a relative error of up to 0.8 of the value. Link 1 never rests
             longer than link 2 may: it has no effect where ``resolution`` is 0. Not for parameters below
@@ -288,7 +286,7 @@ def beaker_transformation(
             same = jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates)
             return same, state._replace(count=count)
         dt, C, g = numbers(state.count, state.clocks.dtype)
-        seed = seed_of(state.count)
+        seed = state.count.astype(jnp.uint32)
         if method == "sequential_euler":
             clocks = advance(state.clocks, dt).at[:, 1:].set(0)
             back = flows_back(clocks, C, g, incremental)
@@ -341,9 +339,9 @@ def _check_state(state: Any, params: Any, n_beakers: int, keeps_initial: bool) -
     if (state.initial is not None) != keeps_initial:
         it_is, must_be = ("without", "with") if keeps_initial else ("with", "without")
         raise ValueError(f"the state must be {must_be} initial parameters, as the leak asks, it is {it_is}")
+    now: Any = jax.tree.structure(params)
     for tree in (*state.beakers, *([] if state.initial is None else [state.initial])):
         was: Any = jax.tree.structure(tree)
-        now: Any = jax.tree.structure(params)
         if was != now:
             raise ValueError(f"params must have the structure they had at init, {was}, got {now}")
         _check_shapes("params", params, "the state", tree)
