@@ -1,36 +1,26 @@
 """What a complex synapse costs beside Adam: ``python -m benchmarks.update_cost``.
 
 The time of one update of ``optax.chain(optax.adam, complex_synapse)`` over that of ``optax.adam`` alone,
-float32, everything donated: inside a scan, and as a single jitted call. The variants take turns, and
-medians are compared, since machines are noisy. Beside the times stand the words that an update has to
-move per parameter, if each array is touched once.
+float32, everything donated: inside a scan, and as a single jitted call. Beside the times stand the words
+that an update has to move per parameter, and how near the least of them come to the bandwidth that a
+plain copy of the large array reaches.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 
+from benchmarks.report import Table, options, publish
+from benchmarks.timing import MLP, Shapes, in_turns, numbers, times_of_updates
 from cs_optax import BeakerChain, complex_synapse
 
-Shapes = dict[str, tuple[int, ...]]
-
-MLP: Shapes = {
-    "w1": (784, 400),
-    "b1": (400,),
-    "w2": (400, 400),
-    "b2": (400,),
-    "w3": (400, 10),
-    "b3": (10,),
-}
 LEAVES: Shapes = {f"w{number}": (50, 50) for number in range(200)}
-ADAM = "adam"
+ADAM = "Adam alone"
 VARIANTS: dict[str, tuple[int, float, dict[str, Any]]] = {
     "K=5, alpha=500": (5, 500.0, {}),
     "K=10, alpha=500": (10, 500.0, {}),
@@ -41,11 +31,14 @@ VARIANTS: dict[str, tuple[int, float, dict[str, Any]]] = {
     "K=10, alpha=500, visible_resolution=1/16": (10, 500.0, {"visible_resolution": 1 / 16}),
     "K=6, sequential_euler": (6, 500.0, {"method": "sequential_euler"}),
 }
+# Of the published PyTorch optimizer on two CPU cores, milliseconds: AdamComplexSynapse with 5 beakers at
+# 5e5 parameters, and with 6 at 2e7.
+PUBLISHED = {"MLP": 15.9, "large": 2200.0}
+COPIES = 8  # of the large array in a row
 
 
-def chain_of(variant: str) -> BeakerChain:
-    """The chain of a variant, with x = 2."""
-    n_beakers, alpha, _ = VARIANTS[variant]
+def chain_of(n_beakers: int, alpha: float) -> BeakerChain:
+    """A chain with x = 2."""
     return BeakerChain.from_timescales(n_beakers, alpha, alpha * 4.0 ** (n_beakers - 1))
 
 
@@ -53,91 +46,101 @@ def optimizer(variant: str) -> optax.GradientTransformation:
     """Adam, and the chain of a variant after it."""
     if variant == ADAM:
         return optax.adam(1e-3)
-    return optax.chain(optax.adam(1e-3), complex_synapse(chain=chain_of(variant), **VARIANTS[variant][2]))
+    n_beakers, alpha, choices = VARIANTS[variant]
+    return optax.chain(optax.adam(1e-3), complex_synapse(chain=chain_of(n_beakers, alpha), **choices))
 
 
-def words(variant: str) -> float:
-    """Words read or written per parameter and update, on average over the updates."""
-    adam = 7.0  # gradient, both moments and the parameter read; moments and parameter written
+def words(variant: str, in_loops: bool = False) -> float:
+    """Words read or written per parameter and update, on average over the updates.
+
+    Args:
+        variant: its name.
+        in_loops: as XLA's CPU compiler moves them, which makes a loop of its own for each array that is
+            written; else as few as can be, where each array is read once and written once.
+    """
+    # The gradient, both moments and the parameter are read; moments and parameter are written. A loop for
+    # each moment reads the gradient, the one for the parameter reads both moments.
+    adam = 10.0 if in_loops else 7.0
     if variant == ADAM:
         return adam
-    n_beakers, _, options = VARIANTS[variant]
-    if options.get("method") == "sequential_euler":
-        return adam + 2 * (n_beakers - 1)
-    first, *hidden, leak = chain_of(variant).firing_periods(**options)
-    # u_2 is read in every update; where link 1 rests, it is read again to be written.
-    visible = 2.0 if first == 1 else 1 + 2 / first
-    return adam + visible + sum(4 / period for period in hidden) + 2 / leak
+    n_beakers, alpha, choices = VARIANTS[variant]
+    # A link reads and writes the beaker on its right. The loop over the one on its left reads that beaker
+    # too, and its own loop reads the left one.
+    link = 4 if in_loops else 2
+    if choices.get("method") == "sequential_euler":
+        return adam + link * (n_beakers - 1)
+    *links, _leak = chain_of(n_beakers, alpha).firing_periods(**choices)
+    return adam + sum(link / period for period in links)
 
 
-def repeated_update(tx: optax.GradientTransformation, n_steps: int) -> Any:
-    """The jitted ``(params, state, grads) -> (params, state)`` of many updates; it consumes both."""
+def copy_bandwidth(shape: tuple[int, ...], repeats: int) -> float:
+    """Words per second that a scan of plain updates of one array reads and writes."""
 
-    @partial(jax.jit, donate_argnums=(0, 1))
-    def run(params: Any, state: Any, grads: Any) -> Any:
-        def step(carry: Any, _: None) -> Any:
-            params, state = carry
-            updates, state = tx.update(grads, state, params)
-            return (optax.apply_updates(params, updates), state), None
+    @partial(jax.jit, donate_argnums=0)
+    def copy(x: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda x, _: (x * 1.0001, None), x, length=COPIES)[0]
 
-        if n_steps == 1:
-            return step((params, state), None)[0]
-        return jax.lax.scan(step, (params, state), length=n_steps)[0]
+    held = [numbers({"w": shape})["w"]]
 
-    return run
+    def call() -> jax.Array:
+        held.append(copy(held.pop()))
+        return held[0]
 
-
-def measure(shapes: Shapes, n_steps: int, n_calls: int, repeats: int) -> dict[str, float]:
-    """Median milliseconds of one update for each variant, in calls of ``n_steps`` updates each."""
-    key = jax.random.key(0)
-    grads = {leaf: 0.01 * jax.random.normal(key, shape) for leaf, shape in shapes.items()}
-    updates, carries = {}, {}
-    for name in (ADAM, *VARIANTS):
-        tx = optimizer(name)
-        updates[name] = repeated_update(tx, n_steps)
-        params = {leaf: jax.random.normal(key, shape) for leaf, shape in shapes.items()}
-        carries[name] = jax.block_until_ready(updates[name](params, tx.init(params), grads))
-    times: dict[str, list[float]] = {name: [] for name in updates}
-    for _ in range(repeats):
-        for name, update in updates.items():
-            began = time.perf_counter()
-            for _ in range(n_calls):
-                carries[name] = update(*carries[name], grads)
-            jax.block_until_ready(carries[name])
-            times[name].append((time.perf_counter() - began) / (n_steps * n_calls))
-    return {name: 1e3 * float(np.median(values)) for name, values in times.items()}
+    return 2 * held[0].size * COPIES / in_turns({"copy": call}, repeats)["copy"]
 
 
-def main() -> None:
-    """Print a table, in Markdown, for the MLP of the experiments, one large array and many leaves."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The MLP of the experiments, one large array, and many leaves."""
+    parser = options(__doc__.splitlines()[0])
     parser.add_argument(
         "--large", type=float, default=2e7, help="parameters of the large array (default 2e7)"
     )
-    parser.add_argument("--repeats", type=int, default=9, help="measurements of each variant (default 9)")
-    options = parser.parse_args()
-    device = jax.devices()[0]
-    large: Shapes = {"w": (int(options.large),)}
+    given = parser.parse_args(arguments)
+    large: Shapes = {"w": (int(given.large),)}
+    one_array = f"one array of {given.large:g}"
+    optimizers = {name: optimizer(name) for name in (ADAM, *VARIANTS)}
     columns = {
-        f"{name}, {how}": measure(shapes, n_steps, n_calls, options.repeats)
+        f"{name}, {how}": times_of_updates(
+            optimizers, shapes, n_steps=n_steps, n_calls=n_calls, repeats=given.repeats
+        )
         for name, shapes, how, n_steps, n_calls in (
             ("MLP", MLP, "scan", 200, 1),
             ("MLP", MLP, "single calls", 1, 200),
-            (f"one array of {options.large:g}", large, "scan", 8, 1),
-            (f"one array of {options.large:g}", large, "single calls", 1, 8),
+            (one_array, large, "scan", 8, 1),
+            (one_array, large, "single calls", 1, 8),
             ("200 leaves of 2500", LEAVES, "scan", 100, 1),
         )
     }
-    where = f"{device.device_kind}, jax {jax.__version__}"
-    print(f"Time of one update over Adam's, medians of {options.repeats}, {where}\n")
-    print("| | words |", " | ".join(columns), "|")
-    print("|---" * (2 + len(columns)) + "|")
-    for name in (ADAM, *VARIANTS):
-        ratios = " | ".join(
-            f"{column[name]:.2f} ms" if name == ADAM else f"{column[name] / column[ADAM]:.2f}"
+    bandwidth = copy_bandwidth(large["w"], given.repeats)
+    rows = []
+    for name in optimizers:
+        in_scan = columns[f"{one_array}, scan"][name]
+        reached = words(name) * given.large / (1e-3 * in_scan) / bandwidth
+        times = [
+            f"{column[name]:.2f} ms" if name == ADAM else column[name] / column[ADAM]
             for column in columns.values()
-        )
-        print(f"| {name} | {words(name):.1f} | {ratios} |")
+        ]
+        rows.append([name, words(name), words(name, in_loops=True), *times, reached])
+    table = Table(
+        f"Time of one update over Adam's; medians of {given.repeats}. Last column: bandwidth of the words in "
+        f"the scan over {one_array}, as a fraction of what a plain copy reaches ({4e-9 * bandwidth:.0f} GB/s)",
+        ["", "words", "in loops", *columns, "bandwidth"],
+        rows,
+        [0, 1, 1, *[2] * len(columns), 2],
+    )
+    ours = {
+        "MLP": columns["MLP, scan"]["K=5, alpha=500"],
+        "large": columns[f"{one_array}, scan"]["K=6, sequential_euler"],
+    }
+    if given.large != 2e7:
+        del ours["large"]
+    published = Table(
+        "The published optimizer's step over ours, in a scan (its time measured once, on two cores)",
+        ["", "published", "ours", "ratio"],
+        [[name, PUBLISHED[name], ms, PUBLISHED[name] / ms] for name, ms in ours.items()],
+        [0, 1, 3, 0],
+    )
+    publish("update_cost", given.out, [table, published])
 
 
 if __name__ == "__main__":

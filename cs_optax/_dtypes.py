@@ -24,8 +24,8 @@ def is_complex(array: Any) -> bool:
 
 
 def is_low_precision(array: Any) -> bool:
-    """Whether an array is of lower precision than float32, in which small flows would get lost."""
-    return jnp.finfo(array.dtype).bits < 32
+    """Whether an array is of floats of lower precision than float32, in which small flows would get lost."""
+    return jnp.issubdtype(array.dtype, jnp.inexact) and jnp.finfo(array.dtype).bits < 32
 
 
 def beaker_dtype_of(param: Any, beaker_dtype: Any = None) -> Any:

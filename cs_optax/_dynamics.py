@@ -7,7 +7,7 @@ The symbols are those of :class:`cs_optax.BeakerChain`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -36,7 +36,8 @@ def exchange(
         F = (v_k - v_{k+1}) (1 - e^{-g_k s_k h}) / s_k, \qquad v_k -= F/C_k, \quad v_{k+1} += F/C_{k+1}.
 
     It is written as two updates of one array each, the second with the result of the first, which
-    XLA does in place.
+    XLA does in place. A hidden beaker takes part in the link on its left and in the one on its right
+    in the same update, so that each array is written once.
 
     Args:
         params: tree of ``p``.
@@ -48,28 +49,39 @@ def exchange(
     """
     n_links = len(links.fires)
 
-    def from_first(beakers: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
-        """The hidden side of link 1, and the links that fire only where it does."""
-        weights, links, rest = fixed
-        beakers = _fill_first(weights, beakers, links, seed)
-        return _if_due(from_second, links.fires[1], beakers, (links, rest), seed) if n_links > 1 else beakers
+    def left_side(k: int, beakers: Beakers, links: Links, rest: Tree | None) -> Side:
+        return Side(links.fires[k], links.left[k], beakers[k] if k < len(beakers) else rest)
 
-    def from_second(beakers: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
-        """Link 2, and those that fire only where it does; each touches two beakers."""
-        links, rest = fixed
-        for k in range(1, n_links):
-            pair, leaks = beakers[k - 1 : k + 1], k == len(beakers)
-            own = links.left[k], links.right[k], rest if leaks else None
-            pair = _if_due(_exchange_pair, links.fires[k] if k > 1 else None, pair, own, seed_of(seed, k))
-            beakers = (*beakers[: k - 1], *pair, *beakers[k + 1 :])
-        return beakers
+    def from_first(beakers: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
+        """What happens to the hidden beakers where link 1 fires."""
+        weights, links, rest = fixed
+        if not beakers:
+            return beakers
+        sides = [left_side(1, beakers, links, rest)] if n_links > 1 else []
+        first, slower = _filled(beakers[0], weights, links, sides, seed), beakers[1:]
+        if slower:
+            slower = _if_due(from_second, links.fires[1], slower, (first, links, rest), seed)
+        return first, *slower
+
+    def from_second(slower: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
+        """What happens to ``u_3 … u_K`` where link 2 fires."""
+        first, links, rest = fixed
+        beakers = first, *slower
+        for k in range(1, len(beakers)):
+            sides = [Side(None, links.right[k], beakers[k - 1])]
+            if k + 1 < n_links:
+                sides.append(left_side(k + 1, beakers, links, rest))
+            due = links.fires[k] if k > 1 else None
+            beaker = _if_due(_drawn, due, beakers[k], sides, seed_of(seed, k))
+            beakers = (*beakers[:k], beaker, *beakers[k + 1 :])
+        return beakers[1:]
 
     def visible(p: Any, d: Any, *target: Any) -> jax.Array:
-        return _rounded(_add(d, _pull(rate, _add(d, p), *target)), p.dtype)
+        update = _add(d, _pull(side.rate, _add(d, p), *target))
+        return _rounded(_where(side.fires, update, d), p.dtype)
 
-    left = links.left[0]
-    rate = left if links.fires[0] is None else jnp.where(links.fires[0], left, jnp.zeros_like(left))
-    updates = jax.tree.map(visible, params, inputs, *_known(beakers[0] if beakers else rest))
+    side = left_side(0, beakers, links, rest)
+    updates = jax.tree.map(visible, params, inputs, *_known(side.target))
     weights = jax.tree.map(lambda p, d, up: Weight(p, d, _applied(p, up)), params, inputs, updates)
     return updates, _if_due(from_first, links.fires[0], beakers, (weights, links, rest), seed)
 
@@ -83,11 +95,18 @@ def _if_due(function: Firing, due: jax.Array | None, contents: Tree, fixed: Tree
 def _once_if(function: Firing, due: jax.Array, contents: Tree, fixed: Tree, seed: jax.Array) -> Tree:
     """A loop of no or one trip: what it carries stays in place, where XLA copies around a branch.
 
-    The seed is new in each trip, as far as XLA can know: random numbers that are the same in all of
-    them it would move out of the loop, and so compute in every step.
+    What XLA knows to be the same in all trips it would compute before the loop, and so in every step, and
+    keep in memory: random numbers, and the wide copies of arrays of low precision. Hence a seed that is
+    new in each trip, and a barrier.
     """
+
+    def trip(n: jax.Array, carry: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+        contents, fixed = carry
+        kept = jax.tree.map(lambda x: lax.optimization_barrier(x) if is_low_precision(x) else x, fixed)
+        return function(contents, fixed, seed + n), kept
+
     trips = due.astype(jnp.uint32)
-    return lax.fori_loop(jnp.uint32(0), trips, lambda n, carry: function(carry, fixed, seed + n), contents)
+    return lax.fori_loop(jnp.uint32(0), trips, trip, (contents, fixed))[0]
 
 
 @_once_if.defjvp
@@ -100,6 +119,14 @@ def _(function: Firing, primals: Any, tangents: Any) -> Any:
     return jax.jvp(branch, primals, tangents)
 
 
+class Side(NamedTuple):
+    """One side of a link: ``v += rate · (target − v)`` where it fires."""
+
+    fires: jax.Array | None  # None where it does in any case
+    rate: jax.Array
+    target: Tree | None  # None for zero
+
+
 class Weight(NamedTuple):
     """A parameter in this step."""
 
@@ -108,37 +135,51 @@ class Weight(NamedTuple):
     after: jax.Array
 
 
-def _fill_first(weights: Tree, beakers: Beakers, links: Links, seed: jax.Array) -> Beakers:
-    """The right side of link 1: what ``u_2`` gains."""
+def _filled(beaker: Tree, weights: Tree, links: Links, sides: list[Side], seed: jax.Array) -> Tree:
+    """``u_2`` with what it gains from the weights, then moved by further sides."""
 
-    def hidden(u: Any, weight: Weight) -> jax.Array:
+    def moved(u: Any, weight: Weight, *targets: Any) -> jax.Array:
         pulled = _pull(links.right[0], u, weight.after)
         if not is_low_precision(weight.before):
-            return _add(u, pulled)
+            return _moved(_add(u, pulled), sides, targets)
         # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it
         # has really lost: otherwise a weight that cannot move would be an endless source.
         lost = _add(weight.input, weight.before, -weight.after)
         gain = links.gain.astype(lost.dtype) * lost
         if links.flows_back is not None:
             gain = jnp.where(links.flows_back[0], gain, pulled)
-        return _add(u, gain)
+        return _moved(_add(u, gain), sides, targets)
 
-    if not beakers:
-        return beakers
-    return (_stored(jax.tree.map(hidden, beakers[0], weights), beakers[0], seed), *beakers[1:])
+    return _stored(jax.tree.map(moved, beaker, weights, *_targets(sides)), beaker, seed)
 
 
 @jax.jit  # traced once for all links
-def _exchange_pair(pair: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
-    """A link between two hidden beakers, or the leak of the last one towards its rest."""
-    left, right, rest = fixed
+def _drawn(beaker: Tree, sides: list[Side], seed: jax.Array) -> Tree:
+    """A hidden beaker, moved by one side after the other."""
+    new = jax.tree.map(lambda u, *targets: _moved(u, sides, targets), beaker, *_targets(sides))
+    return _stored(new, beaker, seed)
 
-    def towards(rate: jax.Array, tree: Tree, target: Tree | None, side: int) -> Tree:
-        moved = jax.tree.map(lambda u, *end: _add(u, _pull(rate, u, *end)), tree, *_known(target))
-        return _stored(moved, tree, seed, side)
 
-    first = towards(left, pair[0], pair[1] if len(pair) > 1 else rest, 0)
-    return (first, *(towards(right, u, first, 1) for u in pair[1:]))
+def _moved(u: Any, sides: list[Side], targets: Sequence[Any]) -> Any:
+    """One leaf moved by one side after the other; the targets are those leaves that are not zero."""
+    known = iter(targets)
+    for side in sides:
+        target = [next(known) for _ in _known(side.target)]
+        u = _where(side.fires, _add(u, _pull(side.rate, u, *target)), u)
+    return u
+
+
+def _targets(sides: list[Side]) -> list[Tree]:
+    return [tree for side in sides for tree in _known(side.target)]
+
+
+def _where(condition: jax.Array | None, new: jax.Array, old: Any) -> jax.Array:
+    """``new`` where the condition holds or is None, else ``old``.
+
+    The condition is one for the whole array: XLA's CPU compiler makes two loops of it, and reads what only
+    ``new`` needs in but one of them.
+    """
+    return new if condition is None else jnp.where(condition, new, old.astype(new.dtype))
 
 
 def sequential_euler(

@@ -195,7 +195,9 @@ def prepare(options: CommonOptions, seed: int, n_seeds: int = 1) -> tuple[Settin
 
         jax.config.update("jax_platforms", "cpu")
     from experiments.lab import data, results
+    from experiments.lab.cache import keep_compiled_programs
 
+    keep_compiled_programs()
     if not output.get_stamp:
         for name, folder in (
             ("results_dir", output.results_dir),

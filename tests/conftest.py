@@ -4,6 +4,8 @@ from pathlib import Path
 import jax
 import pytest
 
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # of the commands that tests start
+jax.config.update("jax_enable_compilation_cache", False)
 jax.config.update("jax_num_cpu_devices", 8)  # for the tests of sharding, before anything runs
 
 

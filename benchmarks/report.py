@@ -1,0 +1,126 @@
+"""Tables and figures of the benchmarks: printed, and written beside each other in one folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.lab.figures import COLUMN, STYLE, save
+
+Cell = str | float | int | None
+# From the palette of Okabe & Ito (2008), with a mark each.
+CURVES = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#56B4E9", "v"),
+    ("#E69F00", "P"),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers under a title; columns of numbers are printed with ``digits`` digits behind the point.
+
+    Attributes:
+        title: what is measured, and in which unit.
+        head: the columns.
+        rows: cells, a row each; None where there is nothing.
+        digits: behind the point, one for each column.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    digits: Sequence[int]
+
+    def markdown(self) -> str:
+        """The table in Markdown, its title above."""
+        lines = ["| " + " | ".join(self.head) + " |", "|---" * len(self.head) + "|"]
+        for row in self.rows:
+            cells = (_cell(value, digits) for value, digits in zip(row, self.digits, strict=True))
+            lines.append("| " + " | ".join(cells) + " |")
+        return "\n".join([self.title, "", *lines])
+
+
+def _cell(value: Cell, digits: int) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def where() -> dict[str, Any]:
+    """The hardware and the versions that figures are from."""
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind if device.platform != "cpu" else _processor(),
+        "platform": device.platform,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def options(description: str) -> argparse.ArgumentParser:
+    """The command line that all benchmarks share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=9, help="rounds that medians are taken of (default 9)")
+    parser.add_argument("--out", type=Path, help="folder for the table (Markdown and JSON) and the figures")
+    return parser
+
+
+def publish(name: str, out: Path | None, tables: Sequence[Table], figure: Figure | None = None) -> None:
+    """Print the tables and, where a folder is given, write them and the figure into it."""
+    place = where()
+    header = "{device}, {cores} cores, jax {jax}, Python {python}".format(**place)
+    text = "\n\n".join([header, *(table.markdown() for table in tables)])
+    print(text)
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.md").write_text(text + "\n")
+    content = {"where": place, "tables": [asdict(table) for table in tables]}
+    (out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    if figure is not None:
+        save(figure, out, name)
+
+
+@matplotlib.rc_context(STYLE)
+def panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """An empty figure with a row of panels, each a column wide."""
+    figure = Figure(figsize=(COLUMN * len(titles), 2.6))
+    axes = list(figure.subplots(1, len(titles), squeeze=False)[0])
+    for panel, title in zip(axes, titles, strict=True):
+        panel.set_title(title)
+    return figure, axes
+
+
+def curves(panel: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float | None]]) -> None:
+    """Lines with marks, each named in the legend."""
+    with matplotlib.rc_context(STYLE):
+        for (color, mark), (name, y) in zip(CURVES, lines.items(), strict=False):
+            values = [float("nan") if value is None else value for value in y]
+            panel.plot(x, values, color=color, marker=mark, markersize=3.5, label=name)
+        panel.legend()

@@ -1,0 +1,120 @@
+"""Many seeds at once: ``python -m benchmarks.seeds``.
+
+Time of one training step of the network of the experiments (784-400-400-10, batches of 128), for more and
+more seeds: all of them in one batched step, as the experiments do; one after the other in a loop; and,
+for what it costs, with the optimizer under ``jax.vmap`` too, where every link's decision becomes a batch
+of decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import optax
+
+from benchmarks.report import Table, curves, options, panels, publish
+from benchmarks.timing import in_turns
+from benchmarks.update_cost import chain_of
+from cs_optax import complex_synapse
+from experiments.lab.model import make_model
+
+SIZES = (784, 400, 400, 10)
+BATCH = 128
+SEEDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+STANDARD, SYNAPSE = "Adam", "K=10, alpha=10"
+OPTIMIZERS = {
+    STANDARD: optax.adam(1e-3),
+    SYNAPSE: optax.chain(optax.adam(1e-3), complex_synapse(chain=chain_of(10, 10.0))),
+}
+
+
+class Training:
+    """Steps of training, each call going on from the one before.
+
+    Args:
+        tx: the optimizer.
+        seeds: number of networks.
+        n_steps: steps in a call.
+        how: "batched", gradients under vmap and the optimizer on stacked trees; "one by one", whole
+            trainings under lax.map; "vmap", whole trainings under vmap; "bare", one network alone.
+    """
+
+    def __init__(self, tx: optax.GradientTransformation, seeds: int, n_steps: int, how: str) -> None:
+        init, apply = make_model(SIZES)
+        self._x = jax.random.uniform(jax.random.key(0), (seeds, BATCH, SIZES[0]))
+        self._y = jax.random.randint(jax.random.key(1), (seeds, BATCH), 0, SIZES[-1])
+
+        def loss(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+            return optax.softmax_cross_entropy_with_integer_labels(apply(params, x), y).mean()
+
+        def train(gradient: Any, carry: Any, x: jax.Array, y: jax.Array) -> Any:
+            def step(carry: Any, _: None) -> Any:
+                params, state = carry
+                updates, state = tx.update(gradient(params, x, y), state, params)
+                return (optax.apply_updates(params, updates), state), None
+
+            return jax.lax.scan(step, carry, length=n_steps)[0]
+
+        of_one = partial(train, jax.grad(loss))
+        keys = jax.random.split(jax.random.key(2), seeds)
+        if how == "batched":
+            params = jax.vmap(init)(keys)
+            self._carry = params, tx.init(params)
+            run = partial(train, jax.vmap(jax.grad(loss)))
+        elif how == "bare":
+            params = init(keys[0])
+            self._carry, self._x, self._y = (params, tx.init(params)), self._x[0], self._y[0]
+            run = of_one
+        else:
+            params = jax.vmap(init)(keys)
+            self._carry = params, jax.vmap(tx.init)(params)
+            if how == "vmap":
+                run = jax.vmap(of_one)
+            else:
+
+                def run(carry: Any, x: jax.Array, y: jax.Array) -> Any:
+                    return jax.lax.map(lambda each: of_one(*each), (carry, x, y))
+
+        self._run = jax.jit(run, donate_argnums=0)
+
+    def __call__(self) -> Any:
+        """Train on."""
+        self._carry = self._run(self._carry, self._x, self._y)
+        return self._carry
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """A table and a figure."""
+    parser = options(__doc__.splitlines()[0])
+    on_gpu = jax.default_backend() != "cpu"
+    parser.add_argument(
+        "--most", type=int, default=256 if on_gpu else 64, help="seeds at most (default 64, on a GPU 256)"
+    )
+    parser.add_argument("--steps", type=int, default=20, help="steps in a call (default 20)")
+    given = parser.parse_args(arguments)
+    counts = [n for n in SEEDS if n <= given.most]
+    kinds = [(name, how) for how in ("batched", "one by one", "vmap") for name in OPTIMIZERS]
+    rows = []
+    for n in counts:
+        n_steps = max(2, min(given.steps, 8 * given.steps // n))
+        calls = {f"{name}, {how}": Training(OPTIMIZERS[name], n, n_steps, how) for name, how in kinds}
+        seconds = in_turns(calls, given.repeats)
+        rows.append([n, *(1e3 * value / (n_steps * n) for value in seconds.values())])
+    table = Table(
+        f"Milliseconds of one training step of one seed; medians of {given.repeats}",
+        ["seeds", *(f"{name}, {how}" for name, how in kinds)],
+        rows,
+        [0] + [3] * len(kinds),
+    )
+    figure, (panel,) = panels(["a training step of one seed, over seeds together"])
+    shown = (f"{STANDARD}, batched", f"{SYNAPSE}, batched", f"{STANDARD}, one by one", f"{SYNAPSE}, vmap")
+    curves(panel, counts, {name: [row[table.head.index(name)] for row in rows] for name in shown})
+    panel.set(xscale="log", xlabel="seeds", ylabel="milliseconds", ylim=(0, None))
+    publish("seeds", given.out, [table], figure)
+
+
+if __name__ == "__main__":
+    main()

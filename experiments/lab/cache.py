@@ -1,0 +1,32 @@
+"""Compiled programs kept on disk, so that a command which has run once starts at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import platformdirs
+
+SHORTEST_COMPILATION = 0.1  # seconds; what is compiled sooner is not worth a file
+
+
+def keep_compiled_programs() -> Path | None:
+    """Turn JAX's persistent compilation cache on, in the user's cache folder.
+
+    What the user has said to JAX counts: ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` does without. A folder that cannot be made is no error: programs are
+    then compiled anew.
+
+    Returns:
+        The folder, or None where there is none or the user has named it.
+    """
+    if not jax.config.jax_enable_compilation_cache or jax.config.jax_compilation_cache_dir is not None:
+        return None
+    folder = platformdirs.user_cache_path("cs_optax", appauthor=False) / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
+    return folder
