@@ -122,8 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         rows.append([name, words(name), words(name, in_loops=True), *times, reached])
     table = Table(
-        f"Time of one update over Adam's; medians of {given.repeats}. Last column: bandwidth of the words in "
-        f"the scan over {one_array}, as a fraction of what a plain copy reaches ({4e-9 * bandwidth:.0f} GB/s)",
+        f"Time of one update over Adam's; medians of {given.repeats}. Last column: bandwidth of the "
+        f"words in the scan over {one_array}, as a fraction of a plain copy's ({4e-9 * bandwidth:.0f} GB/s)",
         ["", "words", "in loops", *columns, "bandwidth"],
         rows,
         [0, 1, 1, *[2] * len(columns), 2],

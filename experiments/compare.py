@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from experiments.lab.description import describe, describe_methods
+from experiments.lab.settings import Method, SettingsError
 from experiments.run import (
     CommonOptions,
     finish,
@@ -26,20 +27,24 @@ if TYPE_CHECKING:
     from experiments.lab.settings import Settings
     from experiments.lab.statistics import Estimate, PairedDifference
 
-METHODS = ("standard", "cs")
-
 
 @dataclass(frozen=True)
 class CompareOptions(CommonOptions):
-    """Train with and without complex synapses, over several seeds, and compare.
+    """Train with and without complex synapses, and with other methods, over several seeds, and compare.
 
-    Each seed's initial weights and batches are the same for both methods.
+    Each seed's initial weights and batches are the same for all methods.
 
     Attributes:
+        methods: What to compare. standard: the optimizer alone. cs: with complex synapses. cs-published: the
+            published optimizer, whatever --time-step says. joint: all tasks mixed. ewc: online elastic
+            weight consolidation. si: synaptic intelligence. lwf: learning without forgetting. er:
+            experience replay. l2: a penalty on the distance to the initial weights. average: evaluated
+            with a slow average of the weights. Differences are to the first one named.
         seed: First seed (of the initial weights and of the batches).
         n_seeds: Number of seeds. They are consecutive, and train together.
     """
 
+    methods: tuple[Method, ...] = ("standard", "cs")
     seed: int = 0
     n_seeds: int = 5
 
@@ -53,21 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compare(options: CompareOptions, command: str) -> None:
     """Train both methods, or find their runs again, and sum the comparison up."""
     began = time.perf_counter()
-    settings, dataset = prepare(options, options.seed, options.n_seeds)
+    methods: Sequence[str] = options.methods
+    if not methods:
+        raise SettingsError("--methods: must name at least one")
+    settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     seeds = range(options.seed, options.seed + options.n_seeds)
     from experiments.lab import results
 
     stamp = results.comparison_stamp(
-        [results.identity(settings, m, seed, dataset.sha256) for m in METHODS for seed in seeds]
+        [results.identity(settings, m, seed, dataset.sha256) for m in methods for seed in seeds]
     )
     if options.output.get_stamp:
         print(stamp)
         return
-    if settings.beakers == 0:
+    if settings.beakers == 0 and {"standard", "cs"} <= set(methods):
         but = ", but for --decay" if settings.decay else ""
-        note(f"note: with --beakers 0 there is no synapse: both methods are the same{but}")
+        note(f"note: with --beakers 0 there is no synapse: standard and cs are the same{but}")
     finished, seconds = {}, results.Seconds(0.0, 0.0, 0.0)
-    for method in METHODS:
+    for method in methods:
         finished[method], spent = finish_runs(settings, method, seeds, dataset, options.output)
         seconds += spent
     _show_table(finished, settings)
@@ -76,7 +84,12 @@ def compare(options: CompareOptions, command: str) -> None:
         options.output,
         folder=f"compare-{stamp}",
         command=command,
-        config={**asdict(settings), "seed": options.seed, "n_seeds": options.n_seeds},
+        config={
+            **asdict(settings),
+            "methods": methods,
+            "seed": options.seed,
+            "n_seeds": options.n_seeds,
+        },
         dataset=dataset,
         finished=finished,
         seconds=seconds,
@@ -88,15 +101,15 @@ def print_table(
     console: "Console",
     title: str,
     estimates: Mapping[str, "Estimate"],
-    difference: "PairedDifference",
+    differences: Mapping[str, "PairedDifference"],
 ) -> None:
-    """Print the final accuracies (mean ± standard error) and their paired difference.
+    """Print the final accuracies (mean ± standard error) and their paired differences.
 
     Args:
         console: where to.
         title: what was compared.
         estimates: final accuracy (fraction) of each method, by the name to show.
-        difference: complex synapses minus standard, paired by seed.
+        differences: of two methods, paired by seed, by the name to show.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -107,16 +120,19 @@ def print_table(
     accuracies.add_column("n", justify="right")
     for method, estimate in estimates.items():
         accuracies.add_row(method, _mean_and_error(estimate), str(estimate.n))
-    low, high = (f"{100 * bound:+.2f}" for bound in difference.ci95)
-    paired = Table("cs - standard, by seed", box=SIMPLE_HEAD)
-    paired.add_column(justify="right")
-    paired.add_row("mean difference (points)", f"{100 * difference.mean:+.2f}")
-    paired.add_row("95 % interval (points)", f"{low} to {high}" if difference.n > 1 else "-")
-    paired.add_row("p, paired t-test", _p(difference.p_value))
-    paired.add_row("p, sign flips", _p(difference.p_value_sign_flip))
+    paired = Table(box=SIMPLE_HEAD)
+    paired.add_column("by seed", no_wrap=True)
+    for name in ("points", "95 % interval", "p, t-test", "p, sign flips"):
+        paired.add_column(name, justify="right", no_wrap=True)
+    for name, difference in differences.items():
+        low, high = (f"{100 * bound:+.2f}" for bound in difference.ci95)
+        interval = f"{low} to {high}" if difference.n > 1 else "-"
+        p_values = _p(difference.p_value), _p(difference.p_value_sign_flip)
+        paired.add_row(name, f"{100 * difference.mean:+.2f}", interval, *p_values)
     console.print(title, soft_wrap=True)
     console.print(accuracies)
-    console.print(paired)
+    if differences:
+        console.print(paired)
 
 
 def _show_table(finished: Mapping[str, Sequence["FinishedRun"]], settings: "Settings") -> None:
@@ -127,9 +143,9 @@ def _show_table(finished: Mapping[str, Sequence["FinishedRun"]], settings: "Sett
     final = {method: [one.run.final_accuracy for one in runs] for method, runs in finished.items()}
     print_table(
         Console(highlight=False),
-        f"{describe(settings)}\n{describe_methods(settings, METHODS)}",
+        f"{describe(settings)}\n{describe_methods(settings, list(finished))}",
         {_named(finished[method]): statistics.estimate(values) for method, values in final.items()},
-        statistics.paired_difference(final["cs"], final["standard"]),
+        statistics.differences(final),
     )
 
 
@@ -145,7 +161,8 @@ def _draw(
     folder = options.output.plot_dir
     curves = figures.accuracy_over_iterations(runs, settings)
     show_paths(figures.save(curves, folder, f"{name}-accuracy"))
-    show_paths(figures.save(figures.paired_seeds(runs, settings), folder, f"{name}-seeds"))
+    if len(runs) > 1:
+        show_paths(figures.save(figures.paired_seeds(runs, settings), folder, f"{name}-seeds"))
 
 
 def _named(finished: Sequence["FinishedRun"]) -> str:

@@ -13,14 +13,17 @@ import tyro
 
 from experiments.lab.description import describe, describe_methods
 from experiments.lab.settings import (
+    Baselines,
     DataAndTasks,
     Evaluation,
+    Method,
     NetworkAndOptimizer,
     Settings,
     SettingsError,
     Synapse,
     flag,
     validate,
+    validate_methods,
     validate_seeds,
 )
 
@@ -80,6 +83,7 @@ class CommonOptions:
         default_factory=NetworkAndOptimizer
     )
     synapse: Annotated[Synapse, tyro.conf.arg(name="complex synapse")] = field(default_factory=Synapse)
+    baselines: Annotated[Baselines, tyro.conf.arg(name="other methods")] = field(default_factory=Baselines)
     output: Annotated[EvaluationAndOutput, tyro.conf.arg(name="evaluation and output")] = field(
         default_factory=EvaluationAndOutput
     )
@@ -90,6 +94,7 @@ class CommonOptions:
             **asdict(self.data),
             **asdict(self.network),
             **asdict(self.synapse),
+            **asdict(self.baselines),
             **asdict(self.output),
         }
         return Settings(**{one.name: given[one.name] for one in fields(Settings)})
@@ -100,11 +105,14 @@ class RunOptions(CommonOptions):
     """Train a network on a sequence of tasks, once, with or without complex synapses.
 
     Attributes:
-        cs: Train with complex synapses. Without this flag, the optimizer is used alone.
+        cs: Train with complex synapses: short for --method cs.
+        method: How to train; standard is the optimizer alone. The comparison's help lists what the names
+            stand for.
         seed: Seed of the initial weights and of the batches.
     """
 
     cs: bool = False
+    method: Method = "standard"
     seed: int = 0
 
 
@@ -117,8 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: RunOptions, command: str) -> None:
     """Train one method with one seed, or find it again, and sum it up."""
     began = time.perf_counter()
-    method = "cs" if options.cs else "standard"
-    settings, dataset = prepare(options, options.seed)
+    if options.cs and options.method not in ("standard", "cs"):
+        raise SettingsError(f"--cs: must be left out with --method {options.method}")
+    method = "cs" if options.cs else options.method
+    settings, dataset = prepare(options, [method], options.seed)
     from experiments.lab import results
 
     stamp = results.run_stamp(results.identity(settings, method, options.seed, dataset.sha256))
@@ -136,7 +146,7 @@ def run(options: RunOptions, command: str) -> None:
         options.output,
         folder=f"run-{stamp}",
         command=command,
-        config={**asdict(settings), "cs": options.cs, "seed": options.seed},
+        config={**asdict(settings), "method": method, "seed": options.seed},
         dataset=dataset,
         finished={method: finished},
         seconds=seconds,
@@ -181,7 +191,9 @@ def guarded(command: Callable[[], None]) -> int:
     return 0
 
 
-def prepare(options: CommonOptions, seed: int, n_seeds: int = 1) -> tuple[Settings, "Dataset"]:
+def prepare(
+    options: CommonOptions, methods: Sequence[str], seed: int, n_seeds: int = 1
+) -> tuple[Settings, "Dataset"]:
     """Check the options and load the data, before anything is computed or written.
 
     Raises:
@@ -189,6 +201,7 @@ def prepare(options: CommonOptions, seed: int, n_seeds: int = 1) -> tuple[Settin
     """
     settings, output = options.settings(), options.output
     validate(settings)
+    validate_methods(settings, methods)
     validate_seeds(seed, n_seeds)
     if output.no_gpus:
         import jax

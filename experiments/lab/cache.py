@@ -14,13 +14,15 @@ def keep_compiled_programs() -> Path | None:
     """Turn JAX's persistent compilation cache on, in the user's cache folder.
 
     What the user has said to JAX counts: ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
-    ``JAX_ENABLE_COMPILATION_CACHE=false`` does without. A folder that cannot be made is no error: programs are
-    then compiled anew.
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` does without. A folder that cannot be made is no error:
+    programs are then compiled anew.
 
     Returns:
         The folder, or None where there is none or the user has named it.
     """
-    if not jax.config.jax_enable_compilation_cache or jax.config.jax_compilation_cache_dir is not None:
+    settings = "jax_enable_compilation_cache", "jax_compilation_cache_dir"
+    enabled, named = (getattr(jax.config, name) for name in settings)
+    if not enabled or named is not None:
         return None
     folder = platformdirs.user_cache_path("cs_optax", appauthor=False) / "compiled"
     try:

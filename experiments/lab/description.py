@@ -1,8 +1,9 @@
 """The settings in words: two lines above a table, two short ones above a figure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from experiments.lab.settings import NetworkAndOptimizer, Settings
+from experiments.lab.settings import USED_BY, NetworkAndOptimizer, Settings, unused_by
 
 
 def describe(settings: Settings) -> str:
@@ -27,17 +28,22 @@ def describe_methods(settings: Settings, methods: Sequence[str]) -> str:
     iterations = f"{counted(settings.iters, 'iteration')}{each}"
     parts = [settings.optimizer, f"learning rate {settings.lr:g}", iterations, f"batch {settings.batch}"]
     parts += _unusual_network(settings)
-    if settings.decay and "standard" in methods:
-        parts.append(f"weight decay {settings.decay:g} (standard)")
-    synapse = f"; cs: {_synapse(settings)}" if "cs" in methods else ""
-    return ", ".join(parts) + synapse
+    decaying = [method for method in methods if "decay" not in unused_by(method)]
+    if settings.decay and decaying:
+        parts.append(f"weight decay {settings.decay:g} ({', '.join(decaying)})")
+    return "; ".join(
+        [", ".join(parts), *(_strength(settings, method) for method in methods if method in USED_BY)]
+    )
 
 
-def figure_title(settings: Settings, method: str | None = None, seed: int | None = None) -> str:
+def figure_title(
+    settings: Settings, method: str | None = None, seed: int | None = None, methods: Sequence[str] = ("cs",)
+) -> str:
     """Both lines again, short enough for the width of a column.
 
     Args:
         settings: the settings.
+        methods: those that are drawn, where it is not one alone.
         method: the method, where only one is drawn.
         seed: its seed.
 
@@ -49,11 +55,11 @@ def figure_title(settings: Settings, method: str | None = None, seed: int | None
     tasks = counted(settings.tasks, "task")
     course = f"{tasks} of {lengths}" if settings.stream == "task-based" else f"{tasks} mixed, {lengths}"
     training = f"{settings.optimizer} {settings.lr:g}, batch {settings.batch}"
-    if method is None:
-        training += f"; cs: {_synapse_in_short(settings)}"
-    else:
+    if method is not None:
         training = f"{method}, seed {seed}: {training}"
         training += f", {_synapse_in_short(settings)}" if method == "cs" else ""
+    elif "cs" in methods:
+        training += f"; cs: {_synapse_in_short(settings)}"
     return f"{settings.experiment}, {course}, {settings.scenario} scenario\n{training}"
 
 
@@ -71,6 +77,16 @@ def _unusual_network(settings: Settings) -> list[str]:
     if (settings.fc_layers, settings.fc_units) != (usual.fc_layers, usual.fc_units):
         parts.append(f"{counted(settings.fc_layers, 'layer')} of {counted(settings.fc_units, 'unit')}")
     return [*parts, "single head"] if settings.singlehead else parts
+
+
+def _strength(settings: Settings, method: str) -> str:
+    """What a method has beside the optimizer."""
+    if method == "cs":
+        return f"cs: {_synapse(settings)}"
+    if method == "cs-published":
+        return f"cs-published: {_synapse(replace(settings, time_step='learning-rate'))}"
+    numbers = (f"{name.split('_')[1]} {getattr(settings, name):g}" for name in sorted(USED_BY[method]))
+    return f"{method}: {', '.join(numbers)}"
 
 
 def _synapse(settings: Settings) -> str:

@@ -29,9 +29,42 @@ MOST_TASKS_NAMED = 12  # more would not be legible at this width
 TITLE_WIDTH = 72  # letters
 
 # From the palette of Okabe & Ito (2008). The line styles tell the methods apart without colour too.
-COLORS = {"standard": "#0072B2", "cs": "#D55E00"}
-LINES: dict[str, Any] = {"standard": (0, (4, 1.2)), "cs": "solid"}
-NAMES = {"standard": "standard", "cs": "complex synapses"}
+COLORS = {
+    "standard": "#0072B2",
+    "cs": "#D55E00",
+    "cs-published": "#E69F00",
+    "joint": "#000000",
+    "ewc": "#009E73",
+    "si": "#CC79A7",
+    "lwf": "#56B4E9",
+    "er": "#4D4D4D",
+    "l2": "#009E73",
+    "average": "#0072B2",
+}
+LINES: dict[str, Any] = {
+    "standard": (0, (4, 1.2)),
+    "cs": "solid",
+    "cs-published": "solid",
+    "joint": (0, (1, 1)),
+    "ewc": "solid",
+    "si": "solid",
+    "lwf": "solid",
+    "er": (0, (4, 1.2)),
+    "l2": (0, (4, 1.2)),
+    "average": (0, (1, 1)),
+}
+NAMES = {
+    "standard": "standard",
+    "cs": "complex synapses",
+    "cs-published": "complex synapses as published",
+    "joint": "joint",
+    "ewc": "online EWC",
+    "si": "SI",
+    "lwf": "LwF",
+    "er": "replay",
+    "l2": "L2 to the start",
+    "average": "slow average",
+}
 INK, LINK, FAINT = "#4D4D4D", "#B0B0B0", "#D0D0D0"
 
 STYLE: dict[Any, Any] = {
@@ -72,7 +105,7 @@ def accuracy_over_iterations(runs: Mapping[str, Sequence[Run]], settings: Settin
     if settings.stream == "task-based" and settings.tasks > 1:
         measures = {"tasks seen so far": "accuracy_so_far", **measures}
     figure = Figure(figsize=(COLUMN, 1.05 + 1.6 * len(measures)))
-    _title(figure, figure_title(settings), runs)
+    _title(figure, figure_title(settings, methods=list(runs)), runs)
     panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
     for panel, (tasks, measure) in zip(panels, measures.items(), strict=True):
         for method, group in runs.items():
@@ -88,36 +121,45 @@ def accuracy_over_iterations(runs: Mapping[str, Sequence[Run]], settings: Settin
 
 @matplotlib.rc_context(STYLE)
 def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings) -> Figure:
-    """Final accuracy of every seed, a thin line joining what both methods made of the same seed.
+    """Final accuracy of every seed, a thin line joining what the methods made of the same seed.
 
-    On the right the differences within the seeds (complex synapses minus standard), which are what
+    On the right the differences within the seeds (each method minus the first one), which are what
     the methods are judged by. Beside the dots stand their mean and its 95 % confidence interval.
 
     Args:
-        runs: the runs of "standard" and of "cs", in the same order of seeds.
+        runs: the runs of two methods or more, in the same order of seeds.
         settings: the settings they share.
     """
-    figure = Figure(figsize=(COLUMN, 2.8))
-    _title(figure, figure_title(settings), runs)
-    left, right = figure.subplots(ncols=2, width_ratios=[2, 1.1])
-    final = {m: np.array([100 * run.final_accuracy for run in runs[m]]) for m in ("standard", "cs")}
-    left.plot([0, 1], list(final.values()), color=LINK, linewidth=0.7, zorder=1)
+    names = list(runs)
+    first, *others = names
+    figure = Figure(figsize=(COLUMN * (1 + max(0, len(names) - 2) / 4), 2.8))
+    _title(figure, figure_title(settings, methods=names), runs)
+    left, right = figure.subplots(ncols=2, width_ratios=[len(names), len(others) + 0.1])
+    final = {method: np.array([100 * run.final_accuracy for run in runs[method]]) for method in names}
+    left.plot(range(len(names)), list(final.values()), color=LINK, linewidth=0.7, zorder=1)
     for place, (method, accuracies) in enumerate(final.items()):
-        beside = (-0.2, 0.2)[place]
+        # Where two methods stand alone, the intervals stand outside of the lines between them.
+        beside = -0.2 if place == 0 else 0.2
         _dots_and_interval(left, place, place + beside, accuracies, COLORS[method])
-    left.set_xticks([0, 1], [NAMES[method].replace(" ", "\n") for method in final])
-    left.set_xlim(-0.5, 1.5)
+    _name_methods(left, names)
+    left.set_xlim(-0.5, len(names) - 0.5)
     left.set_ylabel("Final accuracy on all tasks (%)")
     _chance_if_near(left, settings)
     right.axhline(0, color=INK, linewidth=0.6, zorder=0)
-    _dots_and_interval(right, 0, 0.25, final["cs"] - final["standard"], "black")
-    right.set_xticks([0], ["difference"])
-    right.set_xlim(-0.4, 0.6)
-    right.set_ylabel("Complex synapses − standard\n(percentage points)")
+    for place, method in enumerate(others):
+        color = "black" if len(others) == 1 else COLORS[method]
+        _dots_and_interval(right, place, place + 0.25, final[method] - final[first], color)
+    right.set_xlim(-0.4, len(others) - 0.4)
+    if len(others) == 1:
+        right.set_xticks([0], ["difference"])
+        right.set_ylabel(f"{_capital(NAMES[others[0]])} − {NAMES[first]}\n(percentage points)")
+    else:
+        _name_methods(right, others)
+        right.set_ylabel(f"Difference to {NAMES[first]}\n(percentage points)")
     for axes in (left, right):
         axes.tick_params(axis="x", length=0)
         axes.yaxis.set_major_locator(_round_ticks())
-    if len(final["cs"]) > 1:
+    if len(final[first]) > 1:
         interval = Line2D([], [], color=INK, linewidth=1.2, marker="s", markersize=4)
         figure.legend([interval], ["mean, 95 % confidence interval"], loc="outside lower center")
     return figure
@@ -191,6 +233,16 @@ def _mean_and_error(axes: Axes, method: str, iterations: np.ndarray, curves: np.
         axes.fill_between(iterations, mean - sem, mean + sem, color=color, alpha=0.22, linewidth=0)
 
 
+def _name_methods(axes: Axes, methods: Sequence[str]) -> None:
+    upright = len(methods) > 2
+    names = [NAMES[method].replace(" ", "\n", 1) for method in methods]
+    axes.set_xticks(range(len(methods)), names, rotation=60 if upright else 0)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _dots_and_interval(axes: Axes, place: float, beside: float, values: np.ndarray, color: str) -> None:
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
     axes.plot(np.full(len(values), place), values, "o", color=color, markersize=3.5, **edge)
@@ -262,7 +314,7 @@ def _legend_below(figure: Figure, axes: Axes, n_seeds: int) -> None:
         lines,
         labels,
         loc="outside lower center",
-        ncols=len(lines),
+        ncols=min(3, len(lines)),
         columnspacing=1.2,
         handlelength=1.8,
     )

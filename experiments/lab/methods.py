@@ -1,28 +1,249 @@
-"""What a method's name stands for: its optimizer."""
+"""What a method's name stands for: an optimizer, and what it remembers of earlier tasks.
+
+All trees are stacked over seeds. What a method does to them is element by element, so that it need not know.
+
+Sources: online EWC, Schwarz et al. (2018) after Kirkpatrick et al. (2017); SI, Zenke, Poole & Ganguli (2017);
+LwF, Li & Hoiem (2017); replay of stored samples, Rolnick et al. (2019), weighted as van de Ven et al.
+(2020) do.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 from cs_optax import complex_synapse, complex_synapse_adam, complex_synapse_sgd
+from experiments.lab.problems import Problem
 from experiments.lab.settings import Settings
+from experiments.lab.streams import Samples, joint_stream, replay_stream, training_stream
+
+Tree = Any
 
 
-def make_optimizer(settings: Settings, method: str) -> optax.GradientTransformation:
-    """The optimizer of a method.
+@dataclass(frozen=True)
+class Method:
+    """A way of learning a stream of tasks.
 
-    ``standard``: ``optax.adam`` or ``optax.sgd``, with ``--decay`` added to the gradient (L2), as published.
-    ``cs``: the same without decay, followed by complex synapses; with ``--time-step learning-rate`` the
-    published optimizer instead.
+    Attributes:
+        optimizer: what turns gradients into updates.
+        stream: ``(settings, problem, seed) -> samples``, the training samples.
+        start: ``params -> memory``, what it remembers at first.
+        pull: ``(params, memory) -> tree``, added to the gradient: that of a penalty. None without one.
+        remember: ``(memory, params, new_params, grads) -> memory``, in every iteration; the gradients are
+            those of the loss without the penalty. None where nothing changes.
+        consolidate: ``(memory, params, fisher) -> memory``, at the end of each task but the last. ``fisher``
+            is the diagonal of the Fisher information on the samples of that task, None unless
+            ``needs_fisher``. None where there is nothing to do.
+        needs_fisher: whether it wants that.
+        distils: whether the memory is a tree of old parameters, whose outputs the new ones are to keep.
+        weights: ``(params, memory) -> params``, those to evaluate.
     """
-    lr, with_adam = settings.lr, settings.optimizer == "adam"
-    plain = optax.adam(lr) if with_adam else optax.sgd(lr)
-    if method == "standard":
-        if settings.decay == 0:
-            return plain
-        return optax.chain(optax.add_decayed_weights(settings.decay), plain)
+
+    optimizer: optax.GradientTransformation
+    stream: Callable[[Settings, Problem, int], Samples] = training_stream
+    start: Callable[[Tree], Tree] = lambda params: ()
+    pull: Callable[[Tree, Tree], Tree] | None = None
+    remember: Callable[[Tree, Tree, Tree, Tree], Tree] | None = None
+    consolidate: Callable[[Tree, Tree, Tree | None], Tree] | None = None
+    needs_fisher: bool = False
+    distils: bool = False
+    weights: Callable[[Tree, Tree], Tree] = lambda params, memory: params
+
+
+def make_method(settings: Settings, name: str) -> Method:
+    """The method of a name, with the strengths that the settings give it.
+
+    Raises:
+        KeyError: if there is no such method.
+    """
+    return _METHODS[name](settings)
+
+
+def _base(settings: Settings) -> optax.GradientTransformation:
+    """``optax.adam`` or ``optax.sgd``, with ``--decay`` added to the gradient (L2), as published."""
+    plain = _plain(settings)
+    return optax.chain(optax.add_decayed_weights(settings.decay), plain) if settings.decay else plain
+
+
+def _plain(settings: Settings) -> optax.GradientTransformation:
+    return optax.adam(settings.lr) if settings.optimizer == "adam" else optax.sgd(settings.lr)
+
+
+def _standard(settings: Settings) -> Method:
+    return Method(_base(settings))
+
+
+def _cs(settings: Settings) -> Method:
+    """The optimizer followed by complex synapses; or the published one, if the time step says so."""
+    if settings.time_step == "learning-rate":
+        return _cs_published(settings)
+    synapse = complex_synapse(settings.beakers, settings.alpha, settings.beta)
+    return Method(optax.chain(_plain(settings), synapse))
+
+
+def _cs_published(settings: Settings) -> Method:
+    published = complex_synapse_adam if settings.optimizer == "adam" else complex_synapse_sgd
     n_beakers, alpha, beta = settings.beakers, settings.alpha, settings.beta
-    if settings.time_step == "iteration":
-        return optax.chain(plain, complex_synapse(n_beakers, alpha, beta))
-    published = complex_synapse_adam if with_adam else complex_synapse_sgd
-    return published(lr, n_beakers=n_beakers, alpha=alpha, beta=beta)
+    return Method(published(settings.lr, n_beakers=n_beakers, alpha=alpha, beta=beta))
+
+
+def _joint(settings: Settings) -> Method:
+    """All tasks mixed: what could be reached if nothing had to be remembered."""
+    return Method(_base(settings), stream=joint_stream)
+
+
+def _replay(settings: Settings) -> Method:
+    """Beside each batch one of stored samples of earlier tasks, with the loss (1/k) new + (1 − 1/k) old."""
+    return Method(_base(settings), stream=replay_stream)
+
+
+def _l2(settings: Settings) -> Method:
+    r"""Penalty :math:`\tfrac{λ}{2} |θ - θ_0|^2`, with the initial parameters."""
+
+    def pull(params: Tree, initial: Tree) -> Tree:
+        return jax.tree.map(lambda p, p0: settings.l2_strength * (p - p0), params, initial)
+
+    return Method(_base(settings), start=_copy, pull=pull)
+
+
+def _average(settings: Settings) -> Method:
+    """Plain training, evaluated with an exponential moving average of the parameters."""
+
+    def remember(average: Tree, params: Tree, new: Tree, grads: Tree) -> Tree:
+        return jax.tree.map(lambda a, p: a + (p - a) / settings.average_time, average, new)
+
+    return Method(_base(settings), start=_copy, remember=remember, weights=lambda params, average: average)
+
+
+class Anchor(NamedTuple):
+    """Parameters to stay near, and how much each matters."""
+
+    params: Tree
+    importance: Tree
+
+
+def _towards(anchor: Anchor, params: Tree, strength: float) -> Tree:
+    return jax.tree.map(
+        lambda p, p0, importance: strength * importance * (p - p0), params, anchor.params, anchor.importance
+    )
+
+
+def _ewc(settings: Settings) -> Method:
+    r"""Online EWC: penalty :math:`\tfrac{λ}{2} \sum_i F_i (θ_i - θ^*_i)^2`.
+
+    After a task F ← γ F + F_task, θ* ← θ.
+    """
+
+    def start(params: Tree) -> Anchor:
+        return Anchor(_copy(params), jax.tree.map(jnp.zeros_like, params))
+
+    def consolidate(anchor: Anchor, params: Tree, fisher: Tree | None) -> Anchor:
+        kept = jax.tree.map(lambda f, new: settings.ewc_decay * f + new, anchor.importance, fisher)
+        return Anchor(_copy(params), kept)
+
+    def pull(params: Tree, anchor: Anchor) -> Tree:
+        return _towards(anchor, params, settings.ewc_strength)
+
+    return Method(_base(settings), start=start, pull=pull, consolidate=consolidate, needs_fisher=True)
+
+
+class Path(NamedTuple):
+    """The anchor of SI, and what each parameter has done for the loss since then: −∑ g·Δθ."""
+
+    anchor: Anchor
+    gained: Tree
+
+
+def _si(settings: Settings) -> Method:
+    r"""Penalty :math:`c \sum_i Ω_i (θ_i - θ^*_i)^2`; after each task Ω ← Ω + ω/((θ - θ^*)^2 + ξ), θ* ← θ."""
+
+    def start(params: Tree) -> Path:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return Path(Anchor(_copy(params), zeros), _copy(zeros))
+
+    def remember(path: Path, params: Tree, new: Tree, grads: Tree) -> Path:
+        gained = jax.tree.map(lambda w, g, p, n: w - g * (n - p), path.gained, grads, params, new)
+        return path._replace(gained=gained)
+
+    def consolidate(path: Path, params: Tree, fisher: Tree | None) -> Path:
+        def importance(omega: Any, gained: Any, p: Any, p0: Any) -> Any:
+            return jnp.maximum(omega + gained / ((p - p0) ** 2 + settings.si_damping), 0)
+
+        before, was = path.anchor.params, path.anchor.importance
+        kept = jax.tree.map(importance, was, path.gained, params, before)
+        return Path(Anchor(_copy(params), kept), jax.tree.map(jnp.zeros_like, path.gained))
+
+    def pull(params: Tree, path: Path) -> Tree:
+        return _towards(path.anchor, params, 2 * settings.si_strength)
+
+    return Method(_base(settings), start=start, pull=pull, remember=remember, consolidate=consolidate)
+
+
+def _lwf(settings: Settings) -> Method:
+    """Loss (1/k) new + (1 − 1/k) distillation of the outputs that the parameters gave before this task."""
+
+    def consolidate(old: Tree, params: Tree, fisher: Tree | None) -> Tree:
+        return _copy(params)
+
+    return Method(_base(settings), start=_copy, consolidate=consolidate, distils=True)
+
+
+def _copy(tree: Tree) -> Tree:
+    """Its own arrays: the loop donates all that it carries."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+_METHODS: dict[str, Callable[[Settings], Method]] = {
+    "standard": _standard,
+    "cs": _cs,
+    "cs-published": _cs_published,
+    "joint": _joint,
+    "ewc": _ewc,
+    "si": _si,
+    "lwf": _lwf,
+    "er": _replay,
+    "l2": _l2,
+    "average": _average,
+}
+
+
+def distillation(
+    problem: Problem, outputs: jax.Array, old: jax.Array, n_done: jax.Array, temperature: float
+) -> jax.Array:
+    r"""Cross-entropy to the softened old outputs, :math:`-T^2 \sum_c q_c \log p_c`, mean over the samples.
+
+    Over the outputs of the tasks that are done: with several heads, head by head and then their mean; where
+    all classes are told apart, over the classes so far, those of this task included, whose targets are
+    zero; with one head for all tasks, over its outputs.
+
+    Args:
+        problem: the tasks.
+        outputs: of the parameters that learn, ``[samples, outputs]``.
+        old: of the parameters as they were before this task.
+        n_done: number of tasks before this one.
+        temperature: T.
+    """
+    n = problem.classes_per_task
+    low = jnp.finfo(outputs.dtype).min
+    if problem.multihead:
+        shape = *outputs.shape[:-1], problem.n_tasks, n
+        p = jax.nn.log_softmax(outputs.reshape(shape) / temperature)
+        q = jax.nn.softmax(old.reshape(shape) / temperature)
+        per_head = -(q * p).sum(axis=-1)
+        is_done = np.arange(problem.n_tasks) < n_done
+        loss = (per_head * is_done).sum(axis=-1) / jnp.maximum(n_done, 1)
+    elif problem.all_classes:
+        classes = np.arange(problem.n_outputs)
+        p = jax.nn.log_softmax(jnp.where(classes < (n_done + 1) * n, outputs / temperature, low))
+        q = jax.nn.softmax(jnp.where(classes < n_done * n, old / temperature, low))
+        loss = -jnp.where(classes < n_done * n, q * p, 0).sum(axis=-1)
+    else:
+        p, q = jax.nn.log_softmax(outputs / temperature), jax.nn.softmax(old / temperature)
+        loss = -(q * p).sum(axis=-1)
+    return temperature**2 * loss.mean()

@@ -106,7 +106,7 @@ def make_problem(settings: Settings, dataset: Dataset) -> Problem:
     )
 
 
-_PURPOSES = ("permutations", "stream", "evaluation", "weights")
+_PURPOSES = ("permutations", "stream", "evaluation", "weights", "replay", "fisher")
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:

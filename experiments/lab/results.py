@@ -23,24 +23,18 @@ import numpy as np
 
 import cs_optax
 from experiments.lab import statistics
-from experiments.lab.settings import Settings, Synapse
+from experiments.lab.settings import Settings, unused_by
 
 if TYPE_CHECKING:
     from experiments.lab.data import Dataset
 
 # Part of every stamp: to be raised when the experiments come to compute or record something else, so
 # that runs made before are not taken for runs made now.
-FORMAT = 2
+FORMAT = 3
 
 DEFAULTS = Settings()
 
 RUNS = "runs"  # the folder of the runs, in that of the results
-
-# What a method does not use does not tell its runs apart. Every other setting does.
-WITHOUT_EFFECT = {
-    "standard": frozenset(field.name for field in fields(Synapse)),
-    "cs": frozenset({"decay"}),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +120,7 @@ class FinishedRun:
 def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> dict[str, Any]:
     """Everything that decides the result of one run.
 
-    Left out, because they do not: settings the method makes no use of (`WITHOUT_EFFECT`), and what
+    Left out, because they do not: settings the method makes no use of (`unused_by`), and what
     changes rounding alone: the device, the versions of the libraries, and the seeds it trained
     together with. Those are kept with the run.
 
@@ -136,7 +130,7 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
         seed: the seed.
         data_sha256: checksum of the data set.
     """
-    without_effect = WITHOUT_EFFECT.get(method, frozenset())
+    without_effect = unused_by(method)
     return {
         "format": FORMAT,
         "cs_optax": cs_optax.__version__,
@@ -252,11 +246,7 @@ def summary(
         "data": {"source": dataset.source, "sha256": dataset.sha256, "name": dataset.name},
         "seeds": [one.run.seed for one in next(iter(finished.values()))],
         "methods": {method: _summary_of_method(group) for method, group in finished.items()},
-        "paired": {
-            f"{method} - standard": statistics.paired_difference(values, accuracies["standard"])
-            for method, values in accuracies.items()
-            if method != "standard" and "standard" in accuracies
-        },
+        "paired": statistics.differences(accuracies),
         "seconds": {**asdict(seconds), "total": total_seconds},
         "runs_found_again": sum(one.found_again for one in runs),
         "environments_of_runs": _distinct([one.environment for one in runs]),
@@ -317,7 +307,7 @@ def _synapse(identities: Sequence[Mapping[str, Any]]) -> str:
     """The complex synapse that these runs have, as part of a stamp; empty where none has one."""
     for settings in (run_identity["settings"] for run_identity in identities):
         if "beakers" in settings:
-            published = "-published" if settings["time_step"] == "learning-rate" else ""
+            published = "-published" if settings.get("time_step") == "learning-rate" else ""
             alpha, beta = (f"{settings[name]:g}".replace("+", "") for name in ("alpha", "beta"))
             return f"-K{settings['beakers']}-a{alpha}-b{beta}{published}"
     return ""

@@ -5,6 +5,7 @@ of their help; `Settings` is all of them in one flat object for the code that tr
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -19,6 +20,7 @@ Scenario = Literal["task", "domain", "class"]
 Stream = Literal["task-based", "random"]
 Optimizer = Literal["adam", "sgd"]
 TimeStep = Literal["iteration", "learning-rate"]
+Method = Literal["standard", "cs", "cs-published", "joint", "ewc", "si", "lwf", "er", "l2", "average"]
 
 
 class SettingsError(ValueError):
@@ -61,7 +63,7 @@ class NetworkAndOptimizer:
             scenario; the others have a single head anyway.
         lr: Learning rate.
         optimizer: Optimizer, alone or followed by complex synapses.
-        decay: Weight decay of the standard method. Without effect on complex synapses.
+        decay: Weight decay of all methods but those with complex synapses.
     """
 
     fc_layers: int = 3
@@ -93,6 +95,48 @@ class Synapse:
 
 
 @dataclass(frozen=True)
+class Baselines:
+    """How strongly the other methods hold on to what was learned. Each is without effect on the rest.
+
+    Attributes:
+        ewc_strength: lambda of online EWC.
+        ewc_decay: What is left of earlier tasks' Fisher information (gamma of online EWC) after a task.
+        ewc_samples: Samples of each task that its Fisher information is estimated on, each with one label
+            drawn from the network's own prediction.
+        si_strength: c of synaptic intelligence (SI).
+        si_damping: xi of SI.
+        lwf_temperature: Temperature of the distillation in learning without forgetting (LwF).
+        replay_budget: Samples of each class that experience replay (ER) stores.
+        l2_strength: lambda of the penalty on the distance to the initial weights.
+        average_time: Timescale of the average of the weights, in iterations.
+    """
+
+    ewc_strength: float = 10_000.0
+    ewc_decay: float = 1.0
+    ewc_samples: int = 1000
+    si_strength: float = 10.0
+    si_damping: float = 0.1
+    lwf_temperature: float = 2.0
+    replay_budget: int = 100
+    l2_strength: float = 0.01
+    average_time: float = 500.0
+
+
+# What of these groups each method makes use of; of all other settings, every method does.
+USED_BY: dict[str, frozenset[str]] = {
+    "cs": frozenset({"beakers", "alpha", "beta", "time_step"}),
+    "cs-published": frozenset({"beakers", "alpha", "beta"}),
+    "ewc": frozenset({"ewc_strength", "ewc_decay", "ewc_samples"}),
+    "si": frozenset({"si_strength", "si_damping"}),
+    "lwf": frozenset({"lwf_temperature"}),
+    "er": frozenset({"replay_budget"}),
+    "l2": frozenset({"l2_strength"}),
+    "average": frozenset({"average_time"}),
+}
+NEED_TASKS = ("ewc", "si", "lwf", "er")  # they have to be told when a task ends
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What is recorded during training.
 
@@ -111,10 +155,10 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Settings(Evaluation, Synapse, NetworkAndOptimizer, DataAndTasks):
+class Settings(Evaluation, Baselines, Synapse, NetworkAndOptimizer, DataAndTasks):
     """Every setting that changes the result of one run, in one flat object.
 
-    The fields, their units and their defaults are those of the four groups it inherits from; the
+    The fields, their units and their defaults are those of the five groups it inherits from; the
     command-line flag of a field is its name with hyphens.
     """
 
@@ -166,7 +210,11 @@ def validate(settings: Settings) -> None:
         _require(settings, name, getattr(settings, name) >= 1, "at least 1")
     for name in ("lr", "alpha", "beta"):
         _require(settings, name, 0 < getattr(settings, name) < math.inf, "positive and finite")
-    _require(settings, "decay", 0 <= settings.decay < math.inf, "finite and at least 0")
+    for name in ("decay", "ewc_strength", "ewc_decay", "si_strength", "l2_strength"):
+        _require(settings, name, 0 <= getattr(settings, name) < math.inf, "finite and at least 0")
+    for name in ("si_damping", "lwf_temperature"):
+        _require(settings, name, 0 < getattr(settings, name) < math.inf, "positive and finite")
+    _require(settings, "average_time", 1 <= settings.average_time < math.inf, "finite and at least 1")
     _require(settings, "beakers", settings.beakers >= 0, "at least 0")
     _require(
         settings,
@@ -182,6 +230,34 @@ def validate(settings: Settings) -> None:
         "(it is for --scenario task)",
     )
     _validate_tasks(settings)
+
+
+def validate_methods(settings: Settings, methods: Sequence[str]) -> None:
+    """Reject methods that are unknown, named twice, or that the stream gives nothing to go by.
+
+    Raises:
+        SettingsError: one line that names the method and what is allowed.
+    """
+    for method in methods:
+        if method not in get_args(Method):
+            raise SettingsError(f"--methods {method}: must be of {', '.join(get_args(Method))}")
+        if methods.count(method) > 1:
+            raise SettingsError(f"--methods {method}: must be named once")
+        if method in NEED_TASKS and settings.stream != "task-based":
+            raise SettingsError(
+                f"--methods {method}: must be told when a task ends, so it needs --stream task-based"
+            )
+
+
+def unused_by(method: str) -> frozenset[str]:
+    """The settings that a method makes no use of.
+
+    >>> sorted(unused_by("cs-published") - unused_by("cs"))
+    ['time_step']
+    """
+    special = frozenset(field.name for group in (Synapse, Baselines) for field in fields(group))
+    without = special - USED_BY.get(method, frozenset())
+    return without | {"decay"} if method.startswith("cs") else without
 
 
 def validate_seeds(seed: int, n_seeds: int = 1) -> None:

@@ -6,7 +6,7 @@ the standard error, the interval and the t-test's p-value are then NaN.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,20 @@ def paired_difference(
         p_value=_paired_t_test(of_mean),
         p_value_sign_flip=sign_flip_p_value(differences),
     )
+
+
+def differences(values: Mapping[str, Sequence[float]]) -> dict[str, PairedDifference]:
+    """Compare all methods with the first one, over the same seeds.
+
+    Args:
+        values: one value per seed for each method, in the same order of seeds.
+
+    Examples:
+        >>> differences({"standard": [0.5, 0.25], "cs": [0.75, 0.5]})["cs - standard"].mean
+        0.25
+    """
+    first, *others = values
+    return {f"{other} - {first}": paired_difference(values[other], values[first]) for other in others}
 
 
 def sign_flip_p_value(differences: Sequence[float] | np.ndarray) -> float:

@@ -16,10 +16,11 @@ from experiments.lab.settings import Settings, SettingsError
 
 
 class Samples(NamedTuple):
-    """Samples of a data set, each shown in a task: two int32 arrays of one shape."""
+    """Samples of a data set, each shown in a task: int32 arrays of one shape, and float32 weights."""
 
     rows: Any  # where in the data set
     tasks: Any
+    weights: Any = None  # in the loss, of a sum of 1 over a batch; None for the mean
 
 
 def training_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
@@ -41,7 +42,55 @@ def training_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
         return draw(problem, random, range(problem.n_tasks), shape)
     draw = _draw_classes if by_class else _epochs
     parts = [draw(problem, random, [task], shape) for task in range(problem.n_tasks)]
-    return Samples(*map(np.concatenate, zip(*parts, strict=True)))
+    return _one_after_the_other(parts)
+
+
+def joint_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
+    """All tasks mixed, as many batches as the whole stream has: ``[iterations, batch]``.
+
+    Each sample's task (class scenario: its class, of all tasks) is drawn uniformly.
+
+    Raises:
+        SettingsError: if a task has fewer samples than a batch, or a class none.
+    """
+    draw = _draw_classes if settings.scenario == "class" else _draw_tasks
+    shape = settings.total_iterations, settings.batch
+    return draw(problem, generator(seed, "stream"), range(problem.n_tasks), shape)
+
+
+def replay_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
+    """Each batch of the stream and, in its second half, as many stored samples: ``[iterations, 2 batch]``.
+
+    At the end of a task, ``settings.replay_budget`` samples of each of its classes are stored, or as many
+    as there are. Replayed samples are drawn uniformly from all that are stored. In task k the loss is
+    (1/k) of the new samples' mean and (1 - 1/k) of the stored ones'; the first task repeats its own
+    samples with a weight of zero.
+
+    Raises:
+        SettingsError: if a task has fewer samples than a batch, or a class none.
+    """
+    new = training_stream(settings, problem, seed)
+    random = generator(seed, "replay")
+    shape = settings.iters, settings.batch
+    parts = [Samples(new.rows[: settings.iters], new.tasks[: settings.iters])]
+    stored: list[tuple[np.ndarray, np.ndarray]] = []
+    for task in range(problem.n_tasks - 1):
+        for within in range(problem.classes_per_task):
+            members = problem.members_of_class(problem.y_train, task, within)
+            rows = random.permutation(members)[: settings.replay_budget]
+            stored.append((rows, np.full_like(rows, task)))
+        rows, tasks = map(np.concatenate, zip(*stored, strict=True))
+        drawn = random.integers(len(rows), size=shape)
+        parts.append(Samples(rows[drawn], tasks[drawn]))
+    old = _one_after_the_other(parts)
+    share = np.repeat(1 / np.arange(1, problem.n_tasks + 1), settings.iters)[:, None] / settings.batch
+    ones = np.ones((1, settings.batch))
+    weights = np.concatenate([share * ones, (1 / settings.batch - share) * ones], axis=1)
+    return Samples(
+        np.concatenate([new.rows, old.rows], axis=1),
+        np.concatenate([new.tasks, old.tasks], axis=1),
+        weights.astype(np.float32),
+    )
 
 
 def evaluation_subset(settings: Settings, problem: Problem, seed: int) -> Samples:
@@ -65,11 +114,24 @@ def evaluation_subset(settings: Settings, problem: Problem, seed: int) -> Sample
     return Samples(*map(np.concatenate, zip(*parts, strict=True)))
 
 
+def fisher_samples(settings: Settings, problem: Problem, seed: int) -> Samples:
+    """Training samples of each task, ``ewc_samples`` or as many as the smallest has: ``[tasks, samples]``."""
+    random = generator(seed, "fisher")
+    members = [problem.members(problem.y_train, task) for task in range(problem.n_tasks)]
+    n = min(settings.ewc_samples, *map(len, members))
+    rows = np.stack([random.permutation(group)[:n] for group in members])
+    return Samples(rows, np.broadcast_to(np.arange(len(rows), dtype=np.int32)[:, None], rows.shape).copy())
+
+
 def full_test_set(problem: Problem) -> Samples:
     """Every test sample of every task: ``[samples]``."""
     rows = [problem.members(problem.y_test, task) for task in range(problem.n_tasks)]
     tasks = [np.full_like(group, task) for task, group in enumerate(rows)]
     return Samples(np.concatenate(rows), np.concatenate(tasks))
+
+
+def _one_after_the_other(parts: Sequence[Samples]) -> Samples:
+    return Samples(*(np.concatenate([part[field] for part in parts]) for field in (0, 1)))
 
 
 def _epochs(

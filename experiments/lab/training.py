@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,13 +20,14 @@ import optax
 from jax import lax
 
 from experiments.lab.data import Dataset
-from experiments.lab.methods import make_optimizer
+from experiments.lab.fisher import fisher_information
+from experiments.lab.methods import Method, distillation, make_method
 from experiments.lab.model import make_model
 from experiments.lab.problems import Problem, make_problem
 from experiments.lab.progress import Progress
 from experiments.lab.results import Run, Seconds
 from experiments.lab.settings import Settings
-from experiments.lab.streams import Samples, evaluation_subset, full_test_set, training_stream
+from experiments.lab.streams import Samples, evaluation_subset, fisher_samples, full_test_set
 
 EVALUATION_BLOCK = 1000  # test samples a seed at a time
 
@@ -44,6 +46,7 @@ class Carry(NamedTuple):
 
     params: Any
     opt_state: Any
+    memory: Any  # what the method remembers
     losses: jax.Array  # [iterations, seeds]
 
 
@@ -58,7 +61,7 @@ def train(
 
     Args:
         settings: valid settings.
-        method: "standard" or "cs".
+        method: one of `experiments.lab.settings.Method`.
         seeds: one run each; its initial weights, batches and permutations follow from its seed alone.
         dataset: the data set that the settings name.
         report: called at every log point, between two stretches of the loop.
@@ -69,8 +72,8 @@ def train(
     Raises:
         SettingsError: if the data cannot fill a batch, or lacks a class.
     """
-    problem = make_problem(settings, dataset)
-    stream = _stack([training_stream(settings, problem, seed) for seed in seeds], axis=1)
+    problem, how = make_problem(settings, dataset), make_method(settings, method)
+    stream = _stack([how.stream(settings, problem, seed) for seed in seeds], axis=1)
     subset = _stack([evaluation_subset(settings, problem, seed) for seed in seeds])
     whole = _stack([full_test_set(problem)] * len(seeds))
     permutations = jnp.asarray(np.stack([problem.permutations(seed) for seed in seeds]))
@@ -84,19 +87,24 @@ def train(
     with timer("compile"):
         hidden = [settings.fc_units] * (settings.fc_layers - 1)
         init, apply = make_model((problem.n_pixels, *hidden, problem.n_outputs))
-        tx = make_optimizer(settings, method)
+        tx = how.optimizer
 
         @jax.jit
         def start(keys: jax.Array) -> Carry:
             params = jax.vmap(init)(keys)
-            return Carry(params, tx.init(params), jnp.zeros((settings.total_iterations, len(seeds))))
+            losses = jnp.zeros((settings.total_iterations, len(seeds)))
+            return Carry(params, tx.init(params), how.start(params), losses)
 
         carry = start(jnp.stack([jax.random.key(seed) for seed in seeds]))
-        run, count = _training_loop(problem, apply, tx), _counts(problem, apply)
+        run, count = _training_loop(settings, problem, apply, how), _counts(problem, apply)
         arguments = stream, train_data, permutations
         run = run.lower(carry, 0, 0, *arguments).compile()
         on_subset = count.lower(carry.params, subset, test_data, permutations).compile()
         on_whole = count.lower(carry.params, whole, test_data, permutations).compile()
+        end_task = None
+        if how.consolidate is not None:
+            learned = _stack([fisher_samples(settings, problem, seed) for seed in seeds], axis=1)
+            end_task = _end_of_task(problem, apply, how, learned, train_data, permutations, seeds)
         jax.block_until_ready(carry)
 
     done = 0
@@ -105,36 +113,84 @@ def train(
             carry = run(carry, done, stop, *arguments)
             log.losses[done:stop] = np.asarray(carry.losses)[done:stop]
         with timer("evaluate"):
+            weights = how.weights(carry.params, carry.memory)
             if stop in log.evaluated_at:
-                log.accuracy.append(_fractions(*on_subset(carry.params, subset, test_data, permutations)))
+                log.accuracy.append(_fractions(*on_subset(weights, subset, test_data, permutations)))
             if stop in log.matrix_at:
-                log.matrix.append(_fractions(*on_whole(carry.params, whole, test_data, permutations)))
+                log.matrix.append(_fractions(*on_whole(weights, whole, test_data, permutations)))
+        if end_task is not None and stop in log.matrix_at[:-1]:
+            with timer("train"):
+                carry = jax.block_until_ready(end_task(carry, len(log.matrix) - 1))
         report(log.progress(done, stop))
         done = stop
     return log.runs(method, seeds), Seconds(**timer.seconds)
 
 
-def _training_loop(problem: Problem, apply: Apply, tx: optax.GradientTransformation) -> Any:
+def _training_loop(settings: Settings, problem: Problem, apply: Apply, how: Method) -> Any:
     """The jitted ``(carry, first, stop, stream, data, permutations) -> carry``; it consumes its carry."""
 
-    def loss_of_one(params: Any, x: jax.Array, y: jax.Array, task: jax.Array) -> jax.Array:
-        scores, target = _question(problem, apply(params, x), y, task)
-        return optax.softmax_cross_entropy_with_integer_labels(scores, target).mean()
+    def loss_of_one(params: Any, old: Any, x: jax.Array, y: jax.Array, of: Samples, n_done: Any) -> jax.Array:
+        outputs = apply(params, x)
+        scores, target = _question(problem, outputs, y, of.tasks)
+        each = optax.softmax_cross_entropy_with_integer_labels(scores, target)
+        loss = each.mean() if of.weights is None else (each * of.weights).sum()
+        if not how.distils:
+            return loss
+        kept = distillation(problem, outputs, apply(old, x), n_done, settings.lwf_temperature)
+        return (loss + n_done * kept) / (n_done + 1)
+
+    gradient = jax.vmap(jax.value_and_grad(loss_of_one), in_axes=(0, 0, 0, 0, 0, None))
 
     def run(
         carry: Carry, first: int, stop: int, stream: Samples, data: Data, permutations: jax.Array
     ) -> Carry:
         def step(i: jax.Array, carry: Carry) -> Carry:
-            params, opt_state, losses = carry
+            params, opt_state, memory, losses = carry
             batch = jax.tree.map(lambda a: a[i], stream)
             x, y = _show(problem, data, batch, permutations)
-            loss, grads = jax.vmap(jax.value_and_grad(loss_of_one))(params, x, y, batch.tasks)
-            updates, opt_state = tx.update(grads, opt_state, params)
-            return Carry(optax.apply_updates(params, updates), opt_state, losses.at[i].set(loss))
+            old = memory if how.distils else ()
+            loss, grads = gradient(params, old, x, y, batch, i // settings.iters)
+            pulled = grads
+            if how.pull is not None:
+                pulled = jax.tree.map(jnp.add, grads, how.pull(params, memory))
+            updates, opt_state = how.optimizer.update(pulled, opt_state, params)
+            new = optax.apply_updates(params, updates)
+            if how.remember is not None:
+                memory = how.remember(memory, params, new, grads)
+            return Carry(new, opt_state, memory, losses.at[i].set(loss))
 
         return lax.fori_loop(first, stop, step, carry)
 
     return jax.jit(run, donate_argnums=0)
+
+
+def _end_of_task(
+    problem: Problem,
+    apply: Apply,
+    how: Method,
+    learned: Samples,
+    data: Data,
+    permutations: jax.Array,
+    seeds: Sequence[int],
+) -> Callable[[Carry, int], Carry]:
+    """The function ``(carry, task) -> carry`` that consolidates a task; it consumes its carry."""
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+
+    def scores(params: Any, x: jax.Array, task: jax.Array) -> jax.Array:
+        return _question(problem, apply(params, x), jnp.zeros(task.shape, jnp.int32), task)[0]
+
+    @partial(jax.jit, donate_argnums=0)
+    def end(carry: Carry, task: int, learned: Samples, data: Data, permutations: jax.Array) -> Carry:
+        fisher = None
+        if how.needs_fisher:
+            samples = jax.tree.map(lambda a: a[task], learned)
+            x, _ = _show(problem, data, samples, permutations)
+            of_task = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, task)
+            fisher = fisher_information(scores, carry.params, x, samples.tasks, of_task)
+        assert how.consolidate is not None
+        return carry._replace(memory=how.consolidate(carry.memory, carry.params, fisher))
+
+    return lambda carry, task: end(carry, task, learned, data, permutations)
 
 
 def _counts(problem: Problem, apply: Apply) -> Any:
