@@ -1,6 +1,7 @@
-"""Every table and every figure, one command: ``python -m benchmarks --out FOLDER``.
+"""What it costs, every table and figure in one command: ``python -m benchmarks --out FOLDER``.
 
-Each benchmark runs in a process of its own; a filled folder looks like benchmarks/results/.
+Each benchmark runs in a process of its own; a filled folder looks like benchmarks/results/cpu/. (How exact
+the dynamics are is told by ``python -m benchmarks.accuracy`` and ``python -m benchmarks.precision``.)
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ of its training.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def compare(seeds: int, iters: int, data_dir: Path | None, results_dir: Path) ->
     folders = [f"--results-dir={results_dir}", f"--plot-dir={results_dir}"]
     where = [] if data_dir is None else [f"--data-dir={data_dir}"]
     command = [sys.executable, "-m", "experiments.compare", *flags, *where, *folders]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     summary = json.loads(next(results_dir.glob("*/summary.json")).read_text())
     runs = [json.loads(path.read_text()) for path in results_dir.glob("runs/*.json")]
     summary["of"] = {run["identity"]["method"]: run["environment"]["seconds"] for run in runs}
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--iters", type=int, default=500, help="iterations of a task (default 500)")
     given = parser.parse_args(arguments)
     steps = given.n_seeds * given.iters * 5
+    # Or this process would take most of a GPU's memory away from the command that it starts.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     before = bare_steps(given.repeats)
     with tempfile.TemporaryDirectory() as folder:
         summary = compare(given.n_seeds, given.iters, given.data_dir, Path(folder))

@@ -38,7 +38,7 @@ def over_parameters(largest: float, repeats: int) -> Table:
     }
     rows = []
     for size in (size for size in PARAMETERS if size <= largest):
-        n_steps = int(min(1000, max(4, 2e8 / size)))
+        n_steps = 12 * int(min(80, max(1, 2e7 / size)))  # a multiple of the slower links' periods
         shapes: Shapes = {"w": (int(size),)}
         # The largest take turns in pairs, lest all their states be held at once.
         times = {ADAM: 0.0}
@@ -64,7 +64,7 @@ def over_beakers(repeats: int) -> Table:
         optimizers[f"{k} exchange 10"] = synapse(k, 10.0)
         optimizers[f"{k} every link"] = synapse(k, 10.0, resolution=0.0)
         optimizers[f"{k} euler"] = synapse(k, 10.0, method="sequential_euler")
-    times = times_of_updates(optimizers, MLP, n_steps=200, repeats=repeats)
+    times = times_of_updates(optimizers, MLP, n_steps=192, repeats=repeats)
     kinds = ("exchange 500", "exchange 10", "every link", "euler")
     return Table(
         f"Time of one update of the MLP over Adam's ({times[ADAM]:.3f} ms)",
@@ -78,6 +78,7 @@ def compile_seconds(tx: optax.GradientTransformation, shapes: Shapes) -> float:
     """Seconds to trace, lower and compile one donated update."""
     params = {leaf: jax.ShapeDtypeStruct(shape, "float32") for leaf, shape in shapes.items()}
     state = jax.eval_shape(tx.init, params)
+    jax.config.update("jax_enable_compilation_cache", False)
     jax.clear_caches()
     began = time.perf_counter()
     repeated_update(tx, 1).lower(params, state, params).compile()
@@ -91,7 +92,7 @@ def over_leaves(most: int, repeats: int) -> Table:
     rows = []
     for n in (n for n in LEAVES if n <= most):
         shapes: Shapes = {f"w{number}": (PARAMETERS_IN_LEAVES // n,) for number in range(n)}
-        times = times_of_updates(optimizers, shapes, n_steps=100, repeats=repeats)
+        times = times_of_updates(optimizers, shapes, n_steps=96, repeats=repeats)
         seconds = [compile_seconds(tx, shapes) for tx in optimizers.values()]
         rows.append([n, times[ADAM], *(times[name] / times[ADAM] for name in list(optimizers)[1:]), *seconds])
     return Table(

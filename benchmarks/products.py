@@ -41,14 +41,19 @@ def step(flags: str) -> float | None:
     environment = {**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
     command = [sys.executable, "-c", CHILD]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return float(done.stdout) if done.returncode == 0 else None
+    if done.returncode and "Unknown flag" in done.stderr:
+        return None
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return float(done.stdout)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
     parser = options(__doc__.splitlines()[0])
     given = parser.parse_args(arguments)
-    rounds = [[step(flags) for flags in FLAGS.values()] for _ in range(max(1, given.repeats // 3))]
+    n_rounds = max(1, given.repeats // 3)  # of medians over five
+    rounds = [[step(flags) for flags in FLAGS.values()] for _ in range(n_rounds)]
     rows: list[list[str | float | None]] = []
     medians = [None if None in column else float(np.median(column)) for column in zip(*rounds, strict=True)]
     for (name, flags), seconds in zip(FLAGS.items(), medians, strict=True):
@@ -56,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row = [1e3 * seconds, seconds / medians[0]] if known else ["not known", None]
         rows.append([name, f"`{flags}`" if flags else "", *row])
     table = Table(
-        f"Milliseconds of a training step of one of {SEEDS} seeds, and over the default",
+        f"Milliseconds of a training step of one of {SEEDS} seeds, and over the default; medians of "
+        f"{n_rounds} processes",
         ["", "XLA_FLAGS", "ms", "ratio"],
         rows,
         [0, 0, 2, 2],

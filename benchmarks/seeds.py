@@ -93,16 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--most", type=int, default=256 if on_gpu else 64, help="seeds at most (default 64, on a GPU 256)"
     )
-    parser.add_argument("--steps", type=int, default=20, help="steps in a call (default 20)")
+    parser.add_argument("--steps", type=int, default=12, help="steps in a call (default 12)")
     given = parser.parse_args(arguments)
     counts = [n for n in SEEDS if n <= given.most]
     kinds = [(name, how) for how in ("batched", "one by one", "vmap") for name in OPTIMIZERS]
     rows = []
     for n in counts:
-        n_steps = max(2, min(given.steps, 8 * given.steps // n))
-        calls = {f"{name}, {how}": Training(OPTIMIZERS[name], n, n_steps, how) for name, how in kinds}
+        calls = {f"{name}, {how}": Training(OPTIMIZERS[name], n, given.steps, how) for name, how in kinds}
         seconds = in_turns(calls, given.repeats)
-        rows.append([n, *(1e3 * value / (n_steps * n) for value in seconds.values())])
+        rows.append([n, *(1e3 * value / (given.steps * n) for value in seconds.values())])
     table = Table(
         f"Milliseconds of one training step of one seed; medians of {given.repeats}",
         ["seeds", *(f"{name}, {how}" for name, how in kinds)],

@@ -25,8 +25,11 @@ def seconds(command: list[str], cache: Path) -> float:
     began = time.perf_counter()
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    took = time.perf_counter() - began
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return took
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,12 +7,14 @@ The symbols are those of :class:`cs_optax.BeakerChain`.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from cs_optax._dtypes import is_low_precision, wide_dtype
@@ -144,7 +146,7 @@ def _filled(beaker: Tree, weights: Tree, links: Links, sides: list[Side], seed: 
             return _moved(_add(u, pulled), sides, targets)
         # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it
         # has really lost: otherwise a weight that cannot move would be an endless source.
-        lost = _add(weight.input, weight.before, -weight.after)
+        lost = _add(weight.before, -weight.after, weight.input)  # the first two cancel exactly
         gain = links.gain.astype(lost.dtype) * lost
         if links.flows_back is not None:
             gain = jnp.where(links.flows_back[0], gain, pulled)
@@ -248,13 +250,14 @@ def _stored(tree: Tree, like: Tree, seed: jax.Array, *place: int) -> Tree:
     neighbouring number: rounded to the nearest it would gain nothing, ever.
     """
 
-    def round_leaf(number: int, x: Any, u: Any) -> jax.Array:
-        if is_low_precision(u):
-            return round_stochastically(x, u.dtype, seed_of(seed, number, *place))
-        return x.astype(u.dtype)
+    def round_leaf(path: Any, x: Any, u: Any) -> jax.Array:
+        if not is_low_precision(u):
+            return x.astype(u.dtype)
+        # Of the path, not of a number, which leaves in two groups of parameters may share.
+        name = np.uint32(zlib.crc32(jax.tree_util.keystr(path).encode()))
+        return round_stochastically(x, u.dtype, seed_of(seed, name, *place))
 
-    numbers = jax.tree.unflatten(jax.tree.structure(like), range(len(jax.tree.leaves(like))))
-    return jax.tree.map(round_leaf, numbers, tree, like)
+    return jax.tree_util.tree_map_with_path(round_leaf, tree, like)
 
 
 def _rounded(x: jax.Array, dtype: Any) -> jax.Array:

@@ -55,12 +55,13 @@ def _uniform(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
     """One number in [0, 1) for each element, float32: its index, hashed with the seed.
 
     A hash of the index, unlike a generator, fuses into the loop around it and needs no state. The seed comes
-    in first: an index without it would be the same in all trips of a loop, and be kept in memory.
+    in first: an index without it would be the same in all trips of a loop, and be kept in memory. It comes
+    in again hashed: by itself it would cancel where the index is zero.
     """
     index = jnp.full(shape, seed)
     for axis, size in enumerate(shape):
         index = index * jnp.uint32(size % 2**32) + lax.broadcasted_iota(jnp.uint32, shape, axis)
-    return (_mix(index ^ seed) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)
+    return (_mix(index ^ seed_of(seed)) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)
 
 
 def _mix(x: jax.Array) -> jax.Array:

@@ -36,7 +36,7 @@ class CompareOptions(CommonOptions):
 
     Attributes:
         methods: What to compare. standard: the optimizer alone. cs: with complex synapses. cs-published: the
-            published optimizer, whatever --time-step says. joint: all tasks mixed. ewc: online elastic
+            published optimizer, whatever the time step. joint: all tasks mixed. ewc: online elastic
             weight consolidation. si: synaptic intelligence. lwf: learning without forgetting. er:
             experience replay. l2: a penalty on the distance to the initial weights. average: evaluated
             with a slow average of the weights. Differences are to the first one named.

@@ -210,8 +210,8 @@ def prepare(
     from experiments.lab import data, results
     from experiments.lab.cache import keep_compiled_programs
 
-    keep_compiled_programs()
     if not output.get_stamp:
+        keep_compiled_programs()
         for name, folder in (
             ("results_dir", output.results_dir),
             ("results_dir", output.results_dir / results.RUNS),

@@ -293,7 +293,7 @@ def test_a_folder_of_data_that_is_not_used_is_noted(lab, capsys):
 
 def test_comparing_without_a_synapse_is_noted(lab, capsys):
     lab.compare("--beakers=0")
-    expected = "note: with --beakers 0 there is no synapse: both methods are the same"
+    expected = "note: with --beakers 0 there is no synapse: standard and cs are the same"
     assert lines_of_error(capsys, "note") == [expected]
     lab.compare("--beakers=0", "--decay=0.5")
     assert lines_of_error(capsys, "note") == [f"{expected}, but for --decay"]

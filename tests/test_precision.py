@@ -43,6 +43,33 @@ def test_rounding_differs_between_elements_seeds_and_steps_but_not_between_calls
 
 
 @low_precision
+@pytest.mark.parametrize("shape", [(), (1,), (2, 1)])
+def test_rounding_of_few_numbers_is_right_on_average(dtype, shape):
+    n, value = 10_000, 1.0004
+    seeds = jnp.arange(n, dtype=jnp.uint32)
+    x = jnp.full(shape, value, jnp.float32)
+    rounded = jax.vmap(lambda seed: round_stochastically(x, jnp.dtype(dtype), seed))(seeds)
+    below, above = neighbours(value, dtype)
+    mean = np.asarray(rounded, np.float64).reshape(n, -1).mean(axis=0)
+    assert np.abs(mean - value).max() <= 5 * (above - below) / 2 / np.sqrt(n)
+
+
+def test_two_groups_of_parameters_round_differently():
+    params = {"a": jnp.full(4000, 1.002), "b": jnp.full(4000, 1.002)}
+
+    def synapse():
+        return complex_synapse(3, 10.0, 160.0, beaker_dtype="bfloat16", init="zero")
+
+    tx = optax.partition({"first": synapse(), "second": synapse()}, {"a": "first", "b": "second"})
+    state = tx.init(params)
+    for _ in range(3):
+        updates, state = tx.update(jax.tree.map(jnp.zeros_like, params), state, params)
+        params = optax.apply_updates(params, updates)
+    a, b = (np.asarray(get_beakers(state)[0][leaf], np.float64) for leaf in "ab")
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.1
+
+
+@low_precision
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_rounding_keeps_what_is_not_finite(dtype, value):
     rounded = round_stochastically(jnp.full(500, value, jnp.float32), jnp.dtype(dtype), seed_of(0))

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.lab.settings import (
     LARGEST_SEED,
+    Baselines,
     Experiment,
     Scenario,
     Settings,
@@ -21,7 +22,9 @@ NUMBERS = [field.name for field in dataclasses.fields(Settings) if field.type in
 
 
 def test_defaults_are_those_of_the_published_comparison():
-    assert dataclasses.asdict(Settings()) == {
+    strengths = {field.name for field in dataclasses.fields(Baselines)}
+    given = {name: value for name, value in dataclasses.asdict(Settings()).items() if name not in strengths}
+    assert given == {
         "experiment": "splitMNIST",
         "scenario": "task",
         "stream": "task-based",

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.lab import training
 from experiments.lab.data import Dataset, load
-from experiments.lab.methods import make_optimizer
+from experiments.lab.methods import make_method
 from experiments.lab.model import make_model
 from experiments.lab.settings import Settings
 from experiments.lab.training import train
@@ -127,7 +127,7 @@ def test_training_is_its_slow_twin():
     stream, orders = training_stream(settings, problem, seed), problem.permutations(seed)
     init, apply = make_model((64, 8, 8, 50))
     params = init(jax.random.key(seed))
-    tx = make_optimizer(settings, "cs")
+    tx = make_method(settings, "cs").optimizer
     state, losses = tx.init(params), []
 
     @jax.jit
@@ -139,7 +139,7 @@ def test_training_is_its_slow_twin():
         updates, state = tx.update(grads, state, params)
         return optax.apply_updates(params, updates), state, value
 
-    for rows, tasks in zip(*stream, strict=True):
+    for rows, tasks in zip(stream.rows, stream.tasks, strict=True):
         images = [data.x_train[row].ravel()[orders[task]] / 16 for row, task in zip(rows, tasks, strict=True)]
         labels = [10 * task + data.y_train[row] for row, task in zip(rows, tasks, strict=True)]
         params, state, value = step(params, state, jnp.asarray(images, jnp.float32), jnp.asarray(labels))
@@ -238,7 +238,7 @@ def test_initial_weights_are_uniform_within_the_inverse_root_of_the_fan_in():
 def test_weight_decay_is_added_to_the_gradient_of_the_standard_method():
     params = jnp.array([2.0])
     settings = dataclasses.replace(SMALL, optimizer="sgd", lr=0.1, decay=0.5)
-    tx = make_optimizer(settings, "standard")
+    tx = make_method(settings, "standard").optimizer
     updates, _ = tx.update(jnp.array([1.0]), tx.init(params), params)
     np.testing.assert_allclose(updates, [-0.1 * (1.0 + 0.5 * 2.0)])
 
@@ -251,7 +251,7 @@ def test_the_learning_rate_time_step_is_the_published_optimizer(optimizer):
     published = {"adam": complex_synapse_adam, "sgd": complex_synapse_sgd}[optimizer]
     expected = published(0.5, n_beakers=5, alpha=4.0, beta=64.0)
     params = jnp.array([2.0, -1.0])
-    ours = make_optimizer(settings, "cs")
+    ours = make_method(settings, "cs").optimizer
     states = ours.init(params), expected.init(params)
     for step in range(5):
         grads = jnp.sin(params + step)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import jax
 import platformdirs
+
+from experiments.lab.results import check_writable
 
 SHORTEST_COMPILATION = 0.1  # seconds; what is compiled sooner is not worth a file
 
@@ -14,7 +17,7 @@ def keep_compiled_programs() -> Path | None:
     """Turn JAX's persistent compilation cache on, in the user's cache folder.
 
     What the user has said to JAX counts: ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
-    ``JAX_ENABLE_COMPILATION_CACHE=false`` does without. A folder that cannot be made is no error:
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` does without. A folder that cannot be written in is no error:
     programs are then compiled anew.
 
     Returns:
@@ -26,9 +29,10 @@ def keep_compiled_programs() -> Path | None:
         return None
     folder = platformdirs.user_cache_path("cs_optax", appauthor=False) / "compiled"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
     except OSError:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
     return folder

@@ -5,6 +5,7 @@ is needed and no state is shared. `save` writes it as PDF (in which text stays t
 """
 
 import io
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,13 +57,13 @@ LINES: dict[str, Any] = {
 NAMES = {
     "standard": "standard",
     "cs": "complex synapses",
-    "cs-published": "complex synapses as published",
+    "cs-published": "cs as published",
     "joint": "joint",
     "ewc": "online EWC",
     "si": "SI",
     "lwf": "LwF",
     "er": "replay",
-    "l2": "L2 to the start",
+    "l2": "L2 to start",
     "average": "slow average",
 }
 INK, LINK, FAINT = "#4D4D4D", "#B0B0B0", "#D0D0D0"
@@ -132,7 +133,7 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings) -> Figur
     """
     names = list(runs)
     first, *others = names
-    figure = Figure(figsize=(COLUMN * (1 + max(0, len(names) - 2) / 4), 2.8))
+    figure = Figure(figsize=(COLUMN * (1 + max(0, len(names) - 2) / 6), 2.8))
     _title(figure, figure_title(settings, methods=names), runs)
     left, right = figure.subplots(ncols=2, width_ratios=[len(names), len(others) + 0.1])
     final = {method: np.array([100 * run.final_accuracy for run in runs[method]]) for method in names}
@@ -144,7 +145,7 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings) -> Figur
     _name_methods(left, names)
     left.set_xlim(-0.5, len(names) - 0.5)
     left.set_ylabel("Final accuracy on all tasks (%)")
-    _chance_if_near(left, settings)
+    _chance_if_near(left, settings, highest=math.inf)  # an interval may go beyond 100 %
     right.axhline(0, color=INK, linewidth=0.6, zorder=0)
     for place, method in enumerate(others):
         color = "black" if len(others) == 1 else COLORS[method]
@@ -234,9 +235,11 @@ def _mean_and_error(axes: Axes, method: str, iterations: np.ndarray, curves: np.
 
 
 def _name_methods(axes: Axes, methods: Sequence[str]) -> None:
-    upright = len(methods) > 2
-    names = [NAMES[method].replace(" ", "\n", 1) for method in methods]
-    axes.set_xticks(range(len(methods)), names, rotation=60 if upright else 0)
+    places = range(len(methods))
+    if len(methods) > 2:
+        axes.set_xticks(places, [NAMES[m] for m in methods], rotation=45, ha="right", rotation_mode="anchor")
+    else:
+        axes.set_xticks(places, [NAMES[method].replace(" ", "\n") for method in methods])
 
 
 def _capital(text: str) -> str:
@@ -269,10 +272,10 @@ def _round_ticks() -> MaxNLocator:
     return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
 
 
-def _chance_if_near(axes: Axes, settings: Settings) -> None:
+def _chance_if_near(axes: Axes, settings: Settings, highest: float = 100.5) -> None:
     """Mark chance level where it is in sight, or nearly so; elsewhere it would only flatten the rest."""
     chance, (low, high) = 100 * settings.chance, axes.get_ylim()
-    axes.set_ylim(low, min(high, 100.5))
+    axes.set_ylim(low, min(high, highest))
     if not low - 0.5 * (high - low) < chance < high:
         return
     axes.set_ylim(min(low, chance - 0.05 * (high - low)))
@@ -315,6 +318,6 @@ def _legend_below(figure: Figure, axes: Axes, n_seeds: int) -> None:
         labels,
         loc="outside lower center",
         ncols=min(3, len(lines)),
-        columnspacing=1.2,
+        columnspacing=1.0,
         handlelength=1.8,
     )

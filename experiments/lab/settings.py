@@ -155,7 +155,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Settings(Evaluation, Baselines, Synapse, NetworkAndOptimizer, DataAndTasks):
+class Settings(Baselines, Evaluation, Synapse, NetworkAndOptimizer, DataAndTasks):
     """Every setting that changes the result of one run, in one flat object.
 
     The fields, their units and their defaults are those of the five groups it inherits from; the

@@ -1,0 +1,305 @@
+"""Every method, in the limits in which it is plain training, and against slow twins."""
+
+import dataclasses
+import itertools
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.lab import methods
+from experiments.lab.data import load
+from experiments.lab.fisher import fisher_information
+from experiments.lab.methods import distillation, make_method
+from experiments.lab.problems import make_problem
+from experiments.lab.settings import (
+    NEED_TASKS,
+    USED_BY,
+    Method,
+    Settings,
+    SettingsError,
+    validate,
+    validate_methods,
+)
+from experiments.lab.streams import fisher_samples, joint_stream, replay_stream, training_stream
+from experiments.lab.training import train
+
+NAMES = get_args(Method)
+SMALL = Settings(
+    experiment="splitDigits",
+    iters=12,
+    batch=16,
+    fc_units=8,
+    eval_log=12,
+    loss_log=1,
+    eval_n=20,
+    lr=0.01,
+    alpha=5.0,
+    beta=50.0,
+    beakers=3,
+    ewc_samples=30,
+)
+
+
+def quietly(progress):
+    pass
+
+
+def runs_of(method, settings=SMALL, seeds=(0, 1)):
+    return train(settings, method, list(seeds), load("Digits"), quietly)[0]
+
+
+def test_every_name_is_a_method_and_every_method_has_a_name():
+    assert set(methods._METHODS) == set(NAMES)
+    assert set(USED_BY) | set(NEED_TASKS) < set(NAMES)
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+@pytest.mark.parametrize("method", NAMES)
+def test_every_method_learns_in_every_scenario(method, scenario):
+    settings = dataclasses.replace(SMALL, scenario=scenario, iters=40, eval_log=40, fc_units=32)
+    settings = dataclasses.replace(settings, average_time=10.0)
+    for run in runs_of(method, settings):
+        assert np.isfinite(run.loss).all()
+        # The last task at least, but for an average that still holds the tasks before.
+        assert run.accuracy_matrix[-1].max() > 1.15 * settings.chance
+        assert run.accuracy_matrix.shape == (5, 5)
+
+
+PLAIN = {
+    "ewc": {"ewc_strength": 0.0},
+    "si": {"si_strength": 0.0},
+    "l2": {"l2_strength": 0.0},
+    "average": {"average_time": 1.0},
+    "cs": {"beakers": 0},
+    "cs-published": {"beakers": 0, "optimizer": "sgd"},
+}
+
+
+@pytest.mark.parametrize("method", PLAIN)
+def test_without_strength_it_is_plain_training(method):
+    settings = dataclasses.replace(SMALL, **PLAIN[method])
+    for plain, run in zip(runs_of("standard", settings), runs_of(method, settings), strict=True):
+        np.testing.assert_allclose(run.loss, plain.loss, rtol=1e-4)
+        np.testing.assert_allclose(run.accuracy_matrix, plain.accuracy_matrix, atol=0.02)
+
+
+@pytest.mark.parametrize("method", ["ewc", "si", "lwf", "er"])
+def test_what_protects_old_tasks_does_nothing_in_the_first(method):
+    settings = dataclasses.replace(SMALL, si_strength=1e3, ewc_strength=1e6)
+    for plain, run in zip(runs_of("standard", settings), runs_of(method, settings), strict=True):
+        np.testing.assert_allclose(run.loss[:12], plain.loss[:12], rtol=1e-4)
+        assert not np.allclose(run.loss[13:], plain.loss[13:], rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["ewc", "si", "l2"])
+def test_a_strong_pull_holds_the_old_tasks(method):
+    settings = dataclasses.replace(SMALL, optimizer="sgd", lr=1e-3, batch=64, iters=60, eval_log=60)
+    strengths = {"ewc": {"ewc_strength": 500.0}, "si": {"si_strength": 200.0}, "l2": {"l2_strength": 500.0}}
+    held = runs_of(method, dataclasses.replace(settings, **strengths[method]))
+    free = runs_of("standard", settings)
+    for a, b in zip(held, free, strict=True):
+        # What was learned of the first task changes less than without the pull, or was never learned.
+        assert abs(a.accuracy_matrix[-1, 0] - a.accuracy_matrix[0, 0]) <= 0.35
+        assert a.diverged_at is None
+        assert b.diverged_at is None
+
+
+def test_the_average_is_one_of_the_weights():
+    method = make_method(dataclasses.replace(SMALL, average_time=4.0), "average")
+    trajectory = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    memory = method.start(jnp.asarray(trajectory[0]))
+    expected = trajectory[0]
+    for old, new in itertools.pairwise(trajectory):
+        memory = method.remember(memory, jnp.asarray(old), jnp.asarray(new), None)
+        expected = 0.75 * expected + 0.25 * new
+    np.testing.assert_allclose(method.weights(new, memory), expected, rtol=1e-5)
+
+
+def test_the_pull_of_ewc_is_the_gradient_of_its_penalty():
+    settings = dataclasses.replace(SMALL, ewc_strength=3.0, ewc_decay=0.5)
+    method = make_method(settings, "ewc")
+    random = np.random.default_rng(0)
+    first, second, now, f1, f2 = (jnp.asarray(random.random((2, 4)), jnp.float32) for _ in range(5))
+    memory = method.consolidate(method.start(first), first, f1)
+    memory = method.consolidate(memory, second, f2)
+
+    def penalty(params):
+        return 1.5 * ((0.5 * f1 + f2) * (params - second) ** 2).sum()
+
+    np.testing.assert_allclose(method.pull(now, memory), jax.grad(penalty)(now), rtol=1e-5)
+
+
+def test_si_is_its_slow_twin():
+    settings = dataclasses.replace(SMALL, si_strength=2.0, si_damping=0.3)
+    method = make_method(settings, "si")
+    random = np.random.default_rng(1)
+    path = random.normal(size=(7, 5))
+    grads = random.normal(size=(6, 5))
+    memory = method.start(jnp.asarray(path[0]))
+    importance, anchor = np.zeros(5), path[0]
+    for part in (range(0, 3), range(3, 6)):
+        gained = np.zeros(5)
+        for i in part:
+            memory = method.remember(memory, *map(jnp.asarray, (path[i], path[i + 1], grads[i])))
+            gained -= grads[i] * (path[i + 1] - path[i])
+        end = path[part[-1] + 1]
+        memory = method.consolidate(memory, jnp.asarray(end), None)
+        importance = np.maximum(importance + gained / ((end - anchor) ** 2 + 0.3), 0)
+        anchor = end
+    now = random.normal(size=5)
+    expected = 2 * 2.0 * importance * (now - anchor)
+    np.testing.assert_allclose(method.pull(jnp.asarray(now), memory), expected, rtol=1e-4)
+
+
+def test_the_fisher_information_is_its_slow_twin():
+    """Sample by sample, seed by seed, with the same labels; a number of samples that no block divides."""
+    random = np.random.default_rng(0)
+    params = {"w": jnp.asarray(random.normal(size=(2, 4, 3)), jnp.float32)}
+    x = jnp.asarray(random.normal(size=(2, 28, 4)), jnp.float32)
+    tasks = jnp.zeros((2, 28), jnp.int32)
+    keys = jnp.stack([jax.random.key(5), jax.random.key(6)])
+
+    def scores(params, x, tasks):
+        return x @ params["w"]
+
+    estimated = fisher_information(scores, params, x, tasks, keys)["w"]
+    for seed in range(2):
+        w = params["w"][seed]
+        labels = jax.random.categorical(keys[seed], x[seed] @ w)
+        total = np.zeros((4, 3))
+        for one, label in zip(x[seed], labels, strict=True):
+            p = np.asarray(jax.nn.softmax(one @ w))
+            total += np.outer(one, np.eye(3)[int(label)] - p) ** 2
+        np.testing.assert_allclose(estimated[seed], total / 28, rtol=1e-4)
+
+
+def test_the_fisher_information_is_right_on_average():
+    """Its labels follow the prediction: over many samples it nears the sum over all labels."""
+    w = jnp.asarray(np.random.default_rng(0).normal(size=(1, 3, 2)), jnp.float32)
+    x = jnp.ones((1, 20_000, 3))
+    estimated = fisher_information(
+        lambda params, x, tasks: x @ params, w, x, jnp.zeros((1, 20_000), jnp.int32), jax.random.key(0)[None]
+    )[0]
+    p = np.asarray(jax.nn.softmax(x[0, 0] @ w[0]))
+    np.testing.assert_allclose(estimated, np.tile(p * (1 - p), (3, 1)), rtol=0.05)
+
+
+def softmax(scores):
+    powers = np.exp(scores - scores.max())
+    return powers / powers.sum()
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+@pytest.mark.parametrize("n_done", [1, 3])
+def test_distillation_is_its_slow_twin(scenario, n_done):
+    problem = make_problem(dataclasses.replace(SMALL, scenario=scenario), load("Digits"))
+    random = np.random.default_rng(n_done)
+    new, old = random.normal(size=(2, 6, problem.n_outputs))
+    temperature, expected = 1.7, 0.0
+    for p, q in zip(new / temperature, old / temperature, strict=True):
+        if scenario == "task":
+            heads = [slice(2 * task, 2 * task + 2) for task in range(n_done)]
+            parts = [-softmax(q[head]) @ np.log(softmax(p[head])) for head in heads]
+            expected += np.mean(parts) / 6
+        elif scenario == "domain":
+            expected += -softmax(q) @ np.log(softmax(p)) / 6
+        else:
+            known = softmax(p[: 2 * n_done + 2])[: 2 * n_done]
+            expected += -softmax(q[: 2 * n_done]) @ np.log(known) / 6
+    found = distillation(problem, jnp.asarray(new), jnp.asarray(old), n_done, temperature)
+    np.testing.assert_allclose(found, temperature**2 * expected, rtol=1e-5)
+    assert np.isfinite(jax.grad(lambda o: distillation(problem, o, jnp.asarray(old), n_done, 2.0))(new)).all()
+
+
+def test_distillation_of_nothing_is_nothing():
+    problem = make_problem(SMALL, load("Digits"))
+    assert distillation(problem, jnp.ones((3, 10)), jnp.ones((3, 10)), 0, 2.0) == 0
+
+
+@pytest.mark.parametrize("scenario", ["task", "class"])
+@pytest.mark.parametrize("experiment", ["splitDigits", "permDigits"])
+def test_replay_shows_stored_samples_of_earlier_tasks(experiment, scenario):
+    settings = dataclasses.replace(SMALL, experiment=experiment, scenario=scenario, replay_budget=3)
+    problem = make_problem(settings, load("Digits"))
+    samples = replay_stream(settings, problem, seed=4)
+    new = training_stream(settings, problem, seed=4)
+    np.testing.assert_array_equal(samples.rows[:, :16], new.rows)
+    np.testing.assert_allclose(samples.weights.sum(axis=1), 1, rtol=1e-6)
+    for task in range(5):
+        part = slice(12 * task, 12 * task + 12)
+        np.testing.assert_allclose(samples.weights[part, :16].sum(axis=1), 1 / (task + 1), rtol=1e-6)
+        if task:
+            rows, tasks = samples.rows[part, 16:], samples.tasks[part, 16:]
+            assert set(np.unique(tasks)) == set(range(task))
+            of_first = rows[tasks == 0]
+            assert len(np.unique(of_first)) <= 3 * problem.classes_per_task
+            assert set(of_first) <= set(problem.members(problem.y_train, 0))
+    again = replay_stream(settings, problem, seed=4)
+    np.testing.assert_array_equal(samples.rows, again.rows)
+
+
+@pytest.mark.parametrize("scenario", ["task", "class"])
+def test_the_joint_stream_mixes_all_tasks_for_as_long(scenario):
+    settings = dataclasses.replace(SMALL, scenario=scenario)
+    problem = make_problem(settings, load("Digits"))
+    samples = joint_stream(settings, problem, seed=0)
+    assert samples.rows.shape == (60, 16)
+    assert set(np.unique(samples.tasks[:5])) == set(range(5))
+    for task in range(5):
+        rows = samples.rows[samples.tasks == task]
+        assert set(rows) <= set(problem.members(problem.y_train, task))
+
+
+def test_fisher_samples_are_of_their_task():
+    problem = make_problem(SMALL, load("Digits"))
+    samples = fisher_samples(SMALL, problem, seed=0)
+    assert samples.rows.shape == (5, 30)
+    for task, rows in enumerate(samples.rows):
+        assert set(rows) <= set(problem.members(problem.y_train, task))
+        assert len(set(rows)) == 30
+
+
+def test_as_published_whatever_the_time_step_says():
+    by_name = runs_of("cs-published")
+    by_time_step = runs_of("cs", dataclasses.replace(SMALL, time_step="learning-rate"))
+    for a, b in zip(by_name, by_time_step, strict=True):
+        np.testing.assert_array_equal(a.loss, b.loss)
+
+
+@pytest.mark.parametrize("method", NEED_TASKS)
+def test_a_stream_without_tasks_is_refused(method):
+    random = dataclasses.replace(SMALL, stream="random")
+    with pytest.raises(SettingsError, match=f"--methods {method}: must be told when a task ends"):
+        validate_methods(random, ["standard", method])
+    validate_methods(SMALL, ["standard", method])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["standard", "magic"], "--methods magic: must be of standard, cs"), (["cs", "cs"], "named once")],
+)
+def test_methods_that_cannot_be_meant_are_refused(names, message):
+    with pytest.raises(SettingsError, match=message):
+        validate_methods(SMALL, names)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ewc_strength", -1.0),
+        ("ewc_decay", float("nan")),
+        ("ewc_samples", 0),
+        ("si_strength", float("inf")),
+        ("si_damping", 0.0),
+        ("lwf_temperature", 0.0),
+        ("replay_budget", 0),
+        ("l2_strength", -0.1),
+        ("average_time", 0.5),
+    ],
+)
+def test_strengths_that_cannot_be_meant_are_refused(name, value):
+    with pytest.raises(SettingsError, match=f"--{name.replace('_', '-')}"):
+        validate(dataclasses.replace(SMALL, **{name: value}))
