@@ -122,7 +122,7 @@ def print_table(
         accuracies.add_row(method, _mean_and_error(estimate), str(estimate.n))
     paired = Table(box=SIMPLE_HEAD)
     paired.add_column("by seed", no_wrap=True)
-    for name in ("points", "95 % interval", "p, t-test", "p, sign flips"):
+    for name in ("points", "95 % interval", "p, t-test", "p, flips"):
         paired.add_column(name, justify="right", no_wrap=True)
     for name, difference in differences.items():
         low, high = (f"{100 * bound:+.2f}" for bound in difference.ci95)

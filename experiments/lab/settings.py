@@ -98,6 +98,8 @@ class Synapse:
 class Baselines:
     """How strongly the other methods hold on to what was learned. Each is without effect on the rest.
 
+    The defaults are the best of a few powers of ten on split MNIST, seeds 100 to 102; not tuned further.
+
     Attributes:
         ewc_strength: lambda of online EWC.
         ewc_decay: What is left of earlier tasks' Fisher information (gamma of online EWC) after a task.
@@ -111,15 +113,15 @@ class Baselines:
         average_time: Timescale of the average of the weights, in iterations.
     """
 
-    ewc_strength: float = 10_000.0
+    ewc_strength: float = 100_000.0
     ewc_decay: float = 1.0
     ewc_samples: int = 1000
-    si_strength: float = 10.0
+    si_strength: float = 100.0
     si_damping: float = 0.1
     lwf_temperature: float = 2.0
     replay_budget: int = 100
-    l2_strength: float = 0.01
-    average_time: float = 500.0
+    l2_strength: float = 1e-5
+    average_time: float = 2000.0
 
 
 # What of these groups each method makes use of; of all other settings, every method does.
