@@ -31,7 +31,7 @@ def in_a_process(tmp_path, **environment):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder is another one elsewhere")
 def test_programs_are_kept_in_the_users_cache(tmp_path):
-    folder, used = in_a_process(tmp_path)
+    folder, used = in_a_process(tmp_path, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
     assert folder == used == str(tmp_path / "cs_optax" / "compiled")
     assert any(path.name.startswith("jit_") for path in (tmp_path / "cs_optax" / "compiled").iterdir())
 
