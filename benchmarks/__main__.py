@@ -25,7 +25,8 @@ def main() -> int:
     given = parser.parse_args()
     unknown = set(given.names) - {*WITHOUT, *WITH_DATA}
     if unknown:
-        parser.error(f"unknown benchmarks: {', '.join(sorted(unknown))}")
+        known = ", ".join((*WITHOUT, *WITH_DATA))
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; must be of {known}")
     failed = []
     for name in given.names or (*WITHOUT, *WITH_DATA):
         command = [sys.executable, "-m", f"benchmarks.{name}", "--out", str(given.out)]

@@ -39,7 +39,8 @@ class CompareOptions(CommonOptions):
             published optimizer, whatever the time step. joint: all tasks mixed. ewc: online elastic
             weight consolidation. si: synaptic intelligence. lwf: learning without forgetting. er:
             experience replay. l2: a penalty on the distance to the initial weights. average: evaluated
-            with a slow average of the weights. Differences are to the first one named.
+            with a slow average of the weights. Differences are to the first one named. ewc, si, lwf and er
+            are told when a task ends, and need a task-based stream.
         seed: First seed (of the initial weights and of the batches).
         n_seeds: Number of seeds. They are consecutive, and train together.
     """
@@ -133,6 +134,12 @@ def print_table(
     console.print(accuracies)
     if differences:
         console.print(paired)
+        n = next(iter(differences.values())).n
+        caution = [f"with {n} seeds sign flips give no p below {2 ** (1 - n):.2g}"] if 1 < n < 6 else []
+        if len(differences) > 1:
+            caution.append(f"p-values are not corrected for {len(differences)} comparisons")
+        if caution:
+            console.print("; ".join(caution), soft_wrap=True)
 
 
 def _show_table(finished: Mapping[str, Sequence["FinishedRun"]], settings: "Settings") -> None:

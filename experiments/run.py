@@ -106,13 +106,13 @@ class RunOptions(CommonOptions):
 
     Attributes:
         cs: Train with complex synapses: short for --method cs.
-        method: How to train; standard is the optimizer alone. The comparison's help lists what the names
-            stand for.
+        method: How to train; standard, the optimizer alone, where neither this nor --cs is given. The help of
+            experiments.compare says what the names stand for.
         seed: Seed of the initial weights and of the batches.
     """
 
     cs: bool = False
-    method: Method = "standard"
+    method: Method | None = None
     seed: int = 0
 
 
@@ -125,9 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: RunOptions, command: str) -> None:
     """Train one method with one seed, or find it again, and sum it up."""
     began = time.perf_counter()
-    if options.cs and options.method not in ("standard", "cs"):
+    if options.cs and options.method not in (None, "cs"):
         raise SettingsError(f"--cs: must be left out with --method {options.method}")
-    method = "cs" if options.cs else options.method
+    method = options.method or ("cs" if options.cs else "standard")
     settings, dataset = prepare(options, [method], options.seed)
     from experiments.lab import results
 

@@ -124,13 +124,14 @@ def test_the_stamp_can_be_read():
     assert stamps[1].startswith("splitMNIST2-task-task-based-cs-K5-a0.5-b1e09-published-s3-")
 
 
-def test_a_comparison_is_named_after_its_runs_in_any_order():
+def test_a_comparison_is_named_after_its_runs_and_its_first_method():
     identities = [
         results.identity(SETTINGS, method, seed, "abc") for method in ("standard", "cs") for seed in (0, 1, 2)
     ]
     stamp = results.comparison_stamp(identities)
     assert stamp.startswith("splitMNIST2-task-task-based-K5-a500-b2500-s0to2-")
-    assert results.comparison_stamp(identities[::-1]) == stamp
+    assert results.comparison_stamp(identities[3:] + identities[:3]) != stamp  # other differences
+    assert results.comparison_stamp(list(identities)) == stamp
     assert results.comparison_stamp(identities[:-1]) != stamp
 
 

@@ -39,8 +39,8 @@ COLORS = {
     "si": "#CC79A7",
     "lwf": "#56B4E9",
     "er": "#4D4D4D",
-    "l2": "#009E73",
-    "average": "#0072B2",
+    "l2": "#999999",
+    "average": "#882255",
 }
 LINES: dict[str, Any] = {
     "standard": (0, (4, 1.2)),
@@ -144,7 +144,7 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings) -> Figur
         _dots_and_interval(left, place, place + beside, accuracies, COLORS[method])
     _name_methods(left, names)
     left.set_xlim(-0.5, len(names) - 0.5)
-    left.set_ylabel("Final accuracy on all tasks (%)")
+    left.set_ylabel("Final average accuracy (%)")
     _chance_if_near(left, settings, highest=math.inf)  # an interval may go beyond 100 %
     right.axhline(0, color=INK, linewidth=0.6, zorder=0)
     for place, method in enumerate(others):

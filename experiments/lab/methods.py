@@ -112,13 +112,30 @@ def _l2(settings: Settings) -> Method:
     return Method(_base(settings), start=_copy, pull=pull)
 
 
+class Average(NamedTuple):
+    """The mean of the parameters, and the number of iterations that it is of."""
+
+    params: Tree
+    iterations: jax.Array
+
+
 def _average(settings: Settings) -> Method:
-    """Plain training, evaluated with an exponential moving average of the parameters."""
+    """Plain training, evaluated with a moving average of the parameters.
 
-    def remember(average: Tree, params: Tree, new: Tree, grads: Tree) -> Tree:
-        return jax.tree.map(lambda a, p: a + (p - a) / settings.average_time, average, new)
+    The plain mean at first, exponential from ``average_time`` on: the initial parameters do not linger.
+    """
 
-    return Method(_base(settings), start=_copy, remember=remember, weights=lambda params, average: average)
+    def start(params: Tree) -> Average:
+        return Average(_copy(params), jnp.zeros([], jnp.int32))
+
+    def remember(average: Average, params: Tree, new: Tree, grads: Tree) -> Average:
+        iterations = average.iterations + 1
+        span = jnp.minimum(iterations, settings.average_time)
+        return Average(jax.tree.map(lambda a, p: a + (p - a) / span, average.params, new), iterations)
+
+    return Method(
+        _base(settings), start=start, remember=remember, weights=lambda params, average: average.params
+    )
 
 
 class Anchor(NamedTuple):

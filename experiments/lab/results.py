@@ -154,14 +154,14 @@ def run_stamp(run_identity: Mapping[str, Any]) -> str:
 
 
 def comparison_stamp(identities: Sequence[Mapping[str, Any]]) -> str:
-    """Name a comparison after the runs it is made of.
+    """Name a comparison after the runs it is made of, and their order: differences are to the first method.
 
     Args:
-        identities: those of all its runs, every method with the same consecutive seeds.
+        identities: those of all its runs, method by method, each with the same consecutive seeds.
     """
     seeds = sorted({run_identity["seed"] for run_identity in identities})
     span = f"s{seeds[0]}" if len(seeds) == 1 else f"s{seeds[0]}to{seeds[-1]}"
-    stamps = sorted(run_stamp(run_identity) for run_identity in identities)
+    stamps = [run_stamp(run_identity) for run_identity in identities]
     return f"{_protocol(identities[0]['settings'])}{_synapse(identities)}-{span}-{_digest(stamps)}"
 
 

@@ -98,19 +98,20 @@ class Synapse:
 class Baselines:
     """How strongly the other methods hold on to what was learned. Each is without effect on the rest.
 
-    The defaults are the best of a few powers of ten on split MNIST, seeds 100 to 102; not tuned further.
+    The defaults suit split MNIST; experiments/README.md says which values were tried.
 
     Attributes:
-        ewc_strength: lambda of online EWC.
+        ewc_strength: Weight of online EWC's penalty (lambda); 0 is none, more protects more.
         ewc_decay: What is left of earlier tasks' Fisher information (gamma of online EWC) after a task.
         ewc_samples: Samples of each task that its Fisher information is estimated on, each with one label
             drawn from the network's own prediction.
-        si_strength: c of synaptic intelligence (SI).
-        si_damping: xi of SI.
+        si_strength: Weight of SI's penalty (c); 0 is none, more protects more.
+        si_damping: Keeps SI's importance of a weight that has hardly moved finite (xi).
         lwf_temperature: Temperature of the distillation in learning without forgetting (LwF).
-        replay_budget: Samples of each class that experience replay (ER) stores.
-        l2_strength: lambda of the penalty on the distance to the initial weights.
-        average_time: Timescale of the average of the weights, in iterations.
+        replay_budget: Samples of each class that experience replay (ER) stores, or all where there are fewer.
+        l2_strength: Weight of the penalty on the distance to the initial weights; 0 is none.
+        average_time: Timescale of the average of the weights, in iterations; until then it is their plain
+            mean.
     """
 
     ewc_strength: float = 100_000.0
@@ -242,12 +243,12 @@ def validate_methods(settings: Settings, methods: Sequence[str]) -> None:
     """
     for method in methods:
         if method not in get_args(Method):
-            raise SettingsError(f"--methods {method}: must be of {', '.join(get_args(Method))}")
+            raise SettingsError(f"method {method}: must be one of {', '.join(get_args(Method))}")
         if methods.count(method) > 1:
-            raise SettingsError(f"--methods {method}: must be named once")
+            raise SettingsError(f"method {method}: must be named once")
         if method in NEED_TASKS and settings.stream != "task-based":
             raise SettingsError(
-                f"--methods {method}: must be told when a task ends, so it needs --stream task-based"
+                f"method {method}: must be told when a task ends, so it needs --stream task-based"
             )
 
 

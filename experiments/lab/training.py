@@ -129,17 +129,21 @@ def train(
 def _training_loop(settings: Settings, problem: Problem, apply: Apply, how: Method) -> Any:
     """The jitted ``(carry, first, stop, stream, data, permutations) -> carry``; it consumes its carry."""
 
-    def loss_of_one(params: Any, old: Any, x: jax.Array, y: jax.Array, of: Samples, n_done: Any) -> jax.Array:
+    def loss_of_one(
+        params: Any, old: Any, x: jax.Array, y: jax.Array, of: Samples, n_done: Any
+    ) -> tuple[jax.Array, jax.Array]:
+        """What is minimised, and what is recorded for all methods alike: the loss on the new samples."""
         outputs = apply(params, x)
         scores, target = _question(problem, outputs, y, of.tasks)
         each = optax.softmax_cross_entropy_with_integer_labels(scores, target)
-        loss = each.mean() if of.weights is None else (each * of.weights).sum()
+        recorded = each[: settings.batch].mean()
+        loss = recorded if of.weights is None else (each * of.weights).sum()
         if not how.distils:
-            return loss
+            return loss, recorded
         kept = distillation(problem, outputs, apply(old, x), n_done, settings.lwf_temperature)
-        return (loss + n_done * kept) / (n_done + 1)
+        return (loss + n_done * kept) / (n_done + 1), recorded
 
-    gradient = jax.vmap(jax.value_and_grad(loss_of_one), in_axes=(0, 0, 0, 0, 0, None))
+    gradient = jax.vmap(jax.grad(loss_of_one, has_aux=True), in_axes=(0, 0, 0, 0, 0, None))
 
     def run(
         carry: Carry, first: int, stop: int, stream: Samples, data: Data, permutations: jax.Array
@@ -149,7 +153,7 @@ def _training_loop(settings: Settings, problem: Problem, apply: Apply, how: Meth
             batch = jax.tree.map(lambda a: a[i], stream)
             x, y = _show(problem, data, batch, permutations)
             old = memory if how.distils else ()
-            loss, grads = gradient(params, old, x, y, batch, i // settings.iters)
+            grads, loss = gradient(params, old, x, y, batch, i // settings.iters)
             pulled = grads
             if how.pull is not None:
                 pulled = jax.tree.map(jnp.add, grads, how.pull(params, memory))
