@@ -12,29 +12,22 @@ import jax
 import optax
 
 from benchmarks.report import Table, curves, options, panels, publish
-from benchmarks.timing import MLP, Shapes, repeated_update, times_of_updates
-from benchmarks.update_cost import chain_of
-from cs_optax import complex_synapse
+from benchmarks.timing import MLP, Shapes, compiled_update, times_of_updates
+from benchmarks.update_cost import ADAM, with_synapse
 
 PARAMETERS = (1e4, 1e5, 1e6, 1e7, 1e8)
 BEAKERS = (2, 3, 4, 6, 8, 10, 12, 16)
 LEAVES = (1, 10, 100, 1000)
 PARAMETERS_IN_LEAVES = 500_000
-ADAM = "Adam alone"
-
-
-def synapse(n_beakers: int, alpha: float, **choices: object) -> optax.GradientTransformation:
-    """Adam and a chain with x = 2 after it."""
-    return optax.chain(optax.adam(1e-3), complex_synapse(chain=chain_of(n_beakers, alpha), **choices))
 
 
 def over_parameters(largest: float, repeats: int) -> Table:
     """One array, from small to large."""
     optimizers = {
         ADAM: optax.adam(1e-3),
-        "K=5, alpha=500": synapse(5, 500.0),
-        "K=10, alpha=500": synapse(10, 500.0),
-        "K=10, alpha=10": synapse(10, 10.0),
+        "K=5, alpha=500": with_synapse(5, 500.0),
+        "K=10, alpha=500": with_synapse(10, 500.0),
+        "K=10, alpha=10": with_synapse(10, 10.0),
     }
     rows = []
     for size in (size for size in PARAMETERS if size <= largest):
@@ -57,13 +50,13 @@ def over_parameters(largest: float, repeats: int) -> Table:
 
 
 def over_beakers(repeats: int) -> Table:
-    """The MLP, with more and more beakers; and each method's share."""
+    """The MLP, with more and more beakers."""
     optimizers = {ADAM: optax.adam(1e-3)}
     for k in BEAKERS:
-        optimizers[f"{k} exchange 500"] = synapse(k, 500.0)
-        optimizers[f"{k} exchange 10"] = synapse(k, 10.0)
-        optimizers[f"{k} every link"] = synapse(k, 10.0, resolution=0.0)
-        optimizers[f"{k} euler"] = synapse(k, 10.0, method="sequential_euler")
+        optimizers[f"{k} exchange 500"] = with_synapse(k, 500.0)
+        optimizers[f"{k} exchange 10"] = with_synapse(k, 10.0)
+        optimizers[f"{k} every link"] = with_synapse(k, 10.0, resolution=0.0)
+        optimizers[f"{k} euler"] = with_synapse(k, 10.0, method="sequential_euler")
     times = times_of_updates(optimizers, MLP, n_steps=192, repeats=repeats)
     kinds = ("exchange 500", "exchange 10", "every link", "euler")
     return Table(
@@ -76,18 +69,16 @@ def over_beakers(repeats: int) -> Table:
 
 def compile_seconds(tx: optax.GradientTransformation, shapes: Shapes) -> float:
     """Seconds to trace, lower and compile one donated update."""
-    params = {leaf: jax.ShapeDtypeStruct(shape, "float32") for leaf, shape in shapes.items()}
-    state = jax.eval_shape(tx.init, params)
     jax.config.update("jax_enable_compilation_cache", False)
     jax.clear_caches()
     began = time.perf_counter()
-    repeated_update(tx, 1).lower(params, state, params).compile()
+    compiled_update(tx, shapes)
     return time.perf_counter() - began
 
 
 def over_leaves(most: int, repeats: int) -> Table:
     """Half a million parameters, in more and more leaves."""
-    optimizers = {ADAM: optax.adam(1e-3), "K=10": synapse(10, 10.0)}
+    optimizers = {ADAM: optax.adam(1e-3), "K=10": with_synapse(10, 10.0)}
     optimizers["K=10, optax.flatten"] = optax.flatten(optimizers["K=10"])
     rows = []
     for n in (n for n in LEAVES if n <= most):
@@ -111,7 +102,7 @@ def compile_over_beakers() -> Table:
         "Seconds to compile a single update, alpha=10",
         ["K", "MLP (6 leaves)", "100 leaves"],
         [[ADAM, *(compile_seconds(optax.adam(1e-3), tree) for tree in (MLP, leaves))]]
-        + [[k, *(compile_seconds(synapse(k, 10.0), tree) for tree in (MLP, leaves))] for k in BEAKERS],
+        + [[k, *(compile_seconds(with_synapse(k, 10.0), tree) for tree in (MLP, leaves))] for k in BEAKERS],
         [0, 2, 2],
     )
 

@@ -57,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[list[str | float | None]] = []
     medians = [None if None in column else float(np.median(column)) for column in zip(*rounds, strict=True)]
     for (name, flags), seconds in zip(FLAGS.items(), medians, strict=True):
-        known = seconds is not None and medians[0] is not None
-        row = [1e3 * seconds, seconds / medians[0]] if known else ["not known", None]
+        row = ["not known", None] if seconds is None else [1e3 * seconds, seconds / medians[0]]
         rows.append([name, f"`{flags}`" if flags else "", *row])
     table = Table(
         f"Milliseconds of a training step of one of {SEEDS} seeds, and over the default; medians of "

@@ -117,10 +117,9 @@ def panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def curves(panel: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float | None]]) -> None:
+def curves(panel: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]]) -> None:
     """Lines with marks, each named in the legend."""
     with matplotlib.rc_context(STYLE):
         for (color, mark), (name, y) in zip(CURVES, lines.items(), strict=False):
-            values = [float("nan") if value is None else value for value in y]
-            panel.plot(x, values, color=color, marker=mark, markersize=3.5, label=name)
+            panel.plot(x, y, color=color, marker=mark, markersize=3.5, label=name)
         panel.legend()

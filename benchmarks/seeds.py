@@ -17,8 +17,7 @@ import optax
 
 from benchmarks.report import Table, curves, options, panels, publish
 from benchmarks.timing import in_turns
-from benchmarks.update_cost import chain_of
-from cs_optax import complex_synapse
+from benchmarks.update_cost import with_synapse
 from experiments.lab.model import make_model
 
 SIZES = (784, 400, 400, 10)
@@ -27,7 +26,7 @@ SEEDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 STANDARD, SYNAPSE = "Adam", "K=10, alpha=10"
 OPTIMIZERS = {
     STANDARD: optax.adam(1e-3),
-    SYNAPSE: optax.chain(optax.adam(1e-3), complex_synapse(chain=chain_of(10, 10.0))),
+    SYNAPSE: with_synapse(10, 10.0),
 }
 
 

@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import Table, options, publish
+from experiments.lab.cache import SHORTEST_COMPILATION
 
 
 def seconds(command: list[str], cache: Path) -> float:
     """Of one process."""
     began = time.perf_counter()
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = str(SHORTEST_COMPILATION)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     took = time.perf_counter() - began
     if done.returncode:

@@ -60,6 +60,13 @@ def repeated_update(tx: optax.GradientTransformation, n_steps: int) -> Any:
     return run
 
 
+def compiled_update(tx: optax.GradientTransformation, shapes: Shapes) -> tuple[Any, Any]:
+    """One donated update, compiled, and the shapes of its state."""
+    params = {leaf: jax.ShapeDtypeStruct(shape, "float32") for leaf, shape in shapes.items()}
+    state = jax.eval_shape(tx.init, params)
+    return repeated_update(tx, 1).lower(params, state, params).compile(), state
+
+
 def times_of_updates(
     optimizers: Mapping[str, optax.GradientTransformation],
     shapes: Shapes,

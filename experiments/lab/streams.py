@@ -34,13 +34,11 @@ def training_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
     Raises:
         SettingsError: if a task has fewer samples than a batch, or a class none.
     """
+    if settings.stream == "random":
+        return joint_stream(settings, problem, seed)
     random = generator(seed, "stream")
     shape = settings.iters, settings.batch
-    by_class = settings.scenario == "class"
-    if settings.stream == "random":
-        draw = _draw_classes if by_class else _draw_tasks
-        return draw(problem, random, range(problem.n_tasks), shape)
-    draw = _draw_classes if by_class else _epochs
+    draw = _draw_classes if settings.scenario == "class" else _epochs
     parts = [draw(problem, random, [task], shape) for task in range(problem.n_tasks)]
     return _one_after_the_other(parts)
 
@@ -73,15 +71,15 @@ def replay_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
     random = generator(seed, "replay")
     shape = settings.iters, settings.batch
     parts = [Samples(new.rows[: settings.iters], new.tasks[: settings.iters])]
-    stored: list[tuple[np.ndarray, np.ndarray]] = []
+    stored: list[Samples] = []
     for task in range(problem.n_tasks - 1):
         for within in range(problem.classes_per_task):
             members = problem.members_of_class(problem.y_train, task, within)
             rows = random.permutation(members)[: settings.replay_budget]
-            stored.append((rows, np.full_like(rows, task)))
-        rows, tasks = map(np.concatenate, zip(*stored, strict=True))
-        drawn = random.integers(len(rows), size=shape)
-        parts.append(Samples(rows[drawn], tasks[drawn]))
+            stored.append(Samples(rows, np.full_like(rows, task)))
+        kept = _one_after_the_other(stored)
+        drawn = random.integers(len(kept.rows), size=shape)
+        parts.append(Samples(kept.rows[drawn], kept.tasks[drawn]))
     old = _one_after_the_other(parts)
     share = np.repeat(1 / np.arange(1, problem.n_tasks + 1), settings.iters)[:, None] / settings.batch
     ones = np.ones((1, settings.batch))
@@ -110,8 +108,8 @@ def evaluation_subset(settings: Settings, problem: Problem, seed: int) -> Sample
             groups = [problem.members(problem.y_test, task)]
         for group in groups:
             rows = random.permutation(group)[: settings.eval_n]
-            parts.append((rows, np.full_like(rows, task)))
-    return Samples(*map(np.concatenate, zip(*parts, strict=True)))
+            parts.append(Samples(rows, np.full_like(rows, task)))
+    return _one_after_the_other(parts)
 
 
 def fisher_samples(settings: Settings, problem: Problem, seed: int) -> Samples:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -103,8 +102,11 @@ def train(
         on_whole = count.lower(carry.params, whole, test_data, permutations).compile()
         end_task = None
         if how.consolidate is not None:
-            learned = _stack([fisher_samples(settings, problem, seed) for seed in seeds], axis=1)
-            end_task = _end_of_task(problem, apply, how, learned, train_data, permutations, seeds)
+            learned = None
+            if how.needs_fisher:
+                learned = _stack([fisher_samples(settings, problem, seed) for seed in seeds], axis=1)
+            end_task = _end_of_task(problem, apply, how, seeds)
+            end_task = end_task.lower(carry, 0, learned, train_data, permutations).compile()
         jax.block_until_ready(carry)
 
     done = 0
@@ -120,7 +122,8 @@ def train(
                 log.matrix.append(_fractions(*on_whole(weights, whole, test_data, permutations)))
         if end_task is not None and stop in log.matrix_at[:-1]:
             with timer("train"):
-                carry = jax.block_until_ready(end_task(carry, len(log.matrix) - 1))
+                task = len(log.matrix) - 1
+                carry = jax.block_until_ready(end_task(carry, task, learned, train_data, permutations))
         report(log.progress(done, stop))
         done = stop
     return log.runs(method, seeds), Seconds(**timer.seconds)
@@ -168,25 +171,19 @@ def _training_loop(settings: Settings, problem: Problem, apply: Apply, how: Meth
     return jax.jit(run, donate_argnums=0)
 
 
-def _end_of_task(
-    problem: Problem,
-    apply: Apply,
-    how: Method,
-    learned: Samples,
-    data: Data,
-    permutations: jax.Array,
-    seeds: Sequence[int],
-) -> Callable[[Carry, int], Carry]:
-    """The function ``(carry, task) -> carry`` that consolidates a task; it consumes its carry."""
+def _end_of_task(problem: Problem, apply: Apply, how: Method, seeds: Sequence[int]) -> Any:
+    """The jitted ``(carry, task, learned, data, permutations) -> carry``; it consumes its carry.
+
+    ``learned`` are the samples ``[tasks, seeds, samples]`` for the Fisher information; None without it.
+    """
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
 
     def scores(params: Any, x: jax.Array, task: jax.Array) -> jax.Array:
         return _question(problem, apply(params, x), jnp.zeros(task.shape, jnp.int32), task)[0]
 
-    @partial(jax.jit, donate_argnums=0)
-    def end(carry: Carry, task: int, learned: Samples, data: Data, permutations: jax.Array) -> Carry:
+    def end(carry: Carry, task: int, learned: Samples | None, data: Data, permutations: jax.Array) -> Carry:
         fisher = None
-        if how.needs_fisher:
+        if learned is not None:
             samples = jax.tree.map(lambda a: a[task], learned)
             x, _ = _show(problem, data, samples, permutations)
             of_task = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, task)
@@ -194,7 +191,7 @@ def _end_of_task(
         assert how.consolidate is not None
         return carry._replace(memory=how.consolidate(carry.memory, carry.params, fisher))
 
-    return lambda carry, task: end(carry, task, learned, data, permutations)
+    return jax.jit(end, donate_argnums=0)
 
 
 def _counts(problem: Problem, apply: Apply) -> Any:
