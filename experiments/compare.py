@@ -75,10 +75,9 @@ def compare(options: CompareOptions, command: str) -> None:
     if settings.beakers == 0 and {"standard", "cs"} <= set(methods):
         but = ", but for --decay" if settings.decay else ""
         note(f"note: with --beakers 0 there is no synapse: standard and cs are the same{but}")
-    finished, seconds = {}, results.Seconds(0.0, 0.0, 0.0)
+    finished, seconds = {}, {}
     for method in methods:
-        finished[method], spent = finish_runs(settings, method, seeds, dataset, options.output)
-        seconds += spent
+        (finished[method],), seconds[method] = finish_runs([settings], method, seeds, dataset, options.output)
     _show_table(finished, settings)
     _draw(finished, settings, options, f"compare-{stamp}")
     finish(
@@ -91,6 +90,7 @@ def compare(options: CompareOptions, command: str) -> None:
             "seed": options.seed,
             "n_seeds": options.n_seeds,
         },
+        settings=settings,
         dataset=dataset,
         finished=finished,
         seconds=seconds,

@@ -4,14 +4,15 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
-from experiments.lab.description import describe, describe_methods
+from experiments.lab.description import counted, describe, describe_methods
 from experiments.lab.settings import (
     Baselines,
     DataAndTasks,
@@ -48,6 +49,10 @@ class Output:
             used, downloading if need be.
         results_dir: Folder for the results. Finished runs are found again there.
         plot_dir: Folder for the figures.
+        dump_stream: Write down which samples were shown in which iteration, beside the summary, one file for
+            each seed (as --stream-file reads them).
+        resume: Go on with a training that was stopped, from its last checkpoint.
+        checkpoint_every: Seconds between two checkpoints of a training; 0 makes one at every log point.
         get_stamp: Print the stamp that names these results, and do nothing else. (The data are
             read: their checksum is part of the stamp.)
         no_gpus: Compute on the CPU even where there is a GPU.
@@ -60,6 +65,9 @@ class Output:
     ] = None
     results_dir: Path = Path("results")
     plot_dir: Path = Path("plots")
+    dump_stream: bool = False
+    resume: bool = False
+    checkpoint_every: float = 60.0
     get_stamp: bool = False
     no_gpus: bool = False
 
@@ -75,10 +83,21 @@ class EvaluationAndOutput(Output, Evaluation):
 
 
 @dataclass(frozen=True)
+class DataAndTasksToShow(DataAndTasks):
+    """What is learned, and in which order: as `DataAndTasks`, with words for the help."""
+
+    stream_file: Annotated[
+        Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: none)")
+    ] = None
+
+
+@dataclass(frozen=True)
 class CommonOptions:
     """What both commands understand, in blocks as their help shows it."""
 
-    data: Annotated[DataAndTasks, tyro.conf.arg(name="data and tasks")] = field(default_factory=DataAndTasks)
+    data: Annotated[DataAndTasksToShow, tyro.conf.arg(name="data and tasks")] = field(
+        default_factory=DataAndTasksToShow
+    )
     network: Annotated[NetworkAndOptimizer, tyro.conf.arg(name="network and optimizer")] = field(
         default_factory=NetworkAndOptimizer
     )
@@ -97,7 +116,10 @@ class CommonOptions:
             **asdict(self.baselines),
             **asdict(self.output),
         }
-        return Settings(**{one.name: given[one.name] for one in fields(Settings)})
+        settings = Settings(**{one.name: given[one.name] for one in fields(Settings)})
+        if settings.stream_file is None or settings.stream != DataAndTasks.stream:
+            return settings
+        return replace(settings, stream="file", stream_file=settings.stream_file.expanduser())
 
 
 @dataclass(frozen=True)
@@ -135,7 +157,7 @@ def run(options: RunOptions, command: str) -> None:
     if options.output.get_stamp:
         print(stamp)
         return
-    finished, seconds = finish_runs(settings, method, [options.seed], dataset, options.output)
+    (finished,), seconds = finish_runs([settings], method, [options.seed], dataset, options.output)
     _show_accuracy(finished[0].run, settings)
     if options.output.pdf:
         from experiments.lab import figures
@@ -147,9 +169,10 @@ def run(options: RunOptions, command: str) -> None:
         folder=f"run-{stamp}",
         command=command,
         config={**asdict(settings), "method": method, "seed": options.seed},
+        settings=settings,
         dataset=dataset,
         finished={method: finished},
-        seconds=seconds,
+        seconds={method: seconds},
         began=began,
     )
 
@@ -187,7 +210,11 @@ def guarded(command: Callable[[], None]) -> int:
         known = error.filename and error.strerror
         return _fail(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}", status=1)
     except KeyboardInterrupt:
-        return _fail("interrupted: finished runs are kept, and found again next time", status=130)
+        return _fail(
+            "interrupted: finished runs are kept, and found again next time; "
+            "--resume goes on with what is not finished",
+            status=130,
+        )
     return 0
 
 
@@ -203,6 +230,10 @@ def prepare(
     validate(settings)
     validate_methods(settings, methods)
     validate_seeds(seed, n_seeds)
+    if settings.stream == "file":
+        from experiments.lab.streams import read_stream
+
+        settings = replace(settings, iters=len(read_stream(settings).tasks))
     if output.no_gpus:
         import jax
 
@@ -231,12 +262,29 @@ def prepare(
 
 
 def finish_runs(
-    settings: Settings, method: str, seeds: Sequence[int], dataset: "Dataset", output: Output
-) -> tuple[list["FinishedRun"], "Seconds"]:
+    configurations: Sequence[Settings],
+    method: str,
+    seeds: Sequence[int],
+    dataset: "Dataset",
+    output: Output,
+    *,
+    title: str | None = None,
+    arguments: Collection[str] = (),
+) -> tuple[list[list["FinishedRun"]], "Seconds"]:
     """Find again the runs of a method that are finished, and train the others, all together.
 
+    Args:
+        configurations: settings that can train together (`experiments.lab.training.train`).
+        method: the method's name.
+        seeds: those to train each configuration with.
+        dataset: the data set.
+        output: where runs are found and kept.
+        title: what the progress is called; the method's name by default.
+        arguments: see `experiments.lab.training.train`.
+
     Returns:
-        The runs in the order of the seeds, and the seconds spent on those that were trained.
+        For each configuration the runs in the order of the seeds, and the seconds spent on those that were
+        trained.
 
     Raises:
         SettingsError: if the settings do not fit the data.
@@ -245,33 +293,78 @@ def finish_runs(
     """
     from experiments.lab import results
 
-    identities = {seed: results.identity(settings, method, seed, dataset.sha256) for seed in seeds}
-    finished: dict[int, FinishedRun] = {}
-    for seed, identity in identities.items():
-        found = results.find_run(output.results_dir, identity)
-        if found is not None:
-            finished[seed] = found
+    pairs = [(number, seed) for number in range(len(configurations)) for seed in seeds]
+    identities = {
+        (number, seed): results.identity(configurations[number], method, seed, dataset.sha256)
+        for number, seed in pairs
+    }
+    found = {pair: results.find_run(output.results_dir, identity) for pair, identity in identities.items()}
+    finished = {pair: one for pair, one in found.items() if one is not None}
     if finished:
-        print(f"{method}: {len(finished)} of {len(seeds)} runs found again in {output.results_dir}")
-    missing = [seed for seed in seeds if seed not in finished]
+        which = title or method
+        print(f"{which}: {len(finished)} of {len(pairs)} runs found again in {output.results_dir}")
+    lacking = [
+        number for number in range(len(configurations)) if any((number, s) not in finished for s in seeds)
+    ]
+    missing = [seed for seed in seeds if any((number, seed) not in finished for number in lacking)]
     seconds = results.Seconds(0.0, 0.0, 0.0)
     if missing:
-        from experiments.lab import training
-        from experiments.lab.progress import ProgressDisplay
+        trained, seconds = _train(
+            {number: configurations[number] for number in lacking},
+            method,
+            missing,
+            dataset,
+            output,
+            identities,
+            title or method,
+            arguments,
+        )
+        finished.update(trained)
+    groups = [[finished[number, seed] for seed in seeds] for number in range(len(configurations))]
+    for group in groups:
+        _warn_if_diverged(title or method, [one.run for one in group])
+    return groups, seconds
 
-        with ProgressDisplay(method, len(missing), settings.total_iterations) as display:
-            runs, seconds = training.train(settings, method, missing, dataset, display)
-            # The width of the group changes the rounding of its results, so it is part of the record.
-            environment = {
-                **results.current_environment(),
-                "seeds_together": len(missing),
-                "seconds": asdict(seconds),
-            }
-            for run in runs:
-                identity = identities[run.seed]
-                finished[run.seed] = results.save_run(output.results_dir, identity, run, environment)
-    _warn_if_diverged(method, [finished[seed].run for seed in seeds])
-    return [finished[seed] for seed in seeds], seconds
+
+def _train(
+    configurations: Mapping[int, Settings],
+    method: str,
+    seeds: Sequence[int],
+    dataset: "Dataset",
+    output: Output,
+    identities: Mapping[tuple[int, int], Mapping[str, Any]],
+    title: str,
+    arguments: Collection[str],
+) -> tuple[dict[tuple[int, int], "FinishedRun"], "Seconds"]:
+    """Train all seeds with all of these configurations together, and keep the runs."""
+    from experiments.lab import results, training
+    from experiments.lab.checkpoints import Checkpoints
+    from experiments.lab.progress import ProgressDisplay
+
+    stamp = results.comparison_stamp(
+        [identities[number, seed] for number in configurations for seed in seeds]
+    )
+    checkpoints = Checkpoints(output.results_dir, f"{method}-{stamp}", output.checkpoint_every, output.resume)
+    settings = list(configurations.values())
+    with ProgressDisplay(f"{title}, {counted(len(seeds), 'seed')}", settings[0].total_iterations) as display:
+        groups, seconds = training.train(settings, method, seeds, dataset, display, checkpoints, arguments)
+        # The width of the group changes the rounding of its results, so it is part of the record.
+        environment = {
+            **results.current_environment(),
+            "seeds_together": len(seeds),
+            "configurations_together": len(configurations),
+            "seconds": asdict(seconds),
+            "resumed_at": checkpoints.resumed_at,
+        }
+        finished = {
+            (number, run.seed): results.save_run(
+                output.results_dir, identities[number, run.seed], run, environment
+            )
+            for number, group in zip(configurations, groups, strict=True)
+            for run in group
+        }
+        checkpoints.discard()
+    return finished, seconds
 
 
 def finish(
@@ -280,22 +373,26 @@ def finish(
     folder: str,
     command: str,
     config: Mapping[str, Any],
+    settings: Settings,
     dataset: "Dataset",
     finished: Mapping[str, Sequence["FinishedRun"]],
-    seconds: "Seconds",
+    seconds: Mapping[str, "Seconds"],
     began: float,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write the summary and say where; the last line of a command.
+    """Write the summary, and a table of all runs, and say where; the last lines of a command.
 
     Args:
         output: the options that say where to.
         folder: name of the summary's folder in the results.
         command: the command line.
-        config: its settings.
+        config: its options.
+        settings: what its runs have in common of their settings.
         dataset: what was learned.
         finished: the runs of each method.
-        seconds: spent on training.
+        seconds: spent on training each.
         began: when the command began, by `time.perf_counter`.
+        more: what else belongs in the summary.
 
     Raises:
         OSError: if it cannot be written.
@@ -308,17 +405,52 @@ def finish(
     summary = results.summary(
         command=command,
         config=config,
+        settings=settings,
         environment=environment,
         dataset=dataset,
         finished=finished,
         seconds=seconds,
         total_seconds=total_seconds,
     )
-    results.write_json(path, summary, indent=1)
+    results.write_json(path, {**summary, **more}, indent=1)
+    table = path.with_name("runs.csv")
+    results.write_atomically(table, results.table_of_runs(finished, settings).encode())
+    if output.dump_stream:
+        for seed, content in _streams(settings, dataset, summary["seeds"]):
+            stream = path.with_name(f"stream-s{seed}.npz")
+            results.write_atomically(stream, content)
+            print(f"stream: {stream}")
     if output.time:
-        spent = ", ".join(f"{name} {value:.1f}" for name, value in asdict(seconds).items())
-        print(f"seconds: {spent}, total {total_seconds:.1f}")
+        _show_seconds(seconds, total_seconds)
+    print(f"table of runs: {table}")
     print(f"summary: {path}")
+
+
+def _streams(settings: Settings, dataset: "Dataset", seeds: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """The training samples of each seed, as a file that --stream-file understands."""
+    import io
+
+    import numpy as np
+
+    from experiments.lab.problems import make_problem
+    from experiments.lab.streams import training_stream
+
+    problem = make_problem(settings, dataset)
+    for seed in seeds:
+        stream = training_stream(settings, problem.seen_by(seed), seed)
+        content = io.BytesIO()
+        np.savez_compressed(content, tasks=stream.tasks, rows=stream.rows)
+        yield seed, content.getvalue()
+
+
+def _show_seconds(seconds: Mapping[str, "Seconds"], total: float) -> None:
+    """A line for each method, and one for the whole command."""
+    rest = total
+    for method, spent in seconds.items():
+        parts = asdict(spent)
+        rest -= sum(parts.values())
+        print(f"seconds, {method}: {', '.join(f'{name} {value:.1f}' for name, value in parts.items())}")
+    print(f"seconds: total {total:.1f}, of which {rest:.1f} for all else (start, data, figures, files)")
 
 
 def show_paths(paths: Sequence[Path]) -> None:

@@ -2,6 +2,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -29,20 +30,27 @@ SHORT = ["--tasks=2", "--iters=4", "--eval-log=2", "--loss-log=2"]
 
 def make_run(settings, method, seed):
     random = np.random.default_rng([seed, len(method)])
-    at = np.arange(settings.eval_log, settings.total_iterations + 1, settings.eval_log)
+    at = np.arange(0, settings.total_iterations + 1, settings.eval_log)
     matrix = random.random((settings.tasks, settings.tasks))
     return Run(
         method=method,
         seed=seed,
         evaluated_at=at,
         accuracy=random.random((len(at), settings.tasks)),
-        logged_at=at,
-        loss=random.random(len(at)),
+        seen=np.arange(settings.tasks) * settings.iters < at[:, None],
+        logged_at=at[1:],
+        loss=random.random(len(at) - 1),
+        initial_accuracy=random.random(settings.tasks),
         accuracy_matrix=matrix,
-        matrix_at=at[: settings.tasks],
-        tasks_seen=np.minimum((at - 1) // settings.iters + 1, settings.tasks),
+        matrix_at=settings.iters * np.arange(1, settings.tasks + 1),
         final_accuracy=float(matrix[-1].mean()),
     )
+
+
+def progress(iteration, total, loss, accuracy=None):
+    """A report of a single run with a single task."""
+    evaluated = None if accuracy is None else np.array([[accuracy]])
+    return Progress(iteration, total, np.array([loss]), evaluated, np.array([[True]]))
 
 
 class Laboratory:
@@ -58,18 +66,19 @@ class Laboratory:
     def load(self, name, data_dir=None):
         return DATASET
 
-    def train(self, settings, method, seeds, dataset, report):
+    def train(self, configurations, method, seeds, dataset, observe, checkpoints, arguments):
+        (settings,) = configurations
         self.trained.append((method, list(seeds)))
         for iteration in range(1, settings.total_iterations + 1):
             if iteration in self.interrupted_at:
                 os.kill(os.getpid(), signal.SIGINT)
-            report(Progress(iteration, settings.total_iterations, 0.5, None))
+            observe(progress(iteration, settings.total_iterations, 0.5))
         if method in self.failing:
             raise self.failing[method]
         runs = [make_run(settings, method, seed) for seed in seeds]
         if method == "cs":
             runs = [dataclasses.replace(run, diverged_at=self.diverging.get(run.seed)) for run in runs]
-        return runs, Seconds(1.0, 2.0, 3.0)
+        return [runs], Seconds(1.0, 2.0, 3.0)
 
     def compare(self, *arguments):
         return compare.main([*SHORT, *self.folders(), *arguments])
@@ -129,7 +138,8 @@ def test_compare_ends_with_the_path_of_its_summary(lab, capsys):
     ]
     assert summary["environment"]["jax"] == jax.__version__
     assert summary["config"]["n_seeds"] == 2
-    assert summary["seconds"].keys() == {"compile", "train", "evaluate", "total"}
+    assert summary["seconds"].keys() == {"compile", "train", "evaluate", "total", "methods"}
+    assert summary["seconds"]["methods"]["cs"] == {"compile": 1.0, "train": 2.0, "evaluate": 3.0}
     assert summary["seconds"]["train"] == 4.0
 
 
@@ -328,8 +338,11 @@ def test_the_stamp_is_printed_alone_and_nothing_is_done(lab, capsys, command):
 
 
 def test_time_prints_the_seconds(lab, capsys):
-    lab.run("--time")
-    assert "seconds: compile 1.0, train 2.0, evaluate 3.0, total " in capsys.readouterr().out
+    lab.compare("--time", "--n-seeds=1")
+    out = capsys.readouterr().out
+    for method in ("standard", "cs"):
+        assert f"seconds, {method}: compile 1.0, train 2.0, evaluate 3.0\n" in out
+    assert "seconds: total " in out
 
 
 def test_no_gpus_restricts_jax_to_the_cpu(lab, monkeypatch):
@@ -366,7 +379,7 @@ def test_a_wrong_number_of_seeds_is_an_error(lab, capsys):
     assert_one_line_error(capsys, "--n-seeds 0")
 
 
-@pytest.mark.parametrize("wrong", [["--stream=gradual"], ["--iters=many"], ["--no-such-flag"], ["--no-cs"]])
+@pytest.mark.parametrize("wrong", [["--stream=sideways"], ["--iters=many"], ["--no-such-flag"], ["--no-cs"]])
 def test_what_the_command_line_does_not_know_ends_with_status_2(lab, capsys, wrong):
     with pytest.raises(SystemExit) as stop:
         lab.run(*wrong)
@@ -458,7 +471,7 @@ def test_ctrl_c_stops_a_training_at_the_next_report(lab, capsys):
     assert signal.getsignal(signal.SIGINT) is before
     *_, stopping, _, last = capsys.readouterr().err.splitlines()
     assert stopping == "stopping at the next log point; once more to stop at once"
-    assert last == "interrupted: finished runs are kept, and found again next time"
+    assert last.startswith("interrupted: finished runs are kept, and found again next time; --resume ")
     assert lab.trained == [("standard", [0, 1])]
     assert not (lab.folder / "results").exists()
 
@@ -476,7 +489,7 @@ def test_ctrl_c_says_that_it_waits_and_a_second_one_does_not():
     console = Console(file=io.StringIO(), force_terminal=False)
 
     def interrupt_twice():
-        with ProgressDisplay("cs", 3, total=1000, console=console):
+        with ProgressDisplay("cs, 3 seeds", total=1000, console=console):
             os.kill(os.getpid(), signal.SIGINT)
             assert console.file.getvalue() == "stopping at the next log point; once more to stop at once\n"
             os.kill(os.getpid(), signal.SIGINT)
@@ -491,9 +504,9 @@ def test_progress_is_shown_outside_the_main_thread_too():
     before = signal.getsignal(signal.SIGINT)
 
     def show():
-        with ProgressDisplay("cs", 3, total=10, console=console) as display:
+        with ProgressDisplay("cs, 3 seeds", total=10, console=console) as display:
             assert signal.getsignal(signal.SIGINT) is before
-            display(Progress(10, 10, 0.25, None))
+            display(progress(10, 10, 0.25))
 
     thread = threading.Thread(target=show)
     thread.start()
@@ -508,8 +521,10 @@ def test_every_setting_has_a_flag_with_its_default(module, capsys):
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for field in dataclasses.fields(settings.Settings):
-        described = text.split(f" {settings.flag(field.name)} ", 1)[1]
-        assert described.split("(default: ", 1)[1].startswith(f"{field.default})")
+        # Where it is explained, not where another explanation mentions it.
+        described = re.split(f" {settings.flag(field.name)} (?=[A-Z{{])", text)[1]
+        default = "none" if field.default is None else field.default
+        assert described.split("(default: ", 1)[1].startswith(f"{default})")
     assert "--no-cs" not in text
     assert "--no-singlehead" not in text
 
@@ -529,9 +544,25 @@ def test_published_command_lines_are_understood():
     assert options.cs
     assert options.output.no_gpus
     assert options.settings() == settings.Settings(
-        "permMNIST", "class", "random", 4, 2000, 64, 2, 100, True, 0.1, "sgd", 0.01, 4, 1.0, 2.0,
-        "iteration", 10, 20, 30,
-    )  # fmt: skip
+        experiment="permMNIST",
+        scenario="class",
+        stream="random",
+        tasks=4,
+        iters=2000,
+        batch=64,
+        fc_layers=2,
+        fc_units=100,
+        singlehead=True,
+        lr=0.1,
+        optimizer="sgd",
+        decay=0.01,
+        beakers=4,
+        alpha=1.0,
+        beta=2.0,
+        loss_log=10,
+        eval_log=20,
+        eval_n=30,
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--iters=many"]])
@@ -551,9 +582,9 @@ except SystemExit:
 
 def test_progress_is_plain_lines_where_there_is_no_terminal():
     console = Console(file=io.StringIO(), force_terminal=False)
-    with ProgressDisplay("cs", 3, total=1000, console=console) as display:
+    with ProgressDisplay("cs, 3 seeds", total=1000, console=console) as display:
         for iteration in range(10, 1001, 10):
-            display(Progress(iteration, 1000, 0.25, 0.5))
+            display(progress(iteration, 1000, 0.25, 0.5))
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 10
     assert lines[-1].startswith("cs, 3 seeds: 1000/1000 iterations, loss 0.25, accuracy so far 50.0 %")
@@ -563,8 +594,8 @@ def test_progress_is_plain_lines_where_there_is_no_terminal():
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_progress_is_one_line_on_a_terminal_of_any_width(width):
     console = Console(file=io.StringIO(), force_terminal=True, width=width)
-    with ProgressDisplay("standard", 5, total=2500, console=console) as display:
-        display(Progress(2500, 2500, 0.000123, 0.93))
+    with ProgressDisplay("standard, 5 seeds", total=2500, console=console) as display:
+        display(progress(2500, 2500, 0.000123, 0.93))
     shown = Text.from_ansi(console.file.getvalue()).plain.splitlines()
     assert shown[-1].startswith("standard, 5 seeds ")
     assert "loss 0.00012, accuracy so far 93.0 %" in shown[-1]

@@ -48,7 +48,8 @@ def quietly(progress):
 
 
 def runs_of(method, settings=SMALL, seeds=(0, 1)):
-    return train(settings, method, list(seeds), load("Digits"), quietly)[0]
+    (runs,), _ = train([settings], method, list(seeds), load("Digits"), quietly)
+    return runs
 
 
 def test_every_name_is_a_method_and_every_method_has_a_name():

@@ -24,11 +24,12 @@ def make_run(method="cs", seed=3, **changes):
         seed=seed,
         evaluated_at=np.array([3, 6, 8]),
         accuracy=random.random((3, 2)),
+        seen=np.array([[True, False], [True, True], [True, True]]),
         logged_at=np.array([2, 4, 6, 8]),
         loss=random.random(4),
+        initial_accuracy=random.random(2),
         accuracy_matrix=matrix,
         matrix_at=np.array([4, 8]),
-        tasks_seen=np.array([1, 2, 2]),
         final_accuracy=float(matrix[-1].mean()),
     )
     return dataclasses.replace(run, **changes)
@@ -91,12 +92,39 @@ WITHOUT_EFFECT = {
 
 
 @pytest.mark.parametrize("method", WITHOUT_EFFECT)
-@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
+@pytest.mark.parametrize(
+    "field",
+    [
+        field
+        for field in dataclasses.fields(Settings)
+        if field.name not in ("overlap", "stream", "stream_file")
+    ],
+    ids=lambda field: field.name,
+)
 def test_the_stamp_changes_with_every_setting_that_the_method_uses(field, method):
     changed = dataclasses.replace(SETTINGS, **{field.name: other_value(field)})
     before = results.run_stamp(results.identity(SETTINGS, method, 3, "abc"))
     after = results.run_stamp(results.identity(changed, method, 3, "abc"))
     assert (before == after) == (field.name in WITHOUT_EFFECT[method])
+
+
+def test_the_overlap_of_a_gradual_stream_is_part_of_the_stamp():
+    gradual = dataclasses.replace(SETTINGS, stream="gradual")
+    stamps = [
+        results.run_stamp(results.identity(one, "standard", 3, "abc"))
+        for one in (gradual, dataclasses.replace(gradual, overlap=0.5))
+    ]
+    assert stamps[0] != stamps[1]
+
+
+def test_a_stream_from_a_file_is_known_by_its_content(tmp_path):
+    def stamp(name, tasks):
+        np.savez(tmp_path / name, tasks=np.array(tasks))
+        changed = dataclasses.replace(SETTINGS, stream="file", stream_file=tmp_path / name, iters=len(tasks))
+        return results.run_stamp(results.identity(changed, "standard", 3, "abc"))
+
+    assert stamp("a.npz", [0, 1, 0]) == stamp("b.npz", [0, 1, 0])
+    assert stamp("a.npz", [0, 1, 0]) != stamp("a.npz", [0, 1, 1])
 
 
 def test_the_stamp_changes_with_method_seed_data_version_and_format(monkeypatch):
@@ -188,7 +216,7 @@ def test_a_foreign_file_counts_as_not_run(kept, content):
     "wrong",
     [
         {"accuracy": [[0.5]]},
-        {"tasks_seen": [1]},
+        {"seen": [True]},
         {"loss": [0.1]},
         {"accuracy_matrix": [0.1, 0.2]},
         {"final_accuracy": None},
@@ -263,10 +291,11 @@ def summarise(tmp_path, methods=("standard", "cs"), seeds=(3, 4)):
     summary = results.summary(
         command="python -m experiments.compare",
         config=dataclasses.asdict(SETTINGS),
+        settings=SETTINGS,
         environment=ENVIRONMENT,
         dataset=FakeDataset(),
         finished=finished,
-        seconds=results.Seconds(1.0, 2.0, 3.0),
+        seconds={"standard": results.Seconds(0.5, 1.0, 1.0), "cs": results.Seconds(0.5, 1.0, 2.0)},
         total_seconds=7.0,
     )
     results.write_json(tmp_path / "summary.json", summary)
@@ -278,6 +307,7 @@ def test_the_summary_has_the_published_keys(tmp_path):
     assert {"command", "config", "environment", "data", "methods", "paired", "seconds"} <= set(summary)
     assert summary["data"] == {"source": "nowhere", "sha256": "abc", "name": "MNIST"}
     assert summary["seeds"] == [3, 4]
+    assert summary["seconds"].pop("methods")["cs"] == {"compile": 0.5, "train": 1.0, "evaluate": 2.0}
     assert summary["seconds"] == {"compile": 1.0, "train": 2.0, "evaluate": 3.0, "total": 7.0}
     assert summary["environments_of_runs"] == [ENVIRONMENT]
     assert summary["runs_found_again"] == 0
@@ -292,10 +322,11 @@ def test_the_summary_lists_the_seeds_that_diverged():
     summary = results.summary(
         command="",
         config={},
+        settings=SETTINGS,
         environment={},
         dataset=FakeDataset(),
         finished={"cs": finished},
-        seconds=results.Seconds(0.0, 0.0, 0.0),
+        seconds={},
         total_seconds=0.0,
     )
     assert summary["methods"]["cs"]["diverged"] == [4, 5]

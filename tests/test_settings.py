@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import math
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -28,6 +29,9 @@ def test_defaults_are_those_of_the_published_comparison():
         "experiment": "splitMNIST",
         "scenario": "task",
         "stream": "task-based",
+        "overlap": 1.0,
+        "stream_file": None,
+        "class_order": "canonical",
         "tasks": 5,
         "iters": 500,
         "batch": 128,
@@ -44,6 +48,7 @@ def test_defaults_are_those_of_the_published_comparison():
         "loss_log": 100,
         "eval_log": 100,
         "eval_n": 1024,
+        "evaluate_on": "test",
     }
 
 
@@ -52,7 +57,8 @@ def test_defaults_are_those_of_the_published_comparison():
     list(itertools.product(get_args(Experiment), get_args(Scenario), get_args(Stream))),
 )
 def test_every_combination_is_allowed(experiment, scenario, stream):
-    validate(Settings(experiment=experiment, scenario=scenario, stream=stream))
+    path = Path("sequence.npz") if stream == "file" else None
+    validate(Settings(experiment=experiment, scenario=scenario, stream=stream, stream_file=path))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,11 @@ def test_unusual_settings_that_make_sense_are_allowed(allowed):
     ("wrong", "named"),
     [
         ({"experiment": "splitCIFAR"}, "--experiment splitCIFAR"),
-        ({"stream": "gradual"}, "--stream gradual"),
+        ({"stream": "sideways"}, "--stream sideways"),
+        ({"overlap": 1.5}, "--overlap 1.5"),
+        ({"overlap": math.nan}, "--overlap nan"),
+        ({"class_order": "shuffled", "experiment": "permMNIST"}, "--class-order shuffled"),
+        ({"evaluate_on": "training"}, "--evaluate-on training"),
         ({"tasks": 3}, "--tasks 3"),  # drops a class
         ({"tasks": 11}, "--tasks 11"),
         ({"tasks": 10}, "--tasks 10"),  # one class per task
@@ -107,6 +117,13 @@ def test_what_cannot_be_meant_is_rejected_in_one_line_that_names_flag_and_value(
     message = str(error.value)
     assert message.startswith(f"{named}: must be ")
     assert "\n" not in message
+
+
+def test_a_stream_from_a_file_needs_one_and_no_other_stream_has_one():
+    with pytest.raises(SettingsError, match=r"^--stream file: needs a --stream-file$"):
+        validate(Settings(stream="file"))
+    with pytest.raises(SettingsError, match=r"^--stream-file a\.npz: is for --stream file, not random$"):
+        validate(Settings(stream="random", stream_file=Path("a.npz")))
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -8,7 +8,13 @@ import pytest
 from experiments.lab.data import Dataset
 from experiments.lab.problems import generator, make_problem
 from experiments.lab.settings import Settings, SettingsError
-from experiments.lab.streams import evaluation_subset, full_test_set, training_stream
+from experiments.lab.streams import (
+    evaluation_subset,
+    full_test_set,
+    task_probabilities,
+    tasks_seen,
+    training_stream,
+)
 
 
 def tiny_dataset(name="MNIST", per_class=30, side=28):
@@ -77,6 +83,147 @@ def test_random_class_streams_draw_the_classes_of_permuted_tasks_alike():
     classes = stream.tasks * 10 + problem.y_train[stream.rows]
     counts = np.bincount(classes.ravel(), minlength=50)
     np.testing.assert_allclose(counts / counts.sum(), 0.02, atol=0.006)
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+@pytest.mark.parametrize("experiment", ["splitMNIST", "permMNIST"])
+def test_gradual_streams_have_the_tasks_they_say(experiment, scenario):
+    changes = {"experiment": experiment, "scenario": scenario, "stream": "gradual", "overlap": 0.5}
+    stream, problem = stream_and_problem(iters=100, batch=48, **changes)
+    settings = dataclasses.replace(SMALL, iters=100, batch=48, **changes)
+    expected = task_probabilities(settings)
+    shares = np.stack([(stream.tasks == task).mean(axis=1) for task in range(5)], axis=1)
+    assert stream.rows.shape == stream.tasks.shape == (500, 48)
+    np.testing.assert_allclose(shares, expected, atol=5 * 0.5 / np.sqrt(48))
+    np.testing.assert_allclose(shares.mean(axis=0), expected.mean(axis=0), atol=0.01)
+    if experiment == "splitMNIST":
+        np.testing.assert_array_equal(problem.y_train[stream.rows] // 2, stream.tasks)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 1.0])
+def test_neighbours_overlap_linearly_and_no_others(overlap):
+    settings = dataclasses.replace(SMALL, stream="gradual", overlap=overlap, iters=50)
+    shares = task_probabilities(settings)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert (shares >= 0).all()
+    assert ((shares > 0).sum(axis=1) <= 2).all()
+    np.testing.assert_allclose(shares.mean(axis=0), 0.2)
+    steps = np.diff(shares[:, 0])
+    falling = steps[steps < 0]
+    if overlap:
+        np.testing.assert_allclose(falling[1:-1], -1 / (overlap * 50), rtol=1e-9)
+    else:
+        assert falling.tolist() == [-1]
+
+
+def saved(tmp_path, **arrays):
+    path = tmp_path / "stream.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def test_a_sequence_from_a_file_is_followed(tmp_path):
+    sequence = np.repeat([0, 1, 0, 4], 5)
+    path = saved(tmp_path, tasks=sequence)
+    stream, problem = stream_and_problem(stream="file", stream_file=path)
+    np.testing.assert_array_equal(stream.tasks, np.repeat(sequence[:, None], 8, axis=1))
+    np.testing.assert_array_equal(problem.y_train[stream.rows] // 2, stream.tasks)
+
+
+@pytest.mark.parametrize("kind", ["task-based", "random", "gradual"])
+@pytest.mark.parametrize("scenario", ["task", "class"])
+def test_a_stream_that_was_written_down_is_the_same_when_read(tmp_path, kind, scenario):
+    stream, _ = stream_and_problem(stream=kind, scenario=scenario)
+    path = saved(tmp_path, tasks=stream.tasks, rows=stream.rows)
+    again, _ = stream_and_problem(stream="file", stream_file=path, scenario=scenario)
+    np.testing.assert_array_equal(again.tasks, stream.tasks)
+    np.testing.assert_array_equal(again.rows, stream.rows)
+
+
+TWO_BATCHES = np.zeros((2, 8), int)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "changes", "message"),
+    [
+        ({"rows": TWO_BATCHES}, {}, "holds rows; must hold tasks"),
+        ({"tasks": TWO_BATCHES, "extra": TWO_BATCHES}, {}, "holds extra, tasks"),
+        ({"tasks": TWO_BATCHES + 0.5}, {}, "tasks must be integers, not float64"),
+        ({"tasks": TWO_BATCHES + 5}, {}, "names the tasks 5 to 5; with --tasks 5 they are 0 to 4"),
+        ({"tasks": TWO_BATCHES - 1}, {}, "names the tasks -1 to -1"),
+        ({"tasks": TWO_BATCHES[:, :3]}, {}, "has batches of 3, but --batch is 8"),
+        ({"tasks": TWO_BATCHES[None]}, {}, r"tasks has the shape \(1, 2, 8\)"),
+        ({"tasks": TWO_BATCHES[:0]}, {}, r"tasks has the shape \(0, 8\)"),
+        (
+            {"tasks": TWO_BATCHES, "rows": TWO_BATCHES[:1]},
+            {},
+            r"rows has the shape \(1, 8\); must be \(2, 8\)",
+        ),
+        ({"tasks": TWO_BATCHES, "rows": TWO_BATCHES + 1000}, {}, "names the samples 1000 to 1000 of 300"),
+        ({"tasks": TWO_BATCHES, "rows": TWO_BATCHES}, {"evaluate_on": "validation"}, "holds out"),
+    ],
+)
+def test_a_file_that_is_no_sequence_is_refused(tmp_path, arrays, changes, message):
+    path = saved(tmp_path, **arrays)
+    with pytest.raises(SettingsError, match=f"^--stream-file .*stream.npz: .*{message}"):
+        stream_and_problem(stream="file", stream_file=path, **changes)
+
+
+def test_a_sample_of_another_task_is_refused(tmp_path):
+    of_task_1 = np.flatnonzero(DATA.y_train // 2 == 1)[:16].reshape(2, 8)
+    path = saved(tmp_path, tasks=TWO_BATCHES, rows=of_task_1)
+    with pytest.raises(SettingsError, match="in task 0, but it is of another one"):
+        stream_and_problem(stream="file", stream_file=path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
+    path = tmp_path / "stream.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        SettingsError, match=r"^--stream-file .*stream.npz: (is not an .npz file|No such file)"
+    ):
+        stream_and_problem(stream="file", stream_file=path)
+
+
+def test_tasks_are_seen_from_the_iteration_that_shows_them(tmp_path):
+    path = saved(tmp_path, tasks=np.array([0, 0, 2, 1]))
+    stream, _ = stream_and_problem(stream="file", stream_file=path)
+    seen = tasks_seen(stream, 4, [0, 1, 2, 3, 4])
+    assert seen.astype(int).tolist() == [[0] * 4, [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0]]
+
+
+def test_shuffled_classes_are_another_order_for_each_seed():
+    settings = dataclasses.replace(SMALL, class_order="shuffled")
+    problem = make_problem(settings, DATA)
+    orders = [problem.places(seed).tolist() for seed in range(5)]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert len(set(map(tuple, orders))) == 5
+    assert make_problem(SMALL, DATA).places(3).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("kind", ["task-based", "random", "gradual"])
+@pytest.mark.parametrize("scenario", ["task", "class"])
+def test_with_shuffled_classes_a_task_has_the_classes_at_its_places(kind, scenario):
+    settings = dataclasses.replace(SMALL, class_order="shuffled", stream=kind, scenario=scenario)
+    problem = make_problem(settings, DATA)
+    stream = training_stream(settings, problem.seen_by(7), 7)
+    np.testing.assert_array_equal(problem.places(7)[DATA.y_train[stream.rows]] // 2, stream.tasks)
+
+
+def test_validation_images_are_every_sixth_of_each_class_and_not_trained_on():
+    validating = make_problem(dataclasses.replace(SMALL, evaluate_on="validation"), DATA)
+    whole = make_problem(SMALL, DATA)
+    assert np.bincount(validating.y_test).tolist() == [5] * 10
+    assert np.bincount(validating.y_train).tolist() == [25] * 10
+    marked = dataclasses.replace(DATA, x_train=np.arange(300).reshape(300, 1, 1) * np.ones((1, 28, 28), int))
+    parts = make_problem(dataclasses.replace(SMALL, evaluate_on="validation"), marked)
+    ours = np.concatenate([parts.x_train[:, 0], parts.x_test[:, 0]])
+    np.testing.assert_array_equal(np.sort(ours), np.arange(300))
+    for label in range(10):
+        of_class = np.flatnonzero(whole.y_train == label)
+        np.testing.assert_array_equal(parts.x_test[parts.y_test == label, 0], of_class[5::6])
 
 
 def test_streams_follow_from_the_seed_alone():

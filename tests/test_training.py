@@ -13,7 +13,7 @@ from experiments.lab.data import Dataset, load
 from experiments.lab.methods import make_method
 from experiments.lab.model import make_model
 from experiments.lab.settings import Settings
-from experiments.lab.training import train
+from experiments.lab.training import train as train_together
 
 SMALL = Settings(
     experiment="splitDigits",
@@ -30,6 +30,11 @@ SMALL = Settings(
 
 def quietly(_):
     pass
+
+
+def train(settings, *arguments):
+    (runs,), seconds = train_together([settings], *arguments)
+    return runs, seconds
 
 
 def learnable_dataset(name):
@@ -49,17 +54,18 @@ def learnable_dataset(name):
 @pytest.mark.parametrize("data", ["MNIST", "FashionMNIST", "Digits"])
 @pytest.mark.parametrize("kind", ["split", "perm"])
 @pytest.mark.parametrize("scenario", ["task", "domain", "class"])
-@pytest.mark.parametrize("stream", ["task-based", "random"])
+@pytest.mark.parametrize("stream", ["task-based", "random", "gradual"])
 def test_every_combination_runs(data, kind, scenario, stream):
     settings = dataclasses.replace(SMALL, experiment=f"{kind}{data}", scenario=scenario, stream=stream)
     runs, seconds = train(settings, "cs", [0, 1], learnable_dataset(data), quietly)
-    total, rows = (30, 5) if stream == "task-based" else (6, 1)
+    total, rows = (6, 1) if stream == "random" else (30, 5)
     for run in runs:
         at_task_ends = range(6, total, 6)
-        assert run.evaluated_at.tolist() == sorted({*range(4, total, 4), *at_task_ends, total})
+        assert run.evaluated_at.tolist() == sorted({*range(0, total, 4), *at_task_ends, total})
         assert run.logged_at.tolist() == list(range(3, total + 1, 3))
         assert run.accuracy.shape == (len(run.evaluated_at), 5)
         assert run.accuracy_matrix.shape == (rows, 5)
+        assert run.initial_accuracy.shape == (5,)
         assert run.matrix_at[-1] == total
         assert np.isfinite(run.loss).all()
         assert run.diverged_at is None
@@ -147,6 +153,76 @@ def test_training_is_its_slow_twin():
     np.testing.assert_allclose(run.loss, losses, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("method", "name", "values"),
+    [
+        ("standard", "lr", (0.001, 0.01)),
+        ("cs", "alpha", (4.0, 16.0)),
+        ("ewc", "ewc_strength", (0.0, 1e4)),
+        ("lwf", "lwf_temperature", (1.0, 4.0)),
+        ("average", "average_time", (2.0, 20.0)),
+    ],
+)
+def test_configurations_train_the_same_alone_and_together(method, name, values):
+    data = load("Digits")
+    configurations = [dataclasses.replace(SMALL, ewc_samples=20, **{name: value}) for value in values]
+    together, _ = train_together(configurations, method, [3, 4], data, quietly)
+    for one, runs in zip(configurations, together, strict=True):
+        alone, _ = train(one, method, [3, 4], data, quietly)
+        for run, expected in zip(runs, alone, strict=True):
+            assert run.seed == expected.seed
+            np.testing.assert_allclose(run.loss, expected.loss, rtol=2e-3)
+            np.testing.assert_allclose(run.accuracy_matrix, expected.accuracy_matrix, atol=0.03)
+    losses = [runs[0].loss for runs in together]
+    assert method == "average" or not np.allclose(*losses, rtol=2e-3)  # it does not change the training
+
+
+def test_a_number_that_is_an_argument_changes_nothing():
+    data = load("Digits")
+    (named,), _ = train_together([SMALL], "cs", [3], data, quietly, None, ("alpha", "beta", "lr"))
+    (constant,), _ = train_together([SMALL], "cs", [3], data, quietly)
+    np.testing.assert_allclose(named[0].loss, constant[0].loss, rtol=1e-3)
+
+
+def test_what_changes_shapes_cannot_train_together():
+    configurations = [SMALL, dataclasses.replace(SMALL, beakers=4)]
+    with pytest.raises(AssertionError, match="beakers"):
+        train_together(configurations, "cs", [0], load("Digits"), quietly)
+
+
+def test_a_shuffled_class_order_is_the_canonical_one_of_renamed_classes():
+    """Training on data whose classes have been renamed by hand is the same to the last bit."""
+    from experiments.lab.problems import make_problem
+
+    data, seed = load("Digits"), 5
+    shuffled = dataclasses.replace(SMALL, class_order="shuffled", scenario="class")
+    places = make_problem(shuffled, data).places(seed)
+    renamed = dataclasses.replace(
+        data, y_train=places[data.y_train].astype(np.uint8), y_test=places[data.y_test].astype(np.uint8)
+    )
+    (run,), _ = train(shuffled, "cs", [seed], data, quietly)
+    (expected,), _ = train(dataclasses.replace(SMALL, scenario="class"), "cs", [seed], renamed, quietly)
+    np.testing.assert_array_equal(run.loss, expected.loss)
+    np.testing.assert_array_equal(run.accuracy_matrix, expected.accuracy_matrix)
+    assert not np.array_equal(places, np.arange(10))
+
+
+def test_the_test_data_are_not_looked_at_when_validating():
+    data = load("Digits")
+    spoilt = dataclasses.replace(data, x_test=np.zeros_like(data.x_test), y_test=data.y_test[::-1].copy())
+    settings = dataclasses.replace(SMALL, evaluate_on="validation")
+    (run,), _ = train(settings, "standard", [0], data, quietly)
+    (expected,), _ = train(settings, "standard", [0], spoilt, quietly)
+    np.testing.assert_array_equal(run.accuracy_matrix, expected.accuracy_matrix)
+
+
+def test_the_initial_accuracy_is_that_of_the_initial_weights():
+    """A step that is too small to move anything leaves it as it was."""
+    still = dataclasses.replace(SMALL, optimizer="sgd", lr=1e-30)
+    (run,), _ = train(still, "standard", [0], load("Digits"), quietly)
+    np.testing.assert_array_equal(run.accuracy_matrix, np.tile(run.initial_accuracy, (5, 1)))
+
+
 def test_accuracy_of_many_blocks_is_that_of_one(monkeypatch):
     data = load("Digits")
     (one_block,), _ = train(SMALL, "standard", [0], data, quietly)
@@ -158,17 +234,18 @@ def test_accuracy_of_many_blocks_is_that_of_one(monkeypatch):
 
 def test_tasks_seen_begin_with_the_first_and_end_with_all():
     (run,), _ = train(SMALL, "standard", [0], load("Digits"), quietly)
-    assert run.evaluated_at.tolist() == [4, 6, 8, 12, 16, 18, 20, 24, 28, 30]
-    assert run.tasks_seen.tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert run.evaluated_at.tolist() == [0, 4, 6, 8, 12, 16, 18, 20, 24, 28, 30]
+    assert run.seen.sum(axis=1).tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    np.testing.assert_array_equal(np.sort(run.seen, axis=1)[:, ::-1], run.seen)
 
 
 @pytest.mark.parametrize(("stream", "total"), [("task-based", 30), ("random", 6)])
-def test_intervals_longer_than_the_run_mean_at_the_end_only(stream, total):
+def test_intervals_longer_than_the_run_mean_at_its_start_and_end_only(stream, total):
     settings = dataclasses.replace(SMALL, stream=stream, loss_log=1000, eval_log=1000)
     often = dataclasses.replace(settings, loss_log=1)
     (run,), _ = train(settings, "standard", [0], load("Digits"), quietly)
     (every,), _ = train(often, "standard", [0], load("Digits"), quietly)
-    assert run.evaluated_at.tolist() == run.matrix_at.tolist()
+    assert run.evaluated_at.tolist() == [0, *run.matrix_at]
     assert run.logged_at.tolist() == [total]
     assert run.loss == pytest.approx([every.loss.mean()])
 
@@ -205,9 +282,11 @@ def test_a_training_that_diverges_after_the_last_record_of_its_loss_says_so():
 def test_reports_come_at_every_log_point():
     reports = []
     train(SMALL, "standard", [0, 1], load("Digits"), reports.append)
-    expected = sorted({*range(3, 31, 3), *range(4, 31, 4), *range(6, 31, 6), 30})
+    expected = sorted({0, *range(3, 31, 3), *range(4, 31, 4), *range(6, 31, 6), 30})
     assert [report.iteration for report in reports] == expected
-    assert all(report.total == 30 and np.isfinite(report.loss) for report in reports)
+    assert all(report.total == 30 and report.losses.shape == (2,) for report in reports)
+    assert np.isnan(reports[0].losses).all()
+    assert all(np.isfinite(report.losses).all() for report in reports[1:])
 
 
 @pytest.mark.parametrize("stream", ["task-based", "random"])
@@ -215,11 +294,13 @@ def test_reports_tell_the_accuracy_over_the_tasks_seen_so_far(stream):
     reports = []
     settings = dataclasses.replace(SMALL, stream=stream, loss_log=1)
     runs, _ = train(settings, "standard", [0, 1], load("Digits"), reports.append)
-    expected, evaluations = None, list(zip(*(run.accuracy_so_far for run in runs), strict=True))
-    for report in reports:
-        if report.iteration in runs[0].evaluated_at:
-            expected = pytest.approx(np.mean(evaluations.pop(0)))
-        assert report.accuracy == expected
+    first, *evaluations = zip(*(run.accuracy_so_far for run in runs), strict=True)
+    assert np.isnan(first).all()
+    assert reports[0].accuracy_so_far is None
+    for report in reports[1:]:
+        evaluated = report.iteration in runs[0].evaluated_at
+        expected = pytest.approx(np.mean(evaluations.pop(0))) if evaluated else None
+        assert report.accuracy_so_far == expected
     assert not evaluations
 
 

@@ -12,10 +12,20 @@ def describe(settings: Settings) -> str:
     >>> describe(Settings(tasks=1))
     'splitMNIST, 1 task, task scenario, task-based stream'
     """
-    return (
-        f"{settings.experiment}, {counted(settings.tasks, 'task')}, {settings.scenario} scenario, "
-        f"{settings.stream} stream"
-    )
+    stream = f"{settings.stream} stream"
+    if settings.stream == "gradual":
+        stream += f" (overlap {settings.overlap:g})"
+    if settings.stream_file is not None:
+        stream = f"stream of {settings.stream_file.name}"
+    parts = [
+        settings.experiment,
+        counted(settings.tasks, "task"),
+        *(["shuffled class order"] if settings.class_order == "shuffled" else []),
+        f"{settings.scenario} scenario",
+        stream,
+        *(["evaluated on validation data"] if settings.evaluate_on == "validation" else []),
+    ]
+    return ", ".join(parts)
 
 
 def describe_methods(settings: Settings, methods: Sequence[str]) -> str:
@@ -24,7 +34,7 @@ def describe_methods(settings: Settings, methods: Sequence[str]) -> str:
     >>> describe_methods(Settings(), ["standard", "cs"])
     'adam, learning rate 0.001, 500 iterations a task, batch 128; cs: 5 beakers, 500 to 2500 iterations'
     """
-    each = " a task" if settings.stream == "task-based" else ""
+    each = " a task" if settings.one_task_after_the_other else ""
     iterations = f"{counted(settings.iters, 'iteration')}{each}"
     parts = [settings.optimizer, f"learning rate {settings.lr:g}", iterations, f"batch {settings.batch}"]
     parts += _unusual_network(settings)
@@ -53,7 +63,12 @@ def figure_title(
     """
     lengths = counted(settings.iters, "iteration")
     tasks = counted(settings.tasks, "task")
-    course = f"{tasks} of {lengths}" if settings.stream == "task-based" else f"{tasks} mixed, {lengths}"
+    course = {
+        "task-based": f"{tasks} of {lengths}",
+        "gradual": f"{tasks} of {lengths}, overlapping",
+        "random": f"{tasks} mixed, {lengths}",
+        "file": f"{tasks} as in a file, {lengths}",
+    }[settings.stream]
     training = f"{settings.optimizer} {settings.lr:g}, batch {settings.batch}"
     if method is not None:
         training = f"{method}, seed {seed}: {training}"

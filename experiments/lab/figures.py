@@ -28,6 +28,7 @@ COLUMN = 3.5  # inches, the width of a journal's column
 PNG_DPI = 300
 MOST_TASKS_NAMED = 12  # more would not be legible at this width
 TITLE_WIDTH = 72  # letters
+TRAINED = slice(1, None)  # of the evaluations: the first, before any training, would only flatten the rest
 
 # From the palette of Okabe & Ito (2008). The line styles tell the methods apart without colour too.
 COLORS = {
@@ -103,15 +104,15 @@ def accuracy_over_iterations(runs: Mapping[str, Sequence[Run]], settings: Settin
         settings: the settings they share.
     """
     measures = {"all tasks": "accuracy_overall"}
-    if settings.stream == "task-based" and settings.tasks > 1:
+    if settings.one_task_after_the_other and settings.tasks > 1:
         measures = {"tasks seen so far": "accuracy_so_far", **measures}
     figure = Figure(figsize=(COLUMN, 1.05 + 1.6 * len(measures)))
     _title(figure, figure_title(settings, methods=list(runs)), runs)
     panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
     for panel, (tasks, measure) in zip(panels, measures.items(), strict=True):
         for method, group in runs.items():
-            curves = np.array([100 * getattr(run, measure) for run in group])
-            _mean_and_error(panel, method, group[0].evaluated_at, curves)
+            curves = np.array([100 * getattr(run, measure)[TRAINED] for run in group])
+            _mean_and_error(panel, method, group[0].evaluated_at[TRAINED], curves)
         panel.set_ylabel(f"Accuracy on\n{tasks} (%)")
         _finish_over_iterations(panel, settings)
     _name_tasks(panels[0], settings)
@@ -179,13 +180,17 @@ def accuracy_of_one_run(run: Run, settings: Settings) -> Figure:
     axes = figure.subplots()
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, settings.tasks))
     lines = [
-        axes.plot(run.evaluated_at, 100 * accuracy, color=color, label=f"task {task + 1}")[0]
+        axes.plot(run.evaluated_at[TRAINED], 100 * accuracy[TRAINED], color=color, label=f"task {task + 1}")[
+            0
+        ]
         for task, (accuracy, color) in enumerate(zip(run.accuracy.T, colors, strict=True))
     ]
     if settings.tasks > MOST_TASKS_NAMED:
         lines = [lines[0], lines[-1]]  # the colours between them run from one to the other
-    mean = 100 * run.accuracy_overall
-    lines += axes.plot(run.evaluated_at, mean, color="black", linewidth=2.2, label="mean of all tasks")
+    mean = 100 * run.accuracy_overall[TRAINED]
+    lines += axes.plot(
+        run.evaluated_at[TRAINED], mean, color="black", linewidth=2.2, label="mean of all tasks"
+    )
     axes.set_xlabel("Iteration")
     axes.set_ylabel("Accuracy (%)")
     _finish_over_iterations(axes, settings)
@@ -262,7 +267,7 @@ def _finish_over_iterations(axes: Axes, settings: Settings) -> None:
             line.set(marker="o", markersize=4, clip_on=False)
     axes.xaxis.set_major_locator(_round_ticks())
     axes.yaxis.set_major_locator(_round_ticks())
-    if settings.stream == "task-based" and settings.tasks <= MOST_TASKS_NAMED:
+    if settings.one_task_after_the_other and settings.tasks <= MOST_TASKS_NAMED:
         for boundary in range(settings.iters, settings.total_iterations, settings.iters):
             axes.axvline(boundary, color=FAINT, linewidth=0.6, zorder=0)
     _chance_if_near(axes, settings)
@@ -294,7 +299,7 @@ def _chance_if_near(axes: Axes, settings: Settings, highest: float = 100.5) -> N
 
 def _name_tasks(axes: Axes, settings: Settings) -> None:
     """Number the tasks above the stretches of the iterations in which they are learned."""
-    if settings.stream != "task-based" or not 1 < settings.tasks <= MOST_TASKS_NAMED:
+    if not settings.one_task_after_the_other or not 1 < settings.tasks <= MOST_TASKS_NAMED:
         return
     for task in range(settings.tasks):
         name = f"task {task + 1}" if settings.tasks <= 6 else str(task + 1)

@@ -6,7 +6,7 @@ the digit decides the task, in permuted ones every task shows all digits, its pi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from experiments.lab.data import Dataset
 from experiments.lab.settings import Settings
 
 PERMUTED_SIDE = 32  # 28 x 28 images are padded to this before their pixels are permuted
+HELD_OUT = 6  # every sixth training image of each class is for validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,7 @@ class Problem:
         x_test: uint8 [n, pixels].
         y_test: int32 [n].
         max_value: the pixel value that stands for 1.
+        shuffled: whether each seed has the classes in another order.
     """
 
     n_tasks: int
@@ -47,6 +49,7 @@ class Problem:
     x_test: np.ndarray
     y_test: np.ndarray
     max_value: int
+    shuffled: bool = False
 
     @property
     def n_pixels(self) -> int:
@@ -70,6 +73,21 @@ class Problem:
         label = within if self.permuted else task * self.classes_per_task + within
         return np.flatnonzero(labels == label).astype(np.int32)
 
+    def places(self, seed: int) -> np.ndarray:
+        """Where each class of the data set stands in the order of one seed, int32 [classes].
+
+        With places [1, 0, …] the digit 0 is called 1, and the digit 1 is called 0.
+        """
+        n_classes = self.classes_per_task * (1 if self.permuted else self.n_tasks)
+        if not self.shuffled:
+            return np.arange(n_classes, dtype=np.int32)
+        return generator(seed, "classes").permutation(n_classes).astype(np.int32)
+
+    def seen_by(self, seed: int) -> Problem:
+        """The same tasks with the classes called by their places in the order of one seed."""
+        places = self.places(seed)
+        return replace(self, y_train=places[self.y_train], y_test=places[self.y_test], shuffled=False)
+
     def permutations(self, seed: int) -> np.ndarray:
         """The order of the pixels in each task, int32 [tasks, pixels]; without permutation, [0, 0]."""
         if not self.permuted:
@@ -85,7 +103,13 @@ def make_problem(settings: Settings, dataset: Dataset) -> Problem:
         settings: valid settings.
         dataset: the data set they name.
     """
-    side = dataset.x_train.shape[1]
+    x_train, y_train, x_test, y_test = dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test
+    if settings.evaluate_on == "validation":
+        held_out = _held_out(y_train)
+        x_train, y_train, x_test, y_test = (
+            array[of] for of in (~held_out, held_out) for array in (dataset.x_train, dataset.y_train)
+        )
+    side = x_train.shape[1]
     margin = (PERMUTED_SIDE - side) // 2 if settings.permuted and side == 28 else 0
 
     def flat(images: np.ndarray) -> np.ndarray:
@@ -98,15 +122,24 @@ def make_problem(settings: Settings, dataset: Dataset) -> Problem:
         permuted=settings.permuted,
         multihead=settings.scenario == "task" and not settings.singlehead,
         all_classes=settings.scenario == "class",
-        x_train=flat(dataset.x_train),
-        y_train=dataset.y_train.astype(np.int32),
-        x_test=flat(dataset.x_test),
-        y_test=dataset.y_test.astype(np.int32),
+        x_train=flat(x_train),
+        y_train=y_train.astype(np.int32),
+        x_test=flat(x_test),
+        y_test=y_test.astype(np.int32),
         max_value=dataset.max_value,
+        shuffled=settings.class_order == "shuffled",
     )
 
 
-_PURPOSES = ("permutations", "stream", "evaluation", "weights", "replay", "fisher")
+def _held_out(labels: np.ndarray) -> np.ndarray:
+    """Which training images are for validation."""
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        held_out[np.flatnonzero(labels == label)[HELD_OUT - 1 :: HELD_OUT]] = True
+    return held_out
+
+
+_PURPOSES = ("permutations", "stream", "evaluation", "weights", "replay", "fisher", "classes")
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:

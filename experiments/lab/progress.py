@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,27 +20,33 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from experiments.lab.description import counted
-
 SHORTEST_BAR, LONGEST_BAR = 6, 40  # columns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Progress:
-    """Where a group of seeds that train together stands.
+    """Where a group of runs that train together stands.
 
     Attributes:
-        iteration: iterations done.
+        iteration: iterations done; the first report comes before any.
         total: iterations of the whole run.
-        loss: training loss since the last report, mean over seeds.
-        accuracy: last test accuracy over the tasks seen so far (fraction), mean over seeds; None before
-            the first.
+        losses: [runs], mean training loss of each since the last report; NaN in the first one.
+        accuracy: [runs, tasks], test accuracy (fraction), if it was taken at this iteration; else None.
+        seen: bool [runs, tasks], the tasks shown by the time of the last evaluation.
     """
 
     iteration: int
     total: int
-    loss: float
-    accuracy: float | None
+    losses: np.ndarray
+    accuracy: np.ndarray | None
+    seen: np.ndarray
+
+    @property
+    def accuracy_so_far(self) -> float | None:
+        """Accuracy over the tasks seen so far, mean over all runs; None where there is none yet."""
+        if self.accuracy is None or not self.seen.any():
+            return None
+        return float(self.accuracy.mean(where=self.seen))
 
 
 class ProgressDisplay:
@@ -55,16 +62,15 @@ class ProgressDisplay:
     context does.
     """
 
-    def __init__(self, method: str, n_seeds: int, total: int, console: Console | None = None) -> None:
+    def __init__(self, title: str, total: int, console: Console | None = None) -> None:
         """Describe the training.
 
         Args:
-            method: the method's name.
-            n_seeds: number of seeds that train together.
+            title: what trains: the method's name, and how many seeds.
             total: iterations of the whole run.
             console: where to show it; the standard error by default.
         """
-        self._title = f"{method}, {counted(n_seeds, 'seed')}"
+        self._title = title
         self._console = console if console is not None else Console(stderr=True)
         needed = len(f"{self._title} {total}/{total} loss 0.00012, accuracy so far 100.0 % 0:00:00 ")
         room = min(LONGEST_BAR, self._console.width - needed)
@@ -79,6 +85,7 @@ class ProgressDisplay:
         )
         self._task = self._bar.add_task(self._title, total=total, numbers="compiling")
         self._tenths_shown = 0
+        self._accuracy: float | None = None
         self._began = time.monotonic()
         self._asked_to_stop = False
         self._handler_before: Any = None
@@ -107,15 +114,13 @@ class ProgressDisplay:
         Raises:
             KeyboardInterrupt: if the user has asked to stop, and the training is not done yet.
         """
+        if progress.accuracy_so_far is not None:
+            self._accuracy = progress.accuracy_so_far
+        numbers = self._numbers(progress)
         if self._console.is_terminal:
-            self._bar.update(
-                self._task,
-                completed=progress.iteration,
-                total=progress.total,
-                numbers=_numbers(progress),
-            )
+            self._bar.update(self._task, completed=progress.iteration, total=progress.total, numbers=numbers)
         else:
-            self._print_each_tenth(progress)
+            self._print_each_tenth(progress, numbers)
         if self._asked_to_stop and progress.iteration < progress.total:
             raise KeyboardInterrupt
 
@@ -125,20 +130,20 @@ class ProgressDisplay:
         self._asked_to_stop = True
         self._console.print("stopping at the next log point; once more to stop at once", soft_wrap=True)
 
-    def _print_each_tenth(self, progress: Progress) -> None:
+    def _numbers(self, progress: Progress) -> str:
+        if progress.iteration == 0:
+            return "training"
+        accuracy = "" if self._accuracy is None else f", accuracy so far {100 * self._accuracy:.1f} %"
+        return f"loss {progress.losses.mean():.2g}{accuracy}"
+
+    def _print_each_tenth(self, progress: Progress, numbers: str) -> None:
         tenths = 10 * progress.iteration // progress.total
         if tenths == self._tenths_shown:
             return
         self._tenths_shown = tenths
         seconds = time.monotonic() - self._began
         self._console.print(
-            f"{self._title}: {progress.iteration}/{progress.total} iterations, "
-            f"{_numbers(progress)}, {seconds:.0f} s",
+            f"{self._title}: {progress.iteration}/{progress.total} iterations, {numbers}, {seconds:.0f} s",
             soft_wrap=True,
             highlight=False,
         )
-
-
-def _numbers(progress: Progress) -> str:
-    accuracy = "" if progress.accuracy is None else f", accuracy so far {100 * progress.accuracy:.1f} %"
-    return f"loss {progress.loss:.2g}{accuracy}"

@@ -5,7 +5,9 @@ its stamp, whichever command made it. Files appear whole or not at all. Numbers 
 (the loss of a training that diverged, say) are null in the files and NaN when they are read again.
 """
 
+import csv
 import hashlib
+import io
 import json
 import math
 import os
@@ -22,15 +24,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cs_optax
-from experiments.lab import statistics
+from experiments.lab import measures, statistics
 from experiments.lab.settings import Settings, unused_by
+from experiments.lab.streams import read_stream
 
 if TYPE_CHECKING:
     from experiments.lab.data import Dataset
 
 # Part of every stamp: to be raised when the experiments come to compute or record something else, so
 # that runs made before are not taken for runs made now.
-FORMAT = 3
+FORMAT = 4
 
 DEFAULTS = Settings()
 
@@ -44,17 +47,17 @@ class Run:
     Attributes:
         method: the method's name.
         seed: the seed of its initial weights and its batches.
-        evaluated_at: int [L], iterations at which the accuracy was taken: every `eval_log`, the last of
-            each task (task-based stream), and the last.
+        evaluated_at: int [L], iterations at which the accuracy was taken: 0 (before any training), every
+            `eval_log`, the last of each task (task-based and gradual streams), and the last.
         accuracy: [L, tasks], accuracy per task on the evaluation subset.
+        seen: bool [L, tasks], the tasks that the stream had shown by then.
         logged_at: int [M], iterations at which the loss was recorded: every `loss_log`, or the last
             alone where the run is shorter.
         loss: [M], mean training loss over the stretch that ends there.
-        accuracy_matrix: [rows, tasks], accuracy on the full test set: row i after task i (task-based
-            stream), a single row at the end (random stream).
+        initial_accuracy: [tasks], accuracy on the full test set before any training.
+        accuracy_matrix: [rows, tasks], accuracy on the full test set: row i after task i (task-based and
+            gradual streams), a single row at the end (others).
         matrix_at: int [rows], iterations at which the rows were taken.
-        tasks_seen: int [L], number of tasks whose training has begun by `evaluated_at`; all of them in
-            a random stream.
         final_accuracy: mean over tasks of the last row.
         diverged_at: first iteration (from 1) whose training loss is not finite; None if all are.
     """
@@ -63,11 +66,12 @@ class Run:
     seed: int
     evaluated_at: np.ndarray
     accuracy: np.ndarray
+    seen: np.ndarray
     logged_at: np.ndarray
     loss: np.ndarray
+    initial_accuracy: np.ndarray
     accuracy_matrix: np.ndarray
     matrix_at: np.ndarray
-    tasks_seen: np.ndarray
     final_accuracy: float
     diverged_at: int | None = None
 
@@ -78,9 +82,9 @@ class Run:
 
     @property
     def accuracy_so_far(self) -> np.ndarray:
-        """Mean accuracy over the tasks seen so far; [L]."""
-        seen = np.arange(self.accuracy.shape[1]) < self.tasks_seen[:, None]
-        return np.asarray(self.accuracy.mean(axis=1, where=seen))
+        """Mean accuracy over the tasks seen so far; [L]. NaN before the first."""
+        totals, counts = (self.accuracy * self.seen).sum(axis=1), self.seen.sum(axis=1)
+        return np.where(counts > 0, totals / np.maximum(counts, 1), math.nan)
 
 
 @dataclass(frozen=True)
@@ -130,13 +134,16 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
         seed: the seed.
         data_sha256: checksum of the data set.
     """
-    without_effect = unused_by(method)
+    without_effect = unused_by(method) | {"stream_file"}
+    if settings.stream != "gradual":
+        without_effect |= {"overlap"}
     return {
         "format": FORMAT,
         "cs_optax": cs_optax.__version__,
         "data_sha256": data_sha256,
         "method": method,
         "seed": int(seed),
+        "stream_sha256": stream_digest(settings),
         # Through the field's own type, so that 500 and 500.0 name the same run.
         "settings": {
             field.name: type(getattr(DEFAULTS, field.name))(getattr(settings, field.name))
@@ -144,6 +151,19 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
             if field.name not in without_effect
         },
     }
+
+
+def stream_digest(settings: Settings) -> str | None:
+    """Checksum of the sequence of tasks that comes from a file; None where none does."""
+    if settings.stream_file is None:
+        return None
+    planned = read_stream(settings)
+    total = hashlib.sha256()
+    for array in (planned.tasks, planned.rows):
+        if array is not None:
+            total.update(f"{array.shape};".encode())
+            total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
 
 
 def run_stamp(run_identity: Mapping[str, Any]) -> str:
@@ -163,6 +183,11 @@ def comparison_stamp(identities: Sequence[Mapping[str, Any]]) -> str:
     span = f"s{seeds[0]}" if len(seeds) == 1 else f"s{seeds[0]}to{seeds[-1]}"
     stamps = [run_stamp(run_identity) for run_identity in identities]
     return f"{_protocol(identities[0]['settings'])}{_synapse(identities)}-{span}-{_digest(stamps)}"
+
+
+def sweep_stamp(sweep_identity: Mapping[str, Any]) -> str:
+    """Name a sweep: its protocol to read, and a digest of all that decides its results."""
+    return f"{_protocol(sweep_identity['settings'])}-{_digest(_plain(sweep_identity))}"
 
 
 def save_run(
@@ -220,21 +245,24 @@ def summary(
     *,
     command: str,
     config: Mapping[str, Any],
+    settings: Settings,
     environment: Mapping[str, Any],
     dataset: "Dataset",
     finished: Mapping[str, Sequence[FinishedRun]],
-    seconds: Seconds,
+    seconds: Mapping[str, Seconds],
     total_seconds: float,
 ) -> dict[str, Any]:
     """Sum up a command's runs, with the numbers behind its table and its figures.
 
     Args:
         command: the command line.
-        config: its settings.
+        config: its options.
+        settings: what all runs have in common of their settings: at least the tasks and the stream.
         environment: the environment of this command; those of its runs are listed beside it.
         dataset: what it learned.
         finished: the runs of each method, in the same order of seeds.
-        seconds: spent by this command; what runs found again took stands with their environments.
+        seconds: spent by this command on each method; what runs found again took stands with their
+            environments.
         total_seconds: of the whole command.
     """
     runs = [one for group in finished.values() for one in group]
@@ -245,9 +273,13 @@ def summary(
         "environment": environment,
         "data": {"source": dataset.source, "sha256": dataset.sha256, "name": dataset.name},
         "seeds": [one.run.seed for one in next(iter(finished.values()))],
-        "methods": {method: _summary_of_method(group) for method, group in finished.items()},
+        "methods": {method: _summary_of_method(group, settings) for method, group in finished.items()},
         "paired": statistics.differences(accuracies),
-        "seconds": {**asdict(seconds), "total": total_seconds},
+        "seconds": {
+            **asdict(sum(seconds.values(), Seconds(0.0, 0.0, 0.0))),
+            "total": total_seconds,
+            "methods": {method: asdict(spent) for method, spent in seconds.items()},
+        },
         "runs_found_again": sum(one.found_again for one in runs),
         "environments_of_runs": _distinct([one.environment for one in runs]),
     }
@@ -275,7 +307,7 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
     write_atomically(path, (text + "\n").encode())
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it is there whole or not at all, whatever happens meanwhile.
 
     Missing folders are made.
@@ -333,18 +365,20 @@ def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
         seed=int(record["seed"]),
         evaluated_at=np.array(record["evaluated_at"], dtype=np.int64),
         accuracy=np.array(record["accuracy"], dtype=np.float64),
+        seen=np.array(record["seen"], dtype=bool),
         logged_at=np.array(record["logged_at"], dtype=np.int64),
         loss=np.array(record["loss"], dtype=np.float64),
+        initial_accuracy=np.array(record["initial_accuracy"], dtype=np.float64),
         accuracy_matrix=np.array(record["accuracy_matrix"], dtype=np.float64),
         matrix_at=np.array(record["matrix_at"], dtype=np.int64),
-        tasks_seen=np.array(record["tasks_seen"], dtype=np.int64),
         final_accuracy=float(record["final_accuracy"]),
         diverged_at=None if record["diverged_at"] is None else int(record["diverged_at"]),
     )
     evaluations, rows = len(run.evaluated_at), len(run.matrix_at)
     if (
         run.accuracy.shape != (evaluations, tasks)
-        or run.tasks_seen.shape != (evaluations,)
+        or run.seen.shape != (evaluations, tasks)
+        or run.initial_accuracy.shape != (tasks,)
         or run.loss.shape != run.logged_at.shape
         or run.accuracy_matrix.shape != (rows, tasks)
     ):
@@ -352,13 +386,17 @@ def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
     return run
 
 
-def _summary_of_method(finished: Sequence[FinishedRun]) -> dict[str, Any]:
+def _summary_of_method(finished: Sequence[FinishedRun], settings: Settings) -> dict[str, Any]:
     runs = [one.run for one in finished]
     accuracies = [run.final_accuracy for run in runs]
+    matrices = np.array([run.accuracy_matrix for run in runs])
     return {
         "final_accuracy": {**asdict(statistics.estimate(accuracies)), "per_seed": accuracies},
-        "accuracy_matrix": np.mean([run.accuracy_matrix for run in runs], axis=0),
+        "measures": _measures(runs, settings),
+        "accuracy_matrix": matrices.mean(axis=0),
+        "accuracy_matrix_per_seed": matrices,
         "accuracy_matrix_at": runs[0].matrix_at,
+        "initial_accuracy_per_seed": np.array([run.initial_accuracy for run in runs]),
         "curves": {
             "evaluated_at": runs[0].evaluated_at,
             "accuracy_so_far": _curve([run.accuracy_so_far for run in runs]),
@@ -371,6 +409,35 @@ def _summary_of_method(finished: Sequence[FinishedRun]) -> dict[str, Any]:
         "stamps": [one.stamp for one in finished],
         "found_again": [one.found_again for one in finished],
     }
+
+
+def _measures(runs: Sequence[Run], settings: Settings) -> dict[str, Any]:
+    """Every measure: its mean over seeds and each seed's value, or why there is none."""
+    of_runs = [measures.measures(run, settings) for run in runs]
+    summed: dict[str, Any] = {}
+    for name, first in of_runs[0].items():
+        values = [of_run[name].value for of_run in of_runs]
+        summed[name] = {**asdict(statistics.estimate(values)), "per_seed": values, "undefined": first.reason}
+    return summed
+
+
+def table_of_runs(finished: Mapping[str, Sequence[FinishedRun]], settings: Settings) -> str:
+    """Every seed's numbers as CSV: a line for each run, with its measures and its final accuracy per task.
+
+    What is undefined is empty.
+    """
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    tasks = [f"final_accuracy_task_{task + 1}" for task in range(settings.tasks)]
+    for method, group in finished.items():
+        for one in group:
+            of_run = {name: measure.value for name, measure in measures.measures(one.run, settings).items()}
+            if not content.tell():
+                writer.writerow(["method", "seed", *of_run, *tasks, "diverged_at", "stamp"])
+            values = [*of_run.values(), *one.run.accuracy_matrix[-1]]
+            shown = [value if math.isfinite(value) else "" for value in values]
+            writer.writerow([method, one.run.seed, *shown, one.run.diverged_at or "", one.stamp])
+    return content.getvalue()
 
 
 def _curve(per_seed: Sequence[np.ndarray]) -> dict[str, Any]:

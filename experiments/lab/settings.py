@@ -7,6 +7,7 @@ of their help; `Settings` is all of them in one flat object for the code that tr
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal, get_args
 
 CLASSES = 10  # of every data set offered here
@@ -17,7 +18,9 @@ Experiment = Literal[
     "splitMNIST", "permMNIST", "splitFashionMNIST", "permFashionMNIST", "splitDigits", "permDigits"
 ]
 Scenario = Literal["task", "domain", "class"]
-Stream = Literal["task-based", "random"]
+Stream = Literal["task-based", "random", "gradual", "file"]
+ClassOrder = Literal["canonical", "shuffled"]
+EvaluateOn = Literal["test", "validation"]
 Optimizer = Literal["adam", "sgd"]
 TimeStep = Literal["iteration", "learning-rate"]
 Method = Literal["standard", "cs", "cs-published", "joint", "ewc", "si", "lwf", "er", "l2", "average"]
@@ -37,16 +40,27 @@ class DataAndTasks:
             pixels) come with scikit-learn and need no download.
         scenario: With task, the task is known at test time; with domain it is not, and all tasks share
             the same outputs; with class, all classes of all tasks have to be told apart.
-        stream: With task-based, one task comes after the other; with random, the task (in the class
-            scenario the class) of every sample is drawn uniformly.
+        stream: With task-based, one task comes after the other; with gradual likewise, but neighbours
+            overlap (--overlap); with random, the task (in the class scenario the class) of every sample is
+            drawn uniformly; with file, it is what --stream-file says, which need not be named twice.
+        overlap: The share of a task's iterations over which, in a gradual stream, it gives way to the next
+            one: 0 is at once, with 1 a task is pure in its middle alone.
+        stream_file: A sequence of tasks of your own, .npz: integer arrays "tasks" [iterations] or
+            [iterations, batch], numbered from 0, and if wanted "rows" [iterations, batch], the training
+            samples. It decides the number of iterations, whatever --iters says.
+        class_order: How the classes are spread over the tasks of split experiments: 0, 1, 2 … or
+            shuffled anew for each seed.
         tasks: Number of tasks. Split experiments allow 1, 2 and 5, in the class scenario also 10.
-        iters: Number of iterations (batches), per task if task-based, else in total.
+        iters: Number of iterations (batches), per task in task-based and gradual streams, else in total.
         batch: Samples per iteration.
     """
 
     experiment: Experiment = "splitMNIST"
     scenario: Scenario = "task"
     stream: Stream = "task-based"
+    overlap: float = 1.0
+    stream_file: Path | None = None
+    class_order: ClassOrder = "canonical"
     tasks: int = 5
     iters: int = 500
     batch: int = 128
@@ -138,6 +152,22 @@ USED_BY: dict[str, frozenset[str]] = {
 }
 NEED_TASKS = ("ewc", "si", "lwf", "er")  # they have to be told when a task ends
 
+# Numbers that change neither what is shown nor the shape of anything: configurations that differ in nothing
+# else can train together.
+TRAIN_TOGETHER = (
+    "lr",
+    "decay",
+    "alpha",
+    "beta",
+    "ewc_strength",
+    "ewc_decay",
+    "si_strength",
+    "si_damping",
+    "lwf_temperature",
+    "l2_strength",
+    "average_time",
+)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -146,15 +176,18 @@ class Evaluation:
     Attributes:
         loss_log: Iterations between two records of the training loss (its mean since the last one). Longer
             than the run: one record, at its end.
-        eval_log: Iterations between two evaluations of the test accuracy. There is one at the end of each
-            task (task-based stream) and of the run in any case.
+        eval_log: Iterations between two evaluations of the test accuracy. There is one before the first
+            iteration, at the end of each task and of the run in any case.
         eval_n: Test samples per task (in the class scenario per class) in these evaluations. The final
             accuracy is always that on the whole test set.
+        evaluate_on: What counts as the test set. With validation, every sixth training image of each
+            class, which is then not trained on: for choosing settings without a look at the test set.
     """
 
     loss_log: int = 100
     eval_log: int = 100
     eval_n: int = 1024
+    evaluate_on: EvaluateOn = "test"
 
 
 @dataclass(frozen=True)
@@ -176,9 +209,14 @@ class Settings(Baselines, Evaluation, Synapse, NetworkAndOptimizer, DataAndTasks
         return self.experiment.startswith("perm")
 
     @property
+    def one_task_after_the_other(self) -> bool:
+        """Whether each task has iterations of its own, the ends of which are known."""
+        return self.stream in ("task-based", "gradual")
+
+    @property
     def total_iterations(self) -> int:
         """Number of iterations of the whole run."""
-        return self.tasks * self.iters if self.stream == "task-based" else self.iters
+        return self.tasks * self.iters if self.one_task_after_the_other else self.iters
 
     @property
     def classes_per_task(self) -> int:
@@ -217,6 +255,7 @@ def validate(settings: Settings) -> None:
         _require(settings, name, 0 <= getattr(settings, name) < math.inf, "finite and at least 0")
     for name in ("si_damping", "lwf_temperature"):
         _require(settings, name, 0 < getattr(settings, name) < math.inf, "positive and finite")
+    _require(settings, "overlap", 0 <= settings.overlap <= 1, "0 to 1")
     _require(settings, "average_time", 1 <= settings.average_time < math.inf, "finite and at least 1")
     _require(settings, "beakers", settings.beakers >= 0, "at least 0")
     _require(
@@ -232,6 +271,18 @@ def validate(settings: Settings) -> None:
         f"left out in the {settings.scenario} scenario, which has a single head anyway "
         "(it is for --scenario task)",
     )
+    _require(
+        settings,
+        "class_order",
+        settings.class_order == "canonical" or not settings.permuted,
+        f"left out: in {settings.experiment} every task has all classes",
+    )
+    if (settings.stream == "file") != (settings.stream_file is not None):
+        raise SettingsError(
+            "--stream file: needs a --stream-file"
+            if settings.stream_file is None
+            else f"--stream-file {settings.stream_file}: is for --stream file, not {settings.stream}"
+        )
     _validate_tasks(settings)
 
 
@@ -284,6 +335,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "experiment": get_args(Experiment),
     "scenario": get_args(Scenario),
     "stream": get_args(Stream),
+    "class_order": get_args(ClassOrder),
+    "evaluate_on": get_args(EvaluateOn),
     "optimizer": get_args(Optimizer),
     "time_step": get_args(TimeStep),
 }

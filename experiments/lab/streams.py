@@ -6,6 +6,7 @@ leaves the training as it is, and all methods see the same batches.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -30,17 +31,102 @@ def training_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
     are shuffled epochs of the task without replacement, in which an incomplete last batch is
     dropped; in the class scenario each sample's class is drawn uniformly from those of the task.
     ``random``: each sample's task (class scenario: its class, of all tasks) is drawn uniformly.
+    ``gradual``: as many iterations as task-based, each sample's task drawn with the probabilities of
+    `task_probabilities`, and the sample (class scenario: its class) uniformly in the task.
+    ``file``: the tasks, and if given the samples, of ``settings.stream_file``.
+
+    Args:
+        settings: valid settings.
+        problem: the tasks, as this seed sees them.
+        seed: the seed.
 
     Raises:
-        SettingsError: if a task has fewer samples than a batch, or a class none.
+        SettingsError: if a task has fewer samples than a batch, or a class none, or the file does not fit.
     """
-    if settings.stream == "random":
-        return joint_stream(settings, problem, seed)
     random = generator(seed, "stream")
+    match settings.stream:
+        case "random":
+            return joint_stream(settings, problem, seed)
+        case "gradual":
+            cumulative = task_probabilities(settings).cumsum(axis=1)[:, None, :-1]
+            drawn = random.random((settings.total_iterations, settings.batch, 1))
+            return _in_tasks(settings, problem, random, (drawn >= cumulative).sum(axis=-1))
+        case "file":
+            planned = read_stream(settings)
+            if planned.rows is None:
+                return _in_tasks(settings, problem, random, planned.tasks)
+            return _checked_against(problem, planned, settings)
     shape = settings.iters, settings.batch
     draw = _draw_classes if settings.scenario == "class" else _epochs
     parts = [draw(problem, random, [task], shape) for task in range(problem.n_tasks)]
     return _one_after_the_other(parts)
+
+
+def task_probabilities(settings: Settings) -> np.ndarray:
+    r"""How probable each task is in each iteration of a gradual stream: ``[iterations, tasks]``.
+
+    With s the time in units of a task's iterations and w = ``settings.overlap``, the tasks up to k have
+    given way to the later ones with probability :math:`\min(\max((s - k)/w + 1/2, 0), 1)`: linearly, over
+    a stretch of length w about each end of a task.
+
+    >>> task_probabilities(Settings(tasks=2, iters=4, overlap=0.5))[:, 1].tolist()
+    [0.0, 0.0, 0.0, 0.25, 0.75, 1.0, 1.0, 1.0]
+    """
+    time = (np.arange(settings.total_iterations) + 0.5) / settings.iters
+    ends = np.arange(1, settings.tasks)
+    late = time[:, None] - ends
+    over = np.clip(late / settings.overlap + 0.5, 0, 1) if settings.overlap else (late > 0).astype(float)
+    edge = np.ones((len(time), 1))
+    return -np.diff(np.concatenate([edge, over, 0 * edge], axis=1), axis=1)
+
+
+def read_stream(settings: Settings) -> Samples:
+    """The sequence in ``settings.stream_file``: tasks ``[iterations, batch]``, and rows or None.
+
+    Raises:
+        SettingsError: one line that names the file and what is wrong with it.
+    """
+    path = settings.stream_file
+    assert path is not None
+
+    def refuse(what: str) -> SettingsError:
+        return SettingsError(f"--stream-file {path}: {what}")
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or "is not an .npz file of plain arrays"
+        raise refuse(reason) from error
+    if not {"tasks"} <= set(arrays) <= {"tasks", "rows"}:
+        raise refuse(f"holds {', '.join(sorted(arrays)) or 'nothing'}; must hold tasks, and may hold rows")
+    for name, array in arrays.items():
+        if not np.issubdtype(array.dtype, np.integer):
+            raise refuse(f"{name} must be integers, not {array.dtype}")
+    tasks, rows = arrays["tasks"], arrays.get("rows")
+    if tasks.ndim not in (1, 2) or not tasks.size:
+        raise refuse(f"tasks has the shape {tasks.shape}; must be [iterations] or [iterations, batch]")
+    if tasks.min() < 0 or tasks.max() >= settings.tasks:
+        raise refuse(
+            f"names the tasks {tasks.min()} to {tasks.max()}; with --tasks {settings.tasks} "
+            f"they are 0 to {settings.tasks - 1}"
+        )
+    if tasks.ndim == 1:
+        tasks = np.broadcast_to(tasks[:, None], (len(tasks), settings.batch))
+    if tasks.shape[1] != settings.batch:
+        raise refuse(f"has batches of {tasks.shape[1]}, but --batch is {settings.batch}")
+    if rows is not None and rows.shape != tasks.shape:
+        raise refuse(f"rows has the shape {rows.shape}; must be {tasks.shape}, as tasks")
+    if rows is not None and settings.evaluate_on == "validation":
+        raise refuse("names training samples (rows), some of which --evaluate-on validation holds out")
+    return Samples(None if rows is None else rows.astype(np.int32), tasks.astype(np.int32))
+
+
+def tasks_seen(stream: Samples, n_tasks: int, iterations: Sequence[int]) -> np.ndarray:
+    """Which tasks a stream has shown before each of some iterations: bool ``[iterations, tasks]``."""
+    shown = np.stack([(stream.tasks == task).any(axis=1) for task in range(n_tasks)], axis=1)
+    first = np.where(shown.any(axis=0), shown.argmax(axis=0), len(shown))
+    return first < np.asarray(iterations)[:, None]
 
 
 def joint_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
@@ -146,6 +232,42 @@ def _epochs(
     return Samples(rows, np.full_like(rows, task))
 
 
+def _in_tasks(
+    settings: Settings, problem: Problem, random: np.random.Generator, tasks: np.ndarray
+) -> Samples:
+    """Uniform samples (class scenario: of uniform classes) of these tasks, ``[iterations, batch]``."""
+    n = problem.classes_per_task
+    if settings.scenario == "class":
+        groups = _classes(problem, range(problem.n_tasks))
+        chosen = tasks * n + random.integers(n, size=tasks.shape)
+    else:
+        groups, chosen = [_members(problem, task, tasks.shape[1]) for task in range(problem.n_tasks)], tasks
+    return Samples(_one_of_each(random, groups, chosen), tasks.astype(np.int32))
+
+
+def _checked_against(problem: Problem, planned: Samples, settings: Settings) -> Samples:
+    """The samples themselves, if they are samples of their tasks."""
+    refused = f"--stream-file {settings.stream_file}: "
+    low, high = planned.rows.min(), planned.rows.max()
+    if low < 0 or high >= len(problem.y_train):
+        raise SettingsError(f"{refused}names the samples {low} to {high} of {len(problem.y_train)}")
+    belongs = np.stack(
+        [
+            np.isin(np.arange(len(problem.y_train)), problem.members(problem.y_train, task))
+            for task in range(problem.n_tasks)
+        ]
+    )
+    wrong = ~belongs[planned.tasks, planned.rows]
+    if wrong.any():
+        where = tuple(np.argwhere(wrong)[0])
+        order = ", with the classes in this seed's order" if settings.class_order == "shuffled" else ""
+        raise SettingsError(
+            f"{refused}shows sample {planned.rows[where]} in task {planned.tasks[where]}, "
+            f"but it is of another one{order}"
+        )
+    return planned
+
+
 def _draw_tasks(
     problem: Problem, random: np.random.Generator, tasks: Sequence[int], shape: tuple[int, int]
 ) -> Samples:
@@ -159,16 +281,23 @@ def _draw_classes(
     problem: Problem, random: np.random.Generator, tasks: Sequence[int], shape: tuple[int, int]
 ) -> Samples:
     """Each sample's class uniform among those of the tasks, and the sample uniform in it."""
-    classes = [(task, within) for task in tasks for within in range(problem.classes_per_task)]
-    members = [problem.members_of_class(problem.y_train, *which) for which in classes]
-    for (task, within), group in zip(classes, members, strict=True):
-        if not len(group):
-            raise SettingsError(f"the training data has no sample of class {within} of task {task + 1}")
+    members = _classes(problem, tasks)
     for task in tasks:
         _members(problem, task, shape[1])
     chosen = random.integers(len(members), size=shape)
-    task_of = np.array([task for task, _ in classes], np.int32)
+    task_of = np.repeat(np.asarray(tasks, np.int32), problem.classes_per_task)
     return Samples(_one_of_each(random, members, chosen), task_of[chosen])
+
+
+def _classes(problem: Problem, tasks: Sequence[int]) -> list[np.ndarray]:
+    """The training samples of each class of these tasks, of which there must be some."""
+    groups = []
+    for task in tasks:
+        for within in range(problem.classes_per_task):
+            groups.append(problem.members_of_class(problem.y_train, task, within))
+            if not len(groups[-1]):
+                raise SettingsError(f"the training data has no sample of class {within} of task {task + 1}")
+    return groups
 
 
 def _one_of_each(random: np.random.Generator, groups: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:

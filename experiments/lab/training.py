@@ -8,8 +8,9 @@ numbers, and the links of a complex synapse that rest cost nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ import numpy as np
 import optax
 from jax import lax
 
+from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import Dataset
 from experiments.lab.fisher import fisher_information
 from experiments.lab.methods import Method, distillation, make_method
@@ -25,12 +27,20 @@ from experiments.lab.model import make_model
 from experiments.lab.problems import Problem, make_problem
 from experiments.lab.progress import Progress
 from experiments.lab.results import Run, Seconds
-from experiments.lab.settings import Settings
-from experiments.lab.streams import Samples, evaluation_subset, fisher_samples, full_test_set
+from experiments.lab.settings import TRAIN_TOGETHER, Settings
+from experiments.lab.streams import (
+    Samples,
+    evaluation_subset,
+    fisher_samples,
+    full_test_set,
+    tasks_seen,
+    training_stream,
+)
 
 EVALUATION_BLOCK = 1000  # test samples a seed at a time
 
 Apply = Callable[[Any, jax.Array], jax.Array]
+Observer = Callable[[Progress], None]
 
 
 class Data(NamedTuple):
@@ -40,8 +50,18 @@ class Data(NamedTuple):
     y: jax.Array  # int32 [n]
 
 
+class View(NamedTuple):
+    """How each seed sees the data."""
+
+    permutations: jax.Array  # int32 [seeds, tasks, pixels]
+    places: jax.Array  # int32 [seeds, classes], of the data set's classes in the seed's order
+
+
 class Carry(NamedTuple):
-    """What the loop hands on, stacked over seeds but for single numbers of the optimizer."""
+    """What the loop hands on, stacked over seeds but for single numbers of the optimizer.
+
+    Where several configurations train together, all of it is stacked over them too, in front.
+    """
 
     params: Any
     opt_state: Any
@@ -50,87 +70,155 @@ class Carry(NamedTuple):
 
 
 def train(
-    settings: Settings,
+    configurations: Sequence[Settings],
     method: str,
     seeds: Sequence[int],
     dataset: Dataset,
-    report: Callable[[Progress], None],
-) -> tuple[list[Run], Seconds]:
-    """Train one method with several seeds at once.
+    observe: Observer,
+    checkpoints: Checkpoints | None = None,
+    arguments: Collection[str] = (),
+) -> tuple[list[list[Run]], Seconds]:
+    """Train one method with several seeds, and perhaps several configurations, at once.
 
     Args:
-        settings: valid settings.
+        configurations: valid settings, which differ in nothing but `TRAIN_TOGETHER`.
         method: one of `experiments.lab.settings.Method`.
         seeds: one run each; its initial weights, batches and permutations follow from its seed alone.
         dataset: the data set that the settings name.
-        report: called at every log point, between two stretches of the loop.
+        observe: called at every log point, between two stretches of the loop; its report has all runs, the
+            seeds of one configuration after those of another.
+        checkpoints: where to keep the state at log points, and to find one to go on from. None keeps none.
+        arguments: names from `TRAIN_TOGETHER` that the compiled program takes as arguments, though they do
+            not differ: it is then found compiled when another value is trained. Those that differ always are.
 
     Returns:
-        One run for each seed, in their order, and the time they took together.
+        For each configuration one run for each seed, in their order, and the time they took together.
 
     Raises:
         SettingsError: if the data cannot fill a batch, or lacks a class.
+        KeyboardInterrupt: if ``observe`` raises it; the state has then been kept.
     """
+    settings, n = configurations[0], len(configurations)
     problem, how = make_problem(settings, dataset), make_method(settings, method)
-    stream = _stack([how.stream(settings, problem, seed) for seed in seeds], axis=1)
-    subset = _stack([evaluation_subset(settings, problem, seed) for seed in seeds])
-    whole = _stack([full_test_set(problem)] * len(seeds))
-    permutations = jnp.asarray(np.stack([problem.permutations(seed) for seed in seeds]))
+    views = {seed: problem.seen_by(seed) for seed in seeds}
+    stream = _stack([how.stream(settings, view, seed) for seed, view in views.items()], axis=1)
+    subset = _stack([evaluation_subset(settings, view, seed) for seed, view in views.items()])
+    whole = _stack([full_test_set(view) for view in views.values()])
+    view = View(
+        jnp.asarray(np.stack([problem.permutations(seed) for seed in seeds])),
+        jnp.asarray(np.stack([problem.places(seed) for seed in seeds])),
+    )
     train_data, test_data = (
         Data(jnp.asarray(x), jnp.asarray(y))
         for x, y in ((problem.x_train, problem.y_train), (problem.x_test, problem.y_test))
     )
-    log = _Log(settings, len(seeds))
+    log = _Log(settings, n * len(seeds))
+    log.seen = np.tile(
+        [
+            tasks_seen(training_stream(settings, v, s), settings.tasks, log.evaluated_at)
+            for s, v in views.items()
+        ],
+        (n, 1, 1),
+    )
     timer = _Timer()
 
     with timer("compile"):
         hidden = [settings.fc_units] * (settings.fc_layers - 1)
         init, apply = make_model((problem.n_pixels, *hidden, problem.n_outputs))
-        tx = how.optimizer
+        numbers = _numbers(configurations, arguments)
 
-        @jax.jit
-        def start(keys: jax.Array) -> Carry:
-            params = jax.vmap(init)(keys)
-            losses = jnp.zeros((settings.total_iterations, len(seeds)))
-            return Carry(params, tx.init(params), how.start(params), losses)
+        def configured(part: Callable[[Settings, Method], Any], *in_axes: Any, donate: bool = False) -> Any:
+            """A jitted part of the training, a function of the numbers that differ and of what it needs."""
 
-        carry = start(jnp.stack([jax.random.key(seed) for seed in seeds]))
-        run, count = _training_loop(settings, problem, apply, how), _counts(problem, apply)
-        arguments = stream, train_data, permutations
-        run = run.lower(carry, 0, 0, *arguments).compile()
-        on_subset = count.lower(carry.params, subset, test_data, permutations).compile()
-        on_whole = count.lower(carry.params, whole, test_data, permutations).compile()
+            def of_one(numbers: Mapping[str, Any], *arguments: Any) -> Any:
+                one = replace(settings, **numbers)
+                return part(one, make_method(one, method))(*arguments)
+
+            function = of_one if n == 1 else jax.vmap(of_one, in_axes=(0, *in_axes))
+            return jax.jit(function, donate_argnums=1 if donate else ())
+
+        def start(one: Settings, how: Method) -> Callable[..., Carry]:
+            def of_keys(keys: jax.Array) -> Carry:
+                params = jax.vmap(init)(keys)
+                losses = jnp.zeros((settings.total_iterations, len(seeds)))
+                return Carry(params, how.optimizer.init(params), how.start(params), losses)
+
+            return of_keys
+
+        def loop(one: Settings, how: Method) -> Callable[..., Carry]:
+            return _training_loop(one, problem, apply, how)
+
+        def count(one: Settings, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
+            return _counts(problem, apply, how)
+
+        def end(one: Settings, how: Method) -> Callable[..., Carry]:
+            return _end_of_task(problem, apply, how)
+
+        keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+        carry = configured(start, None)(numbers, keys)
+        run = configured(loop, 0, None, None, None, None, None, donate=True)
+        run = run.lower(numbers, carry, 0, 0, stream, train_data, view).compile()
+        counted = configured(count, 0, None, None, None)
+        on_subset, on_whole = (
+            counted.lower(numbers, carry, samples, test_data, view).compile() for samples in (subset, whole)
+        )
         end_task = None
         if how.consolidate is not None:
             learned = None
             if how.needs_fisher:
-                learned = _stack([fisher_samples(settings, problem, seed) for seed in seeds], axis=1)
-            end_task = _end_of_task(problem, apply, how, seeds)
-            end_task = end_task.lower(carry, 0, learned, train_data, permutations).compile()
+                samples = [fisher_samples(settings, view, seed) for seed, view in views.items()]
+                learned = _stack(samples, axis=1)
+            end_task = configured(end, 0, None, None, None, None, None, donate=True)
+            end_task = end_task.lower(numbers, carry, 0, keys, learned, train_data, view).compile()
         jax.block_until_ready(carry)
 
-    done = 0
-    for stop in log.stops:
+    done = -1  # not even evaluated at the start
+    if checkpoints is not None and (kept := checkpoints.find(carry)) is not None:
+        done, carry = kept.iteration, kept.carry
+        log.restore(kept.records)
+        timer.seconds = {**timer.seconds, **kept.seconds}
+    for stop in log.stops_after(done):
+        began = max(done, 0)
         with timer("train"):
-            carry = run(carry, done, stop, *arguments)
-            log.losses[done:stop] = np.asarray(carry.losses)[done:stop]
+            if stop > began:
+                carry = run(numbers, carry, began, stop, stream, train_data, view)
+            losses = np.moveaxis(np.asarray(carry.losses), -2, 0).reshape(settings.total_iterations, -1)
+            log.losses[began:stop] = losses[began:stop]
         with timer("evaluate"):
-            weights = how.weights(carry.params, carry.memory)
             if stop in log.evaluated_at:
-                log.accuracy.append(_fractions(*on_subset(weights, subset, test_data, permutations)))
-            if stop in log.matrix_at:
-                log.matrix.append(_fractions(*on_whole(weights, whole, test_data, permutations)))
+                log.accuracy.append(_fractions(*on_subset(numbers, carry, subset, test_data, view)))
+            if stop in (0, *log.matrix_at):
+                log.matrix.append(_fractions(*on_whole(numbers, carry, whole, test_data, view)))
         if end_task is not None and stop in log.matrix_at[:-1]:
             with timer("train"):
-                task = len(log.matrix) - 1
-                carry = jax.block_until_ready(end_task(carry, task, learned, train_data, permutations))
-        report(log.progress(done, stop))
+                task = log.matrix_at.index(stop)
+                carry = end_task(numbers, carry, task, keys, learned, train_data, view)
+                jax.block_until_ready(carry)
         done = stop
-    return log.runs(method, seeds), Seconds(**timer.seconds)
+        try:
+            observe(log.progress(began, stop))
+        except KeyboardInterrupt:
+            if checkpoints is not None:
+                checkpoints.keep(stop, carry, log.records(), timer.seconds)
+            raise
+        if checkpoints is not None and checkpoints.due:
+            checkpoints.keep(stop, carry, log.records(), timer.seconds)
+    runs = log.runs(method, [*seeds] * n)
+    return [runs[i : i + len(seeds)] for i in range(0, len(runs), len(seeds))], Seconds(**timer.seconds)
 
 
-def _training_loop(settings: Settings, problem: Problem, apply: Apply, how: Method) -> Any:
-    """The jitted ``(carry, first, stop, stream, data, permutations) -> carry``; it consumes its carry."""
+def _numbers(configurations: Sequence[Settings], arguments: Collection[str]) -> dict[str, jax.Array]:
+    """These settings and those that differ: ``[configurations]``, or single numbers where there is one."""
+    first = asdict(configurations[0])
+    differ = [name for name in first if any(getattr(c, name) != first[name] for c in configurations)]
+    assert {*differ, *arguments} <= set(TRAIN_TOGETHER), f"not just numbers: {differ}, {arguments}"
+    values = {name: [getattr(c, name) for c in configurations] for name in sorted({*differ, *arguments})}
+    one = len(configurations) == 1
+    return {name: jnp.asarray(v[0] if one else v, jnp.float32) for name, v in values.items()}
+
+
+def _training_loop(settings: Settings, problem: Problem, apply: Apply, how: Method) -> Callable[..., Carry]:
+    """``(carry, first, stop, stream, data, view) -> carry``."""
 
     def loss_of_one(
         params: Any, old: Any, x: jax.Array, y: jax.Array, of: Samples, n_done: Any
@@ -148,13 +236,11 @@ def _training_loop(settings: Settings, problem: Problem, apply: Apply, how: Meth
 
     gradient = jax.vmap(jax.grad(loss_of_one, has_aux=True), in_axes=(0, 0, 0, 0, 0, None))
 
-    def run(
-        carry: Carry, first: int, stop: int, stream: Samples, data: Data, permutations: jax.Array
-    ) -> Carry:
+    def run(carry: Carry, first: int, stop: int, stream: Samples, data: Data, view: View) -> Carry:
         def step(i: jax.Array, carry: Carry) -> Carry:
             params, opt_state, memory, losses = carry
             batch = jax.tree.map(lambda a: a[i], stream)
-            x, y = _show(problem, data, batch, permutations)
+            x, y = _show(problem, data, batch, view)
             old = memory if how.distils else ()
             grads, loss = gradient(params, old, x, y, batch, i // settings.iters)
             pulled = grads
@@ -168,43 +254,44 @@ def _training_loop(settings: Settings, problem: Problem, apply: Apply, how: Meth
 
         return lax.fori_loop(first, stop, step, carry)
 
-    return jax.jit(run, donate_argnums=0)
+    return run
 
 
-def _end_of_task(problem: Problem, apply: Apply, how: Method, seeds: Sequence[int]) -> Any:
-    """The jitted ``(carry, task, learned, data, permutations) -> carry``; it consumes its carry.
+def _end_of_task(problem: Problem, apply: Apply, how: Method) -> Callable[..., Carry]:
+    """``(carry, task, keys, learned, data, view) -> carry``, with one random key for each seed.
 
     ``learned`` are the samples ``[tasks, seeds, samples]`` for the Fisher information; None without it.
     """
-    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
 
     def scores(params: Any, x: jax.Array, task: jax.Array) -> jax.Array:
         return _question(problem, apply(params, x), jnp.zeros(task.shape, jnp.int32), task)[0]
 
-    def end(carry: Carry, task: int, learned: Samples | None, data: Data, permutations: jax.Array) -> Carry:
+    def end(
+        carry: Carry, task: int, keys: jax.Array, learned: Samples | None, data: Data, view: View
+    ) -> Carry:
         fisher = None
         if learned is not None:
             samples = jax.tree.map(lambda a: a[task], learned)
-            x, _ = _show(problem, data, samples, permutations)
+            x, _ = _show(problem, data, samples, view)
             of_task = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, task)
             fisher = fisher_information(scores, carry.params, x, samples.tasks, of_task)
         assert how.consolidate is not None
         return carry._replace(memory=how.consolidate(carry.memory, carry.params, fisher))
 
-    return jax.jit(end, donate_argnums=0)
+    return end
 
 
-def _counts(problem: Problem, apply: Apply) -> Any:
-    """The jitted ``(params, samples, data, permutations) -> right, shown``; both int [seeds, tasks].
+def _counts(problem: Problem, apply: Apply, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """``(carry, samples, data, view) -> right, shown``; both int [seeds, tasks].
 
     Outputs that are not finite are no answer, and never right.
     """
 
-    def count(
-        params: Any, samples: Samples, data: Data, permutations: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    def count(carry: Carry, samples: Samples, data: Data, view: View) -> tuple[jax.Array, jax.Array]:
+        params = how.weights(carry.params, carry.memory)
+
         def block(part: Samples) -> tuple[jax.Array, jax.Array]:
-            x, y = _show(problem, data, part, permutations)
+            x, y = _show(problem, data, part, view)
             scores, target = _question(problem, jax.vmap(apply)(params, x), y, part.tasks)
             of_task = jax.nn.one_hot(part.tasks, problem.n_tasks, dtype=jnp.int32)
             right = (scores.argmax(axis=-1) == target) & jnp.isfinite(scores).all(axis=-1)
@@ -219,23 +306,25 @@ def _counts(problem: Problem, apply: Apply) -> Any:
         right, shown = lax.map(block, blocks)
         return right.sum(axis=0), shown.sum(axis=0)
 
-    return jax.jit(count)
+    return count
 
 
 def _fractions(right: jax.Array, shown: jax.Array) -> np.ndarray:
-    """Divided on the host in float64: accuracies are exact, whatever the device rounds to."""
-    return np.asarray(right) / np.asarray(shown)
+    """Divided on the host in float64, ``[runs, tasks]``: exact, whatever the device rounds to."""
+    fractions = np.asarray(right) / np.asarray(shown)
+    return fractions.reshape(-1, fractions.shape[-1])
 
 
-def _show(
-    problem: Problem, data: Data, samples: Samples, permutations: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _show(problem: Problem, data: Data, samples: Samples, view: View) -> tuple[jax.Array, jax.Array]:
     """Inputs ``[seeds, samples, pixels]`` in [0, 1] and classes ``[seeds, samples]``."""
     x = data.x[samples.rows]
     if problem.permuted:
-        order = jax.vmap(lambda of_seed, task: of_seed[task])(permutations, samples.tasks)
+        order = jax.vmap(lambda of_seed, task: of_seed[task])(view.permutations, samples.tasks)
         x = jnp.take_along_axis(x, order, axis=-1)
-    return x.astype(jnp.float32) / problem.max_value, data.y[samples.rows]
+    y = data.y[samples.rows]
+    if problem.shuffled:
+        y = jax.vmap(lambda places, y: places[y])(view.places, y)
+    return x.astype(jnp.float32) / problem.max_value, y
 
 
 def _question(
@@ -259,42 +348,57 @@ def _stack(samples: list[Samples], axis: int = 0) -> Samples:
 
 
 class _Log:
-    """What is recorded of a group of seeds, and when.
+    """What is recorded of a group of runs, and when.
 
     Attributes:
-        matrix_at: iterations with an evaluation on the whole test set.
-        evaluated_at: iterations with an evaluation on the subset; those of ``matrix_at`` are among them.
-        tasks_seen: number of tasks whose training has begun by ``evaluated_at``.
+        matrix_at: iterations with an evaluation on the whole test set, beside that at the start.
+        evaluated_at: iterations with an evaluation on the subset; the start and those of ``matrix_at`` are
+            among them.
         logged_at: ends of the stretches that losses are averaged over.
-        stops: all of these, in order.
-        losses: [iterations, seeds].
-        accuracy: one [seeds, tasks] for each of ``evaluated_at``.
-        matrix: one [seeds, tasks] for each of ``matrix_at``.
+        seen: [runs, evaluations, tasks], the tasks shown so far.
+        losses: [iterations, runs].
+        accuracy: one [runs, tasks] for each of ``evaluated_at``.
+        matrix: one [runs, tasks] for the start, and for each of ``matrix_at``.
     """
 
-    def __init__(self, settings: Settings, n_seeds: int) -> None:
+    def __init__(self, settings: Settings, n_runs: int) -> None:
         self._total = total = settings.total_iterations
-        task_based = settings.stream == "task-based"
-        self.matrix_at = list(range(settings.iters, total + 1, settings.iters)) if task_based else [total]
-        self.evaluated_at = sorted({*range(settings.eval_log, total + 1, settings.eval_log), *self.matrix_at})
-        begun = (np.array(self.evaluated_at) - 1) // settings.iters + 1
-        self.tasks_seen = begun if task_based else np.full_like(begun, settings.tasks)
+        by_task = settings.one_task_after_the_other
+        self.matrix_at = list(range(settings.iters, total + 1, settings.iters)) if by_task else [total]
+        self.evaluated_at = sorted({*range(0, total + 1, settings.eval_log), *self.matrix_at})
         self.logged_at = list(range(settings.loss_log, total + 1, settings.loss_log)) or [total]
-        self.stops = sorted({*self.evaluated_at, *self.logged_at})
-        self.losses = np.full((total, n_seeds), np.nan)
+        self.seen = np.zeros((n_runs, len(self.evaluated_at), settings.tasks), bool)
+        self.losses = np.full((total, n_runs), np.nan)
         self.accuracy: list[np.ndarray] = []
         self.matrix: list[np.ndarray] = []
 
+    def stops_after(self, iteration: int) -> list[int]:
+        """The iterations still to come at which something is recorded, in order."""
+        return [stop for stop in sorted({*self.evaluated_at, *self.logged_at}) if stop > iteration]
+
+    def records(self) -> dict[str, np.ndarray]:
+        """All that has been recorded."""
+        recorded = {"losses": self.losses, "accuracy": self.accuracy, "matrix": self.matrix}
+        return {name: np.array(values) for name, values in recorded.items()}
+
+    def restore(self, records: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `records` gave."""
+        self.losses = np.array(records["losses"])
+        self.accuracy, self.matrix = list(records["accuracy"]), list(records["matrix"])
+
     def progress(self, first: int, stop: int) -> Progress:
         """Where the training stands after the stretch from ``first`` to ``stop``."""
-        so_far = None
-        if self.accuracy:
-            seen = self.tasks_seen[len(self.accuracy) - 1]
-            so_far = float(self.accuracy[-1][:, :seen].mean())
-        return Progress(stop, self._total, float(self.losses[first:stop].mean()), so_far)
+        losses = (
+            self.losses[first:stop].mean(axis=0) if stop > first else np.full(self.losses.shape[1], np.nan)
+        )
+        evaluated = stop in self.evaluated_at
+        latest = len(self.accuracy) - 1
+        return Progress(
+            stop, self._total, losses, self.accuracy[-1] if evaluated else None, self.seen[:, latest]
+        )
 
     def runs(self, method: str, seeds: Sequence[int]) -> list[Run]:
-        """What each seed did."""
+        """What each run did; ``seeds`` are those of the runs."""
         stretches = self.losses[: self.logged_at[-1]].reshape(len(self.logged_at), -1, len(seeds))
         not_finite = ~np.isfinite(self.losses)
         first_not_finite = np.where(not_finite.any(axis=0), not_finite.argmax(axis=0) + 1, 0)
@@ -305,11 +409,12 @@ class _Log:
                 seed=seed,
                 evaluated_at=np.array(self.evaluated_at),
                 accuracy=accuracy[:, number],
+                seen=self.seen[number],
                 logged_at=np.array(self.logged_at),
                 loss=stretches.mean(axis=1)[:, number],
-                accuracy_matrix=matrix[:, number],
+                initial_accuracy=matrix[0, number],
+                accuracy_matrix=matrix[1:, number],
                 matrix_at=np.array(self.matrix_at),
-                tasks_seen=self.tasks_seen,
                 final_accuracy=float(matrix[-1, number].mean()),
                 diverged_at=int(first_not_finite[number]) or None,
             )

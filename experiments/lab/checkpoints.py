@@ -1,0 +1,126 @@
+"""The state of a training that is under way, kept so that it can go on after anything.
+
+A checkpoint is one file, ``<results-dir>/checkpoints/<stamp>.npz``, replaced as a whole. It holds every
+array that the loop hands on, the iteration, all that has been recorded, and the seconds spent. Streams
+and random numbers follow from the seeds and the iteration, so a training that goes on from it ends with
+the same bits as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.lab.results import current_environment, write_atomically
+
+CHECKPOINTS = "checkpoints"  # the folder of the checkpoints, in that of the results
+
+
+class Kept(NamedTuple):
+    """What a checkpoint holds."""
+
+    iteration: int
+    carry: Any
+    records: dict[str, np.ndarray]
+    seconds: dict[str, float]
+
+
+class Checkpoints:
+    """The checkpoint of one group of runs that train together.
+
+    Args:
+        results_dir: the folder of the results.
+        stamp: names the group: all its runs, with all that decides their results.
+        every: seconds between two checkpoints; 0 means at every log point.
+        resume: whether to go on from one that is there.
+    """
+
+    def __init__(self, results_dir: Path, stamp: str, every: float, resume: bool) -> None:
+        self.path = results_dir / CHECKPOINTS / f"{stamp}.npz"
+        self._every, self._resume = every, resume
+        self._last = time.monotonic()
+        self.resumed_at: int | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether the last one is old enough to be replaced."""
+        return time.monotonic() - self._last >= self._every
+
+    def keep(
+        self,
+        iteration: int,
+        carry: Any,
+        records: Mapping[str, np.ndarray],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Replace the checkpoint.
+
+        Raises:
+            OSError: if it cannot be written; the one before is then still there.
+        """
+        about = {"iteration": iteration, "seconds": dict(seconds), "environment": current_environment()}
+        arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
+        content = io.BytesIO()
+        np.savez(content, about=json.dumps(about), **records, **arrays)  # type: ignore[arg-type]
+        write_atomically(self.path, content.getbuffer())
+        self._last = time.monotonic()
+
+    def find(self, like: Any) -> Kept | None:
+        """The checkpoint, if there is one and it is to be used.
+
+        Warns where one is damaged or made with other software (whose rounding may differ), and where one is
+        there but not wanted.
+
+        Args:
+            like: a tree with the structure, shapes and dtypes that its arrays must have.
+        """
+        if not self.path.exists():
+            return None
+        if not self._resume:
+            warnings.warn(
+                f"{self.path}: an unfinished training is kept there; --resume would go on with it, "
+                "without it this one starts anew and takes its place",
+                stacklevel=2,
+            )
+            return None
+        try:
+            kept, environment = self._read(like)
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+            warnings.warn(f"{self.path} is damaged ({error}): that training starts anew", stacklevel=2)
+            return None
+        if environment != current_environment():
+            changed = [
+                name for name, value in current_environment().items() if environment.get(name) != value
+            ]
+            warnings.warn(
+                f"{self.path} was made with another {', '.join(changed)}: going on from it, "
+                "with rounding that may differ",
+                stacklevel=2,
+            )
+        self.resumed_at = kept.iteration
+        return kept
+
+    def discard(self) -> None:
+        """Remove it: its runs are finished and kept."""
+        self.path.unlink(missing_ok=True)
+
+    def _read(self, like: Any) -> tuple[Kept, dict[str, Any]]:
+        with np.load(self.path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(str(arrays.pop("about")))
+        leaves, structure = jax.tree.flatten(like)
+        found = [arrays.pop(f"leaf_{i}") for i in range(len(leaves))]
+        for leaf, array in zip(leaves, found, strict=True):
+            if (leaf.shape, leaf.dtype) != (array.shape, array.dtype):
+                raise ValueError(f"holds an array {array.shape}, where {leaf.shape} is needed")
+        carry = jax.tree.unflatten(structure, [jax.device_put(array) for array in found])
+        return Kept(about["iteration"], carry, arrays, about["seconds"]), about["environment"]

@@ -1,0 +1,294 @@
+"""Every method at its best, fairly: ``python -m experiments.sweep --help``."""
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from experiments.compare import print_table
+from experiments.lab.description import counted, describe, describe_methods
+from experiments.lab.settings import TRAIN_TOGETHER, Method, Settings, SettingsError, validate_seeds
+from experiments.run import (
+    CommonOptions,
+    finish,
+    finish_runs,
+    guarded,
+    parse,
+    prepare,
+    show_paths,
+)
+
+if TYPE_CHECKING:
+    from experiments.lab.data import Dataset
+    from experiments.lab.results import FinishedRun, Seconds
+    from experiments.lab.search import Range
+
+
+@dataclass(frozen=True)
+class SweepOptions(CommonOptions):
+    """Choose the settings of several methods on validation data, then compare them at their best.
+
+    Every method gets the same number of configurations, which fill the ranges of what is searched evenly:
+    its learning rate, and the strength it has of its own (of complex synapses: alpha, beta and the
+    number of beakers). The first configuration is that of the other flags. Each is trained with seeds of
+    its own, without the validation images (every sixth of each class), and judged by its final
+    average accuracy on them. The best one of each method is then trained on all training data, with
+    other seeds, and its test accuracy is computed once. Whatever is finished is found again.
+
+    Attributes:
+        methods: What to compare, as for experiments.compare; differences are to the first one named.
+        budget: Configurations of each method.
+        ranges: Other ranges than the usual ones, such as lr=1e-4:1e-2 alpha=1:100. What can be searched: lr,
+            alpha, span (beta/alpha), spacing (of the timescales; decides the number of beakers),
+            ewc-strength, si-strength, lwf-temperature, l2-strength, average-time.
+        tuning_seed: First seed to choose settings with.
+        n_tuning_seeds: Number of seeds to choose settings with.
+        seed: First seed of the comparison.
+        n_seeds: Number of seeds of the comparison.
+        together: Configurations that train at once, where their shapes allow it. 1 is best on a CPU; a GPU
+            has room for more.
+    """
+
+    methods: tuple[Method, ...] = ("standard", "cs")
+    budget: int = 12
+    ranges: tuple[str, ...] = ()
+    tuning_seed: int = 1000
+    n_tuning_seeds: int = 3
+    seed: int = 0
+    n_seeds: int = 10
+    together: int = 1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One configuration of a method, tried.
+
+    Attributes:
+        settings: the configuration, evaluated on validation data.
+        accuracies: its final average accuracy (fraction) with each tuning seed.
+    """
+
+    settings: Settings
+    accuracies: tuple[float, ...]
+
+    @property
+    def score(self) -> float:
+        """The mean accuracy, by which configurations are chosen."""
+        return sum(self.accuracies) / len(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was tried of one method.
+
+    Attributes:
+        space: what was searched.
+        candidates: the configurations, in the order in which they were tried.
+    """
+
+    space: "Mapping[str, Range]"
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def best(self) -> Candidate:
+        """The one with the highest score; of equals, the first."""
+        return max(self.candidates, key=lambda candidate: candidate.score)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options, command = parse(SweepOptions, "experiments.sweep", arguments)
+    return guarded(lambda: sweep(options, command))
+
+
+def sweep(options: SweepOptions, command: str) -> None:
+    """Search each method's settings, compare the best of them, and sum it all up."""
+    began = time.perf_counter()
+    methods: Sequence[str] = options.methods
+    _validate(options)
+    settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
+    from experiments.lab import results, search
+
+    ranges = search.read_ranges(options.ranges)
+    spaces = {method: search.search_space(settings, method, ranges) for method in methods}
+    planned = {
+        method: search.configurations(replace(settings, evaluate_on="validation"), space, options.budget)
+        for method, space in spaces.items()
+    }
+    seeds = range(options.seed, options.seed + options.n_seeds)
+    stamp = results.sweep_stamp(
+        {
+            **results.identity(settings, "all", options.seed, dataset.sha256),
+            "planned": {method: [asdict(one) for one in those] for method, those in planned.items()},
+            "seeds": [options.tuning_seed, options.n_tuning_seeds, options.seed, options.n_seeds],
+        }
+    )
+    if options.output.get_stamp:
+        print(stamp)
+        return
+    print(f"{describe(settings)}\n{describe_methods(settings, [])}")
+    searches, finished, seconds = {}, {}, {}
+    for method in methods:
+        searches[method], seconds[method] = _search(options, method, spaces[method], planned[method], dataset)
+    for method in methods:
+        best = replace(searches[method].best.settings, evaluate_on="test")
+        (finished[method],), spent = finish_runs(
+            [best], method, seeds, dataset, options.output, title=f"{method}, test"
+        )
+        seconds[method] += spent
+    _show(settings, searches, finished)
+    _draw(settings, searches, finished, options, f"sweep-{stamp}")
+    folder = options.output.results_dir / f"sweep-{stamp}"
+    results.write_atomically(folder / "searches.csv", _table(options, searches).encode())
+    print(f"table of configurations: {folder / 'searches.csv'}")
+    chosen = ("methods", "budget", "ranges", "tuning_seed", "n_tuning_seeds", "seed", "n_seeds")
+    finish(
+        options.output,
+        folder=folder.name,
+        command=command,
+        config={**asdict(settings), **{name: getattr(options, name) for name in chosen}},
+        settings=settings,
+        dataset=dataset,
+        finished=finished,
+        seconds=seconds,
+        began=began,
+        more={"searches": {method: _as_record(of_method) for method, of_method in searches.items()}},
+    )
+
+
+def _validate(options: SweepOptions) -> None:
+    if not options.methods:
+        raise SettingsError("--methods: must name at least one")
+    for name in ("budget", "together"):
+        if getattr(options, name) < 1:
+            raise SettingsError(f"--{name} {getattr(options, name)}: must be at least 1")
+    if options.output.evaluate_on != "test":
+        raise SettingsError(
+            "--evaluate-on: must be left out: settings are chosen on validation data in any case"
+        )
+    try:
+        validate_seeds(options.tuning_seed, options.n_tuning_seeds)
+    except SettingsError as error:
+        raise SettingsError(
+            str(error).replace("--", "--tuning-").replace("--tuning-n-", "--n-tuning-")
+        ) from error
+    tuning = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
+    if set(tuning) & set(range(options.seed, options.seed + options.n_seeds)):
+        raise SettingsError(
+            f"--tuning-seed {options.tuning_seed}: "
+            "the tuning seeds must be others than those of the comparison"
+        )
+
+
+def _search(
+    options: SweepOptions,
+    method: str,
+    space: "Mapping[str, Range]",
+    planned: Sequence[Settings],
+    dataset: "Dataset",
+) -> tuple[Search, "Seconds"]:
+    """Try the configurations of one method."""
+    from experiments.lab import results, search
+
+    seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
+    searched = [name for name in search.varied(planned[0], space) if name in TRAIN_TOGETHER]
+    candidates: dict[int, Candidate] = {}
+    seconds = results.Seconds(0.0, 0.0, 0.0)
+    for places in search.together(planned, options.together, searched):
+        group = [planned[place] for place in places]
+        title = f"{method}, {len(candidates) + len(places)} of {len(planned)}"
+        runs, spent = finish_runs(
+            group, method, seeds, dataset, options.output, title=title, arguments=searched
+        )
+        seconds += spent
+        for place, one, of_one in zip(places, group, runs, strict=True):
+            candidates[place] = Candidate(one, tuple(each.run.final_accuracy for each in of_one))
+            flags = search.as_flags(search.varied(one, space))
+            print(f"{method}: {flags}: {100 * candidates[place].score:.2f} %", flush=True)
+    return Search(space, tuple(candidates[place] for place in range(len(planned)))), seconds
+
+
+def _show(
+    settings: Settings, searches: Mapping[str, Search], finished: Mapping[str, Sequence["FinishedRun"]]
+) -> None:
+    from rich.console import Console
+
+    from experiments.lab import search, statistics
+
+    for method, of_method in searches.items():
+        best = of_method.best
+        edges = search.at_the_edge(best.settings, of_method.space)
+        at_edge = f" (at the edge of what was searched: {', '.join(edges)})" if edges else ""
+        flags = search.as_flags(search.varied(best.settings, of_method.space))
+        tried = counted(len(of_method.candidates), "configuration")
+        print(f"best of {tried}, {method}: {flags}, {100 * best.score:.2f} % on validation data{at_edge}")
+    final = {method: [one.run.final_accuracy for one in runs] for method, runs in finished.items()}
+    print_table(
+        Console(highlight=False),
+        f"{describe(settings)}, each method at its best",
+        {method: statistics.estimate(values) for method, values in final.items()},
+        statistics.differences(final),
+    )
+
+
+def _draw(
+    settings: Settings,
+    searches: Mapping[str, Search],
+    finished: Mapping[str, Sequence["FinishedRun"]],
+    options: SweepOptions,
+    name: str,
+) -> None:
+    from experiments.lab import figures
+
+    runs = {method: [one.run for one in group] for method, group in finished.items()}
+    folder = options.output.plot_dir
+    show_paths(figures.save(figures.accuracy_over_iterations(runs, settings), folder, f"{name}-accuracy"))
+    if len(runs) > 1:
+        show_paths(figures.save(figures.paired_seeds(runs, settings), folder, f"{name}-seeds"))
+
+
+def _as_record(of_method: Search) -> dict[str, Any]:
+    """A search in the summary."""
+    from experiments.lab import search
+
+    best = search.varied(of_method.best.settings, of_method.space)
+    return {
+        "space": {name: [one.low, one.high] for name, one in of_method.space.items()},
+        "candidates": [
+            {
+                **search.varied(one.settings, of_method.space),
+                "validation_accuracy": one.score,
+                "per_seed": one.accuracies,
+            }
+            for one in of_method.candidates
+        ],
+        "best": best,
+        "flags_of_best": search.as_flags(best),
+        "at_the_edge": search.at_the_edge(of_method.best.settings, of_method.space),
+    }
+
+
+def _table(options: SweepOptions, searches: Mapping[str, Search]) -> str:
+    """Every configuration and tuning seed, a line each."""
+    from experiments.lab import search
+
+    names = sorted(
+        {name for one in searches.values() for name in search.varied(one.best.settings, one.space)}
+    )
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(["method", *names, "seed", "validation_accuracy"])
+    for method, of_method in searches.items():
+        for one in of_method.candidates:
+            values: dict[str, Any] = search.varied(one.settings, of_method.space)
+            for number, accuracy in enumerate(one.accuracies):
+                seed = options.tuning_seed + number
+                writer.writerow([method, *(values.get(name, "") for name in names), seed, accuracy])
+    return content.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
