@@ -17,6 +17,7 @@ from experiments.run import (
     note,
     parse,
     prepare,
+    show_page,
     show_paths,
 )
 
@@ -65,6 +66,7 @@ def compare(options: CompareOptions, command: str) -> None:
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     seeds = range(options.seed, options.seed + options.n_seeds)
     from experiments.lab import results
+    from experiments.lab.live import Live
 
     stamp = results.comparison_stamp(
         [results.identity(settings, m, seed, dataset.sha256) for m in methods for seed in seeds]
@@ -76,8 +78,12 @@ def compare(options: CompareOptions, command: str) -> None:
         but = ", but for --decay" if settings.decay else ""
         note(f"note: with --beakers 0 there is no synapse: standard and cs are the same{but}")
     finished, seconds = {}, {}
-    for method in methods:
-        (finished[method],), seconds[method] = finish_runs([settings], method, seeds, dataset, options.output)
+    with Live(options.output, settings, methods, f"compare-{stamp}") as live:
+        show_page(live)
+        for method in methods:
+            (finished[method],), seconds[method] = finish_runs(
+                [settings], method, seeds, dataset, options.output, live=live
+            )
     _show_table(finished, settings)
     _draw(finished, settings, options, f"compare-{stamp}")
     finish(

@@ -5,6 +5,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +32,8 @@ from experiments.lab.settings import (
 # JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
 if TYPE_CHECKING:
     from experiments.lab.data import Dataset
+    from experiments.lab.live import Live
+    from experiments.lab.progress import Progress
     from experiments.lab.results import FinishedRun, Run, Seconds
 
 Options = TypeVar("Options", bound="CommonOptions")
@@ -44,6 +47,10 @@ class Output:
         time: Print the seconds spent on compiling, training and evaluating.
         pdf: Draw the accuracy over the iterations (PDF and PNG). The comparison always draws its
             figures.
+        live: Draw the accuracies and the loss while training, in a page for the browser:
+            <results-dir>/live/.
+        tensorboard: Write them for TensorBoard, to <results-dir>/tensorboard/.
+        visdom: Show them on the Visdom server at localhost:8097.
         data_dir: Folder with the four files of MNIST or FashionMNIST (.gz or unpacked), or with a
             copy prepared by TensorFlow Datasets. Without it, TensorFlow Datasets' own folder is
             used, downloading if need be.
@@ -60,6 +67,9 @@ class Output:
 
     time: bool = False
     pdf: bool = False
+    live: bool = False
+    tensorboard: bool = False
+    visdom: bool = False
     data_dir: Annotated[
         Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: downloaded)")
     ] = None
@@ -152,12 +162,17 @@ def run(options: RunOptions, command: str) -> None:
     method = options.method or ("cs" if options.cs else "standard")
     settings, dataset = prepare(options, [method], options.seed)
     from experiments.lab import results
+    from experiments.lab.live import Live
 
     stamp = results.run_stamp(results.identity(settings, method, options.seed, dataset.sha256))
     if options.output.get_stamp:
         print(stamp)
         return
-    (finished,), seconds = finish_runs([settings], method, [options.seed], dataset, options.output)
+    with Live(options.output, settings, [method], f"run-{stamp}") as live:
+        show_page(live)
+        (finished,), seconds = finish_runs(
+            [settings], method, [options.seed], dataset, options.output, live=live
+        )
     _show_accuracy(finished[0].run, settings)
     if options.output.pdf:
         from experiments.lab import figures
@@ -234,6 +249,10 @@ def prepare(
         from experiments.lab.streams import read_stream
 
         settings = replace(settings, iters=len(read_stream(settings).tasks))
+    if output.tensorboard:
+        from experiments.lab.live import check_packages
+
+        check_packages(output)
     if output.no_gpus:
         import jax
 
@@ -268,6 +287,7 @@ def finish_runs(
     dataset: "Dataset",
     output: Output,
     *,
+    live: "Live | None" = None,
     title: str | None = None,
     arguments: Collection[str] = (),
 ) -> tuple[list[list["FinishedRun"]], "Seconds"]:
@@ -279,6 +299,7 @@ def finish_runs(
         seeds: those to train each configuration with.
         dataset: the data set.
         output: where runs are found and kept.
+        live: where to draw while training; with a single configuration only.
         title: what the progress is called; the method's name by default.
         arguments: see `experiments.lab.training.train`.
 
@@ -303,6 +324,8 @@ def finish_runs(
     if finished:
         which = title or method
         print(f"{which}: {len(finished)} of {len(pairs)} runs found again in {output.results_dir}")
+    if live is not None:
+        live.found(method, [one.run for one in finished.values()])
     lacking = [
         number for number in range(len(configurations)) if any((number, s) not in finished for s in seeds)
     ]
@@ -316,6 +339,7 @@ def finish_runs(
             dataset,
             output,
             identities,
+            live,
             title or method,
             arguments,
         )
@@ -333,6 +357,7 @@ def _train(
     dataset: "Dataset",
     output: Output,
     identities: Mapping[tuple[int, int], Mapping[str, Any]],
+    live: "Live | None",
     title: str,
     arguments: Collection[str],
 ) -> tuple[dict[tuple[int, int], "FinishedRun"], "Seconds"]:
@@ -346,8 +371,21 @@ def _train(
     )
     checkpoints = Checkpoints(output.results_dir, f"{method}-{stamp}", output.checkpoint_every, output.resume)
     settings = list(configurations.values())
-    with ProgressDisplay(f"{title}, {counted(len(seeds), 'seed')}", settings[0].total_iterations) as display:
-        groups, seconds = training.train(settings, method, seeds, dataset, display, checkpoints, arguments)
+    stamps = {
+        seed: results.run_stamp(identities[number, seed]) for number in configurations for seed in seeds
+    }
+    with (
+        ProgressDisplay(f"{title}, {counted(len(seeds), 'seed')}", settings[0].total_iterations) as display,
+        ExitStack() as stack,
+    ):
+        observers = [stack.enter_context(one) for one in (live.observers(method, stamps) if live else [])]
+
+        def observe(progress: "Progress") -> None:
+            for observer in observers:
+                observer(progress)
+            display(progress)  # the last one, for it raises what Ctrl-C asks for
+
+        groups, seconds = training.train(settings, method, seeds, dataset, observe, checkpoints, arguments)
         # The width of the group changes the rounding of its results, so it is part of the record.
         environment = {
             **results.current_environment(),
@@ -451,6 +489,12 @@ def _show_seconds(seconds: Mapping[str, "Seconds"], total: float) -> None:
         rest -= sum(parts.values())
         print(f"seconds, {method}: {', '.join(f'{name} {value:.1f}' for name, value in parts.items())}")
     print(f"seconds: total {total:.1f}, of which {rest:.1f} for all else (start, data, figures, files)")
+
+
+def show_page(live: "Live") -> None:
+    """Say where the page with live figures is, if there is one."""
+    if live.page is not None:
+        print(f"live page: {live.page.path}", flush=True)
 
 
 def show_paths(paths: Sequence[Path]) -> None:

@@ -18,6 +18,7 @@ from experiments.run import (
     guarded,
     parse,
     prepare,
+    show_page,
     show_paths,
 )
 
@@ -111,6 +112,7 @@ def sweep(options: SweepOptions, command: str) -> None:
     _validate(options)
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     from experiments.lab import results, search
+    from experiments.lab.live import Live
 
     ranges = search.read_ranges(options.ranges)
     spaces = {method: search.search_space(settings, method, ranges) for method in methods}
@@ -133,12 +135,14 @@ def sweep(options: SweepOptions, command: str) -> None:
     searches, finished, seconds = {}, {}, {}
     for method in methods:
         searches[method], seconds[method] = _search(options, method, spaces[method], planned[method], dataset)
-    for method in methods:
-        best = replace(searches[method].best.settings, evaluate_on="test")
-        (finished[method],), spent = finish_runs(
-            [best], method, seeds, dataset, options.output, title=f"{method}, test"
-        )
-        seconds[method] += spent
+    with Live(options.output, settings, methods, f"sweep-{stamp}") as live:
+        show_page(live)
+        for method in methods:
+            best = replace(searches[method].best.settings, evaluate_on="test")
+            (finished[method],), spent = finish_runs(
+                [best], method, seeds, dataset, options.output, live=live, title=f"{method}, test"
+            )
+            seconds[method] += spent
     _show(settings, searches, finished)
     _draw(settings, searches, finished, options, f"sweep-{stamp}")
     folder = options.output.results_dir / f"sweep-{stamp}"

@@ -2,18 +2,20 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import random
+import shutil
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import get_args
 
+import jax
 import numpy as np
 import pytest
 
+from experiments import run
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import load
 from experiments.lab.results import Run
@@ -46,9 +48,9 @@ def stopping_at(iteration):
 
 
 def assert_same(ours, expected):
-    for run, other in zip(ours, expected, strict=True):
+    for one, other in zip(ours, expected, strict=True):
         for field in dataclasses.fields(Run):
-            np.testing.assert_array_equal(getattr(run, field.name), getattr(other, field.name))
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
 @pytest.mark.parametrize("method", get_args(Method))
@@ -137,98 +139,95 @@ def test_checkpoints_are_made_as_often_as_asked(tmp_path):
     assert not list(tmp_path.rglob("*.npz"))
 
 
-COMMAND = [
-    *(sys.executable, "-m", "experiments.run", "--experiment=splitDigits", "--method=cs", "--seed=3"),
-    *(
-        "--alpha=10",
-        "--beta=1000",
-        "--iters=100",
-        "--batch=16",
-        "--fc-units=20",
-        "--eval-log=2",
-        "--eval-n=10",
-    ),
-    *("--loss-log=1", "--resume", "--checkpoint-every=0"),
+ARGUMENTS = [
+    *("--experiment=splitDigits", "--method=cs", "--seed=3", "--alpha=10", "--beta=1000", "--iters=100"),
+    *("--batch=16", "--fc-units=20", "--eval-log=5", "--eval-n=10", "--loss-log=5", "--checkpoint-every=0"),
 ]
 
 
-def start(folder, cache, *more):
-    # One CPU device and no cache of compiled programs but its own, whatever the tests around it use.
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PLATFORMS": "cpu"}
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
-    return subprocess.Popen(
-        [*COMMAND, *folders, *more],
-        env=environment,
-        cwd=Path(__file__).parent.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def command(folder, cache, *more):
+    """In a process of its own: the real command, its output in files."""
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    folder.mkdir(exist_ok=True)
+    with (folder / "out").open("w") as out, (folder / "error").open("w") as error:
+        sys.stdout, sys.stderr = out, error
+        folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
+        status = run.main([*ARGUMENTS, *folders, *more])
+    sys.exit(status)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the command in a folder; its process is forked of one that has imported what takes long."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["experiments.run", "experiments.lab.training", "sklearn.datasets"])
+
+    def start(folder, *more):
+        process = context.Process(target=command, args=(folder, tmp_path / "cache", *more))
+        process.start()
+        return process
+
+    return start
 
 
 def finished_runs(folder):
     return [json.loads(path.read_text())["run"] for path in sorted(folder.glob("results/runs/*.json"))]
 
 
-def test_a_run_killed_at_any_moment_and_resumed_ends_with_the_same_bits(tmp_path):
+def test_a_run_killed_at_any_moment_and_resumed_ends_with_the_same_bits(tmp_path, start):
     """Killed over and over, at random moments of its start, its training and its end."""
-    cache, dice = tmp_path / "cache", random.Random(0)
-    began = time.monotonic()
-    whole = start(tmp_path / "whole", cache)
-    assert whole.communicate()[1] is not None
-    assert whole.returncode == 0
-    again = time.monotonic()
-    start(tmp_path / "again", cache).communicate()
-    took = time.monotonic() - again  # now that all is compiled
-    assert took < 2 * (again - began)
+    for name in ("whole", "again"):  # the second finds all programs compiled
+        began = time.monotonic()
+        process = start(tmp_path / name)
+        process.join()
+        assert process.exitcode == 0
+        took = time.monotonic() - began
     (expected,) = finished_runs(tmp_path / "whole")
-    kills, results = 0, tmp_path / "killed"
+    killed, dice, kills = tmp_path / "killed", random.Random(0), 0
     while kills < KILLS:
-        process = start(results, cache)
-        try:
-            process.communicate(timeout=dice.uniform(0.3, 1.0) * took)
-        except subprocess.TimeoutExpired:
+        process = start(killed, "--resume")
+        process.join(dice.uniform(0.1, 1.0) * took)
+        if process.exitcode is None:
             process.kill()
             kills += 1
-            process.communicate()
-        else:  # finished before it could be killed: that one counts, and all begins anew
-            assert process.returncode == 0
-            assert finished_runs(results) == [expected]
-            for path in results.rglob("*.json"):
-                path.unlink()
-    process = start(results, cache)
-    _, error = process.communicate()
-    assert process.returncode == 0, error
+            process.join()
+        else:  # finished before it could be killed; that counts too, and all begins anew
+            assert process.exitcode == 0
+            assert finished_runs(killed) == [expected]
+            shutil.rmtree(killed / "results")
+    process = start(killed, "--resume")
+    process.join()
+    error = (killed / "error").read_text()
+    assert process.exitcode == 0, error
     assert "damaged" not in error
-    assert finished_runs(results) == [expected]
-    assert not list(results.glob("results/checkpoints/*.npz"))
+    assert finished_runs(killed) == [expected]
+    assert not list(killed.glob("results/checkpoints/*.npz"))
 
 
-def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path):
-    process = start(tmp_path, tmp_path / "cache", "--iters=5000", "--checkpoint-every=1e6", "--eval-log=10")
-    for line in process.stderr:
-        if "iterations" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=120)[1]
-    assert process.returncode == 130
-    assert error.splitlines()[-1].startswith("interrupted: ")
-    assert "--resume" in error
-    (path,) = (tmp_path / "results" / "checkpoints").iterdir()
+def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path, start):
+    process = start(tmp_path / "one", "--iters=20000", "--checkpoint-every=1e6")
+    error = tmp_path / "one" / "error"
+    while not (error.exists() and "iterations" in error.read_text()):
+        time.sleep(0.05)
+        assert process.is_alive()
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    assert process.exitcode == 130
+    last = error.read_text().splitlines()[-1]
+    assert last.startswith("interrupted: ")
+    assert "--resume" in last
+    (path,) = (tmp_path / "one" / "results" / "checkpoints").iterdir()
     with np.load(path) as file:
         assert json.loads(str(file["about"]))["iteration"] > 0
 
 
-def test_two_processes_on_one_folder_do_not_disturb_each_other(tmp_path):
-    cache = tmp_path / "cache"
-    processes = [start(tmp_path, cache) for _ in range(2)]
+def test_two_processes_on_one_folder_do_not_disturb_each_other(tmp_path, start):
+    processes = [start(tmp_path / "one") for _ in range(3)]
     for process in processes:
-        out, error = process.communicate(timeout=300)
-        assert process.returncode == 0, error
-        assert "damaged" not in error
-        assert "final average accuracy" in out
-    (run,) = finished_runs(tmp_path)
+        process.join()
+        assert process.exitcode == 0
+    (run,) = finished_runs(tmp_path / "one")
     assert run["seed"] == 3
-    left = [path for path in tmp_path.joinpath("results").rglob("*") if path.suffix in (".tmp", ".npz")]
-    assert not left
+    left = (tmp_path / "one" / "results").rglob("*")
+    assert not [path for path in left if path.suffix in (".tmp", ".npz")]

@@ -48,6 +48,7 @@ class Checkpoints:
         self.path = results_dir / CHECKPOINTS / f"{stamp}.npz"
         self._every, self._resume = every, resume
         self._last = time.monotonic()
+        self._environment = current_environment()
         self.resumed_at: int | None = None
 
     @property
@@ -67,7 +68,7 @@ class Checkpoints:
         Raises:
             OSError: if it cannot be written; the one before is then still there.
         """
-        about = {"iteration": iteration, "seconds": dict(seconds), "environment": current_environment()}
+        about = {"iteration": iteration, "seconds": dict(seconds), "environment": self._environment}
         arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
         content = io.BytesIO()
         np.savez(content, about=json.dumps(about), **records, **arrays)  # type: ignore[arg-type]
@@ -97,10 +98,8 @@ class Checkpoints:
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
             warnings.warn(f"{self.path} is damaged ({error}): that training starts anew", stacklevel=2)
             return None
-        if environment != current_environment():
-            changed = [
-                name for name, value in current_environment().items() if environment.get(name) != value
-            ]
+        if environment != self._environment:
+            changed = [name for name, value in self._environment.items() if environment.get(name) != value]
             warnings.warn(
                 f"{self.path} was made with another {', '.join(changed)}: going on from it, "
                 "with rounding that may differ",
