@@ -27,6 +27,7 @@ from experiments.lab.settings import (
     validate,
     validate_methods,
     validate_seeds,
+    validate_tasks,
 )
 
 # JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
@@ -126,7 +127,7 @@ class CommonOptions:
             **asdict(self.baselines),
             **asdict(self.output),
         }
-        settings = Settings(**{one.name: given[one.name] for one in fields(Settings)})
+        settings = Settings(**{one.name: given[one.name] for one in fields(Settings) if one.name in given})
         if settings.stream_file is None or settings.stream != DataAndTasks.stream:
             return settings
         return replace(settings, stream="file", stream_file=settings.stream_file.expanduser())
@@ -245,10 +246,6 @@ def prepare(
     validate(settings)
     validate_methods(settings, methods)
     validate_seeds(seed, n_seeds)
-    if settings.stream == "file":
-        from experiments.lab.streams import read_stream
-
-        settings = replace(settings, iters=len(read_stream(settings).tasks))
     if output.tensorboard:
         from experiments.lab.live import check_packages
 
@@ -257,7 +254,7 @@ def prepare(
         import jax
 
         jax.config.update("jax_platforms", "cpu")
-    from experiments.lab import data, results
+    from experiments.lab import results
     from experiments.lab.cache import keep_compiled_programs
 
     if not output.get_stamp:
@@ -274,10 +271,32 @@ def prepare(
                 raise SettingsError(f"{flag(name)} {folder}: cannot be written in: {reason}") from error
     if output.data_dir is not None and settings.dataset == "Digits":
         note("note: --data-dir is not used: the digits come with scikit-learn")
+    settings, dataset = _with_data(settings, output.data_dir)
+    if settings.stream == "file":
+        from experiments.lab.streams import read_stream
+
+        settings = replace(settings, iters=len(read_stream(settings).tasks))
+    return settings, dataset
+
+
+def _with_data(settings: Settings, data_dir: Path | None) -> tuple[Settings, "Dataset"]:
+    """Load the data; where they are the user's own, the settings with what they decide."""
+    from experiments.lab import data
+    from experiments.lab.own_data import load_own
+
     try:
-        return settings, data.load(settings.dataset, output.data_dir)
+        if settings.built_in:
+            return settings, data.load(settings.dataset, data_dir)
+        dataset = load_own(settings.experiment, data_dir)
     except data.DataError as error:
         raise SettingsError(str(error)) from error
+    labelled = dataset.tasks is not None
+    known = replace(
+        settings, classes=dataset.classes, labelled=labelled, tasks=dataset.tasks or settings.tasks
+    )
+    validate(known)
+    validate_tasks(known)
+    return known, dataset
 
 
 def finish_runs(

@@ -244,7 +244,7 @@ def test_replay_shows_stored_samples_of_earlier_tasks(experiment, scenario):
             assert set(np.unique(tasks)) == set(range(task))
             of_first = rows[tasks == 0]
             assert len(np.unique(of_first)) <= 3 * problem.classes_per_task
-            assert set(of_first) <= set(problem.members(problem.y_train, 0))
+            assert set(of_first) <= set(problem.train.members(0))
     again = replay_stream(settings, problem, seed=4)
     np.testing.assert_array_equal(samples.rows, again.rows)
 
@@ -258,7 +258,7 @@ def test_the_joint_stream_mixes_all_tasks_for_as_long(scenario):
     assert set(np.unique(samples.tasks[:5])) == set(range(5))
     for task in range(5):
         rows = samples.rows[samples.tasks == task]
-        assert set(rows) <= set(problem.members(problem.y_train, task))
+        assert set(rows) <= set(problem.train.members(task))
 
 
 def test_fisher_samples_are_of_their_task():
@@ -266,7 +266,7 @@ def test_fisher_samples_are_of_their_task():
     samples = fisher_samples(SMALL, problem, seed=0)
     assert samples.rows.shape == (5, 30)
     for task, rows in enumerate(samples.rows):
-        assert set(rows) <= set(problem.members(problem.y_train, task))
+        assert set(rows) <= set(problem.train.members(task))
         assert len(set(rows)) == 30
 
 

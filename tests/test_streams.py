@@ -50,7 +50,7 @@ def test_task_based_streams_have_exactly_the_asked_batches_of_each_task(experime
 @pytest.mark.parametrize("kind", ["task-based", "random"])
 def test_samples_of_a_split_task_have_its_digits(scenario, kind):
     stream, problem = stream_and_problem(scenario=scenario, stream=kind)
-    np.testing.assert_array_equal(problem.y_train[stream.rows] // 2, stream.tasks)
+    np.testing.assert_array_equal(problem.train.y[stream.rows] // 2, stream.tasks)
 
 
 def test_epochs_show_every_sample_once_but_for_the_last_partial_batch():
@@ -63,7 +63,7 @@ def test_epochs_show_every_sample_once_but_for_the_last_partial_batch():
 
 def test_class_incremental_batches_draw_the_classes_of_a_task_alike():
     stream, problem = stream_and_problem(scenario="class", iters=1000)
-    labels, counts = np.unique(problem.y_train[stream.rows[:1000]], return_counts=True)
+    labels, counts = np.unique(problem.train.y[stream.rows[:1000]], return_counts=True)
     assert labels.tolist() == [0, 1]
     assert abs(counts[0] / 8000 - 0.5) < 0.03
 
@@ -80,7 +80,7 @@ def test_random_class_streams_draw_the_classes_of_permuted_tasks_alike():
     stream, problem = stream_and_problem(
         experiment="permMNIST", scenario="class", stream="random", iters=2000
     )
-    classes = stream.tasks * 10 + problem.y_train[stream.rows]
+    classes = stream.tasks * 10 + problem.train.y[stream.rows]
     counts = np.bincount(classes.ravel(), minlength=50)
     np.testing.assert_allclose(counts / counts.sum(), 0.02, atol=0.006)
 
@@ -97,7 +97,7 @@ def test_gradual_streams_have_the_tasks_they_say(experiment, scenario):
     np.testing.assert_allclose(shares, expected, atol=5 * 0.5 / np.sqrt(48))
     np.testing.assert_allclose(shares.mean(axis=0), expected.mean(axis=0), atol=0.01)
     if experiment == "splitMNIST":
-        np.testing.assert_array_equal(problem.y_train[stream.rows] // 2, stream.tasks)
+        np.testing.assert_array_equal(problem.train.y[stream.rows] // 2, stream.tasks)
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.3, 1.0])
@@ -127,7 +127,7 @@ def test_a_sequence_from_a_file_is_followed(tmp_path):
     path = saved(tmp_path, tasks=sequence)
     stream, problem = stream_and_problem(stream="file", stream_file=path)
     np.testing.assert_array_equal(stream.tasks, np.repeat(sequence[:, None], 8, axis=1))
-    np.testing.assert_array_equal(problem.y_train[stream.rows] // 2, stream.tasks)
+    np.testing.assert_array_equal(problem.train.y[stream.rows] // 2, stream.tasks)
 
 
 @pytest.mark.parametrize("kind", ["task-based", "random", "gradual"])
@@ -215,15 +215,15 @@ def test_with_shuffled_classes_a_task_has_the_classes_at_its_places(kind, scenar
 def test_validation_images_are_every_sixth_of_each_class_and_not_trained_on():
     validating = make_problem(dataclasses.replace(SMALL, evaluate_on="validation"), DATA)
     whole = make_problem(SMALL, DATA)
-    assert np.bincount(validating.y_test).tolist() == [5] * 10
-    assert np.bincount(validating.y_train).tolist() == [25] * 10
+    assert np.bincount(validating.test.y).tolist() == [5] * 10
+    assert np.bincount(validating.train.y).tolist() == [25] * 10
     marked = dataclasses.replace(DATA, x_train=np.arange(300).reshape(300, 1, 1) * np.ones((1, 28, 28), int))
     parts = make_problem(dataclasses.replace(SMALL, evaluate_on="validation"), marked)
-    ours = np.concatenate([parts.x_train[:, 0], parts.x_test[:, 0]])
+    ours = np.concatenate([parts.train.x[:, 0], parts.test.x[:, 0]])
     np.testing.assert_array_equal(np.sort(ours), np.arange(300))
     for label in range(10):
-        of_class = np.flatnonzero(whole.y_train == label)
-        np.testing.assert_array_equal(parts.x_test[parts.y_test == label, 0], of_class[5::6])
+        of_class = np.flatnonzero(whole.train.y == label)
+        np.testing.assert_array_equal(parts.test.x[parts.test.y == label, 0], of_class[5::6])
 
 
 def test_streams_follow_from_the_seed_alone():

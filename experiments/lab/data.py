@@ -49,17 +49,20 @@ _CANONICAL: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Grey-scale images with labels 0 … 9, in memory. The arrays are read-only.
+    """Samples with labels 0, 1, 2 …, in memory. The arrays are read-only.
 
     Attributes:
-        name: ``"MNIST"``, ``"FashionMNIST"`` or ``"Digits"``.
-        x_train: Training images, uint8 [n, side, side], 0 … `max_value`.
-        y_train: Training labels, uint8 [n].
-        x_test: Test images, uint8 [m, side, side].
-        y_test: Test labels, uint8 [m].
-        max_value: The pixel value that means 1.0: 255, or 16 for Digits.
+        name: ``"MNIST"``, ``"FashionMNIST"``, ``"Digits"``, or what `experiments.lab.own_data` was given.
+        x_train: Training images, uint8 [n, side, side], 0 … `max_value`; data of one's own may have any
+            shape [n, …], and be float32.
+        y_train: Training labels, integers [n].
+        x_test: Test images, like `x_train`, [m, …].
+        y_test: Test labels, integers [m].
+        max_value: The value that means 1.0: 255, 16 for Digits, or 1 for float32.
         source: One line on where the data came from and what was verified.
-        sha256: Checksum of the four arrays (shape, dtype, content), whatever their source.
+        sha256: Checksum of the arrays (shape, dtype, content), whatever their source.
+        task_train: The task of each training sample, int32 [n]; None where class or pixels decide it.
+        task_test: The task of each test sample, int32 [m], or None.
     """
 
     name: str
@@ -70,6 +73,18 @@ class Dataset:
     max_value: int
     source: str
     sha256: str
+    task_train: np.ndarray | None = None
+    task_test: np.ndarray | None = None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes (of a task, where the samples name their task)."""
+        return int(self.y_train.max()) + 1
+
+    @property
+    def tasks(self) -> int | None:
+        """Number of tasks, where the samples name theirs."""
+        return None if self.task_train is None else int(self.task_train.max()) + 1
 
 
 def load(name: str, data_dir: str | Path | None = None) -> Dataset:

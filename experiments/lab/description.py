@@ -18,7 +18,7 @@ def describe(settings: Settings) -> str:
     if settings.stream_file is not None:
         stream = f"stream of {settings.stream_file.name}"
     parts = [
-        settings.experiment,
+        settings.name,
         counted(settings.tasks, "task"),
         *(["shuffled class order"] if settings.class_order == "shuffled" else []),
         f"{settings.scenario} scenario",
@@ -75,7 +75,7 @@ def figure_title(
         training += f", {_synapse_in_short(settings)}" if method == "cs" else ""
     elif "cs" in methods:
         training += f"; cs: {_synapse_in_short(settings)}"
-    return f"{settings.experiment}, {course}, {settings.scenario} scenario\n{training}"
+    return f"{settings.name}, {course}, {settings.scenario} scenario\n{training}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 
 import cs_optax
 from experiments.lab import measures, statistics
-from experiments.lab.settings import Settings, unused_by
+from experiments.lab.settings import FromTheData, Settings, unused_by
 from experiments.lab.streams import read_stream
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
         seed: the seed.
         data_sha256: checksum of the data set.
     """
-    without_effect = unused_by(method) | {"stream_file"}
+    of_the_data = {field.name for field in fields(FromTheData)}  # told apart by their checksum
+    without_effect = unused_by(method) | of_the_data | {"stream_file", "experiment"}
     if settings.stream != "gradual":
         without_effect |= {"overlap"}
     return {
@@ -146,9 +147,12 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
         "stream_sha256": stream_digest(settings),
         # Through the field's own type, so that 500 and 500.0 name the same run.
         "settings": {
-            field.name: type(getattr(DEFAULTS, field.name))(getattr(settings, field.name))
-            for field in fields(Settings)
-            if field.name not in without_effect
+            "experiment": settings.name,
+            **{
+                field.name: type(getattr(DEFAULTS, field.name))(getattr(settings, field.name))
+                for field in fields(Settings)
+                if field.name not in without_effect
+            },
         },
     }
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
-CLASSES = 10  # of every data set offered here
 MOST_SEEDS = 1000  # of one comparison, since they train together in the device's memory
 LARGEST_SEED = 2**31 - 1  # larger ones would be cut to 32 bits by JAX, and two seeds become one
 
-Experiment = Literal[
+Experiment = Literal[  # those that are built in
     "splitMNIST", "permMNIST", "splitFashionMNIST", "permFashionMNIST", "splitDigits", "permDigits"
 ]
 Scenario = Literal["task", "domain", "class"]
@@ -35,9 +34,10 @@ class DataAndTasks:
     """What is learned, and in which order.
 
     Attributes:
-        experiment: Split experiments divide the ten classes among the tasks; perm experiments have all
-            ten classes in every task, with the pixels permuted differently in each. Digits (8 x 8
-            pixels) come with scikit-learn and need no download.
+        experiment: splitMNIST, permMNIST, splitFashionMNIST, permFashionMNIST, splitDigits, permDigits, or
+            data of your own: a file.npz, or module:function. Split experiments divide the ten classes
+            among the tasks; perm experiments have all ten classes in every task, with the pixels permuted
+            differently in each. Digits (8 x 8 pixels) come with scikit-learn and need no download.
         scenario: With task, the task is known at test time; with domain it is not, and all tasks share
             the same outputs; with class, all classes of all tasks have to be told apart.
         stream: With task-based, one task comes after the other; with gradual likewise, but neighbours
@@ -50,12 +50,13 @@ class DataAndTasks:
             samples. It decides the number of iterations, whatever --iters says.
         class_order: How the classes are spread over the tasks of split experiments: 0, 1, 2 … or
             shuffled anew for each seed.
-        tasks: Number of tasks. Split experiments allow 1, 2 and 5, in the class scenario also 10.
+        tasks: Number of tasks. Split experiments allow 1, 2 and 5, in the class scenario also 10; data of
+            your own that name the task of each sample decide it.
         iters: Number of iterations (batches), per task in task-based and gradual streams, else in total.
         batch: Samples per iteration.
     """
 
-    experiment: Experiment = "splitMNIST"
+    experiment: str = "splitMNIST"
     scenario: Scenario = "task"
     stream: Stream = "task-based"
     overlap: float = 1.0
@@ -191,22 +192,50 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Settings(Baselines, Evaluation, Synapse, NetworkAndOptimizer, DataAndTasks):
+class FromTheData:
+    """What data of one's own decide; there are no flags for it.
+
+    Attributes:
+        classes: Number of classes in the data (in each task, where the samples name theirs).
+        labelled: Whether each sample names the task it belongs to.
+    """
+
+    classes: int = 10
+    labelled: bool = False
+
+
+@dataclass(frozen=True)
+class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer, DataAndTasks):
     """Every setting that changes the result of one run, in one flat object.
 
-    The fields, their units and their defaults are those of the five groups it inherits from; the
+    The fields, their units and their defaults are those of the groups it inherits from; the
     command-line flag of a field is its name with hyphens.
     """
 
     @property
+    def built_in(self) -> bool:
+        """Whether the experiment is one of those that come with the code."""
+        return self.experiment in get_args(Experiment)
+
+    @property
+    def name(self) -> str:
+        """The experiment's name: for data of one's own, that of the file or function alone."""
+        if self.built_in:
+            return self.experiment
+        is_file = self.experiment.endswith(".npz")
+        return Path(self.experiment).stem if is_file else self.experiment.replace(":", ".")
+
+    @property
     def dataset(self) -> str:
-        """The data set's name: "MNIST", "FashionMNIST" or "Digits"."""
+        """The data set's name: "MNIST", "FashionMNIST" or "Digits"; or where one's own data are."""
+        if not self.built_in:
+            return self.experiment
         return self.experiment.removeprefix("split").removeprefix("perm")
 
     @property
     def permuted(self) -> bool:
         """Whether the tasks are permutations of the pixels, not groups of classes."""
-        return self.experiment.startswith("perm")
+        return self.built_in and self.experiment.startswith("perm")
 
     @property
     def one_task_after_the_other(self) -> bool:
@@ -221,7 +250,7 @@ class Settings(Baselines, Evaluation, Synapse, NetworkAndOptimizer, DataAndTasks
     @property
     def classes_per_task(self) -> int:
         """Number of classes in each task."""
-        return CLASSES if self.permuted else CLASSES // self.tasks
+        return self.classes if self.permuted or self.labelled else self.classes // self.tasks
 
     @property
     def chance(self) -> float:
@@ -245,6 +274,13 @@ def validate(settings: Settings) -> None:
     Raises:
         SettingsError: one line that names the flag, its value and what is allowed.
     """
+    own = settings.experiment.endswith(".npz") or ":" in settings.experiment.strip(":")
+    _require(
+        settings,
+        "experiment",
+        settings.built_in or own,
+        f"one of {', '.join(get_args(Experiment))}, a file that ends in .npz, or module:function",
+    )
     for name, choices in _CHOICES.items():
         _require(settings, name, getattr(settings, name) in choices, f"one of {', '.join(choices)}")
     for name in _COUNTS:
@@ -274,8 +310,8 @@ def validate(settings: Settings) -> None:
     _require(
         settings,
         "class_order",
-        settings.class_order == "canonical" or not settings.permuted,
-        f"left out: in {settings.experiment} every task has all classes",
+        settings.class_order == "canonical" or not (settings.permuted or settings.labelled),
+        f"left out: in {settings.name} the classes do not decide the task",
     )
     if (settings.stream == "file") != (settings.stream_file is not None):
         raise SettingsError(
@@ -283,7 +319,31 @@ def validate(settings: Settings) -> None:
             if settings.stream_file is None
             else f"--stream-file {settings.stream_file}: is for --stream file, not {settings.stream}"
         )
-    _validate_tasks(settings)
+    if settings.built_in:
+        validate_tasks(settings)
+
+
+def validate_tasks(settings: Settings) -> None:
+    """Reject tasks that leave a class out, or have nothing to tell apart.
+
+    For data of one's own this can be asked only when they are known (`FromTheData`).
+
+    Raises:
+        SettingsError: one line that names the flag, its value and what is allowed.
+    """
+    if settings.permuted or settings.labelled:
+        return
+    divisors = [n for n in range(1, settings.classes + 1) if settings.classes % n == 0]
+    single = settings.scenario == "class"
+    allowed = divisors if single else [n for n in divisors if n < settings.classes]
+    shown = " or ".join(filter(None, [", ".join(map(str, allowed[:-1])), str(allowed[-1])]))
+    why = f"{settings.name} divides {settings.classes} classes evenly among the tasks"
+    more = (
+        ""
+        if single
+        else f", and one class per task leaves nothing to learn in the {settings.scenario} scenario"
+    )
+    _require(settings, "tasks", settings.tasks in allowed, f"{shown}: {why}{more}")
 
 
 def validate_methods(settings: Settings, methods: Sequence[str]) -> None:
@@ -332,7 +392,6 @@ def validate_seeds(seed: int, n_seeds: int = 1) -> None:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "experiment": get_args(Experiment),
     "scenario": get_args(Scenario),
     "stream": get_args(Stream),
     "class_order": get_args(ClassOrder),
@@ -348,22 +407,3 @@ def _require(settings: Settings, name: str, holds: bool, allowed: str) -> None:
         value = getattr(settings, name)
         shown = "" if value is True else f" {value:g}" if isinstance(value, float) else f" {value}"
         raise SettingsError(f"{flag(name)}{shown}: must be {allowed}")
-
-
-def _validate_tasks(settings: Settings) -> None:
-    """Every class in exactly one task, and something to tell apart in each."""
-    if settings.permuted:
-        return
-    _require(
-        settings,
-        "tasks",
-        CLASSES % settings.tasks == 0,
-        f"1, 2 or 5 (in the class scenario also 10): {settings.experiment} divides {CLASSES} classes "
-        "evenly among the tasks",
-    )
-    _require(
-        settings,
-        "tasks",
-        settings.scenario == "class" or settings.classes_per_task > 1,
-        f"1, 2 or 5 in the {settings.scenario} scenario: one class per task leaves nothing to learn",
-    )

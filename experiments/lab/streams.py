@@ -160,7 +160,7 @@ def replay_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
     stored: list[Samples] = []
     for task in range(problem.n_tasks - 1):
         for within in range(problem.classes_per_task):
-            members = problem.members_of_class(problem.y_train, task, within)
+            members = problem.train.members_of_class(task, within)
             rows = random.permutation(members)[: settings.replay_budget]
             stored.append(Samples(rows, np.full_like(rows, task)))
         kept = _one_after_the_other(stored)
@@ -187,11 +187,10 @@ def evaluation_subset(settings: Settings, problem: Problem, seed: int) -> Sample
     for task in range(problem.n_tasks):
         if settings.scenario == "class":
             groups = [
-                problem.members_of_class(problem.y_test, task, within)
-                for within in range(problem.classes_per_task)
+                problem.test.members_of_class(task, within) for within in range(problem.classes_per_task)
             ]
         else:
-            groups = [problem.members(problem.y_test, task)]
+            groups = [problem.test.members(task)]
         for group in groups:
             rows = random.permutation(group)[: settings.eval_n]
             parts.append(Samples(rows, np.full_like(rows, task)))
@@ -201,7 +200,7 @@ def evaluation_subset(settings: Settings, problem: Problem, seed: int) -> Sample
 def fisher_samples(settings: Settings, problem: Problem, seed: int) -> Samples:
     """Training samples of each task, ``ewc_samples`` or as many as the smallest has: ``[tasks, samples]``."""
     random = generator(seed, "fisher")
-    members = [problem.members(problem.y_train, task) for task in range(problem.n_tasks)]
+    members = [problem.train.members(task) for task in range(problem.n_tasks)]
     n = min(settings.ewc_samples, *map(len, members))
     rows = np.stack([random.permutation(group)[:n] for group in members])
     return Samples(rows, np.broadcast_to(np.arange(len(rows), dtype=np.int32)[:, None], rows.shape).copy())
@@ -209,7 +208,7 @@ def fisher_samples(settings: Settings, problem: Problem, seed: int) -> Samples:
 
 def full_test_set(problem: Problem) -> Samples:
     """Every test sample of every task: ``[samples]``."""
-    rows = [problem.members(problem.y_test, task) for task in range(problem.n_tasks)]
+    rows = [problem.test.members(task) for task in range(problem.n_tasks)]
     tasks = [np.full_like(group, task) for task, group in enumerate(rows)]
     return Samples(np.concatenate(rows), np.concatenate(tasks))
 
@@ -249,11 +248,11 @@ def _checked_against(problem: Problem, planned: Samples, settings: Settings) -> 
     """The samples themselves, if they are samples of their tasks."""
     refused = f"--stream-file {settings.stream_file}: "
     low, high = planned.rows.min(), planned.rows.max()
-    if low < 0 or high >= len(problem.y_train):
-        raise SettingsError(f"{refused}names the samples {low} to {high} of {len(problem.y_train)}")
+    if low < 0 or high >= len(problem.train.y):
+        raise SettingsError(f"{refused}names the samples {low} to {high} of {len(problem.train.y)}")
     belongs = np.stack(
         [
-            np.isin(np.arange(len(problem.y_train)), problem.members(problem.y_train, task))
+            np.isin(np.arange(len(problem.train.y)), problem.train.members(task))
             for task in range(problem.n_tasks)
         ]
     )
@@ -294,7 +293,7 @@ def _classes(problem: Problem, tasks: Sequence[int]) -> list[np.ndarray]:
     groups = []
     for task in tasks:
         for within in range(problem.classes_per_task):
-            groups.append(problem.members_of_class(problem.y_train, task, within))
+            groups.append(problem.train.members_of_class(task, within))
             if not len(groups[-1]):
                 raise SettingsError(f"the training data has no sample of class {within} of task {task + 1}")
     return groups
@@ -309,7 +308,7 @@ def _one_of_each(random: np.random.Generator, groups: list[np.ndarray], chosen: 
 
 def _members(problem: Problem, task: int, batch: int) -> np.ndarray:
     """The training samples of a task, which must fill a batch."""
-    members = problem.members(problem.y_train, task)
+    members = problem.train.members(task)
     if len(members) < batch:
         raise SettingsError(
             f"--batch {batch}: must be at most {len(members)}, the training samples of task {task + 1}"

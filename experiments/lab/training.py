@@ -46,7 +46,7 @@ Observer = Callable[[Progress], None]
 class Data(NamedTuple):
     """One half of a data set on the device."""
 
-    x: jax.Array  # uint8 [n, pixels]
+    x: jax.Array  # uint8 or float32 [n, pixels]
     y: jax.Array  # int32 [n]
 
 
@@ -109,8 +109,7 @@ def train(
         jnp.asarray(np.stack([problem.places(seed) for seed in seeds])),
     )
     train_data, test_data = (
-        Data(jnp.asarray(x), jnp.asarray(y))
-        for x, y in ((problem.x_train, problem.y_train), (problem.x_test, problem.y_test))
+        Data(jnp.asarray(half.x), jnp.asarray(half.y)) for half in (problem.train, problem.test)
     )
     log = _Log(settings, n * len(seeds))
     log.seen = np.tile(

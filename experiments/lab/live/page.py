@@ -176,7 +176,7 @@ class Page:
         return (
             "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
             '<meta name=viewport content="width=device-width, initial-scale=1">'
-            f"{refresh}<title>{heading} · {html.escape(settings.experiment)}</title>"
+            f"{refresh}<title>{heading} · {html.escape(settings.name)}</title>"
             f"<style>{colors}{STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
         )
 

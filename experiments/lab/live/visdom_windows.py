@@ -40,7 +40,7 @@ class VisdomWindows:
             server: address of the server.
         """
         self._server = server
-        protocol = f"{settings.experiment}{settings.tasks}-{settings.scenario}-{settings.stream}"
+        protocol = f"{settings.name}{settings.tasks}-{settings.scenario}-{settings.stream}"
         self._environment = protocol  # what Visdom calls a pane full of windows
         self._windows = [
             {window: dict[str, Curve]() for window in (f"{run}-accuracy", f"{run}-loss")} for run in runs
