@@ -1,5 +1,6 @@
 """One method with one seed: ``python -m experiments.run --help``."""
 
+import math
 import shlex
 import sys
 import time
@@ -15,6 +16,7 @@ import tyro
 
 from experiments.lab.description import counted, describe, describe_methods
 from experiments.lab.settings import (
+    WITH_BEAKERS,
     Baselines,
     DataAndTasks,
     Evaluation,
@@ -59,6 +61,8 @@ class Output:
         plot_dir: Folder for the figures.
         dump_stream: Write down which samples were shown in which iteration, beside the summary, one file for
             each seed (as --stream-file reads them).
+        probes: Measure, at every evaluation of complex synapses, how far each beaker is from the weights in
+            each layer, how much flows, and how well each beaker's weights do on each task.
         resume: Go on with a training that was stopped, from its last checkpoint.
         checkpoint_every: Seconds between two checkpoints of a training; 0 makes one at every log point.
         get_stamp: Print the stamp that names these results, and do nothing else. (The data are
@@ -77,6 +81,7 @@ class Output:
     results_dir: Path = Path("results")
     plot_dir: Path = Path("plots")
     dump_stream: bool = False
+    probes: bool = False
     resume: bool = False
     checkpoint_every: float = 60.0
     get_stamp: bool = False
@@ -246,6 +251,12 @@ def prepare(
     validate(settings)
     validate_methods(settings, methods)
     validate_seeds(seed, n_seeds)
+    if output.probes and not set(methods) & set(WITH_BEAKERS):
+        raise SettingsError(f"--probes: needs one of the methods {', '.join(WITH_BEAKERS)}")
+    if output.probes and settings.beakers < 2:
+        raise SettingsError(f"--probes: needs --beakers of 2 or more, not {settings.beakers}")
+    if not 0 <= output.checkpoint_every < math.inf:
+        raise SettingsError(f"--checkpoint-every {output.checkpoint_every:g}: must be finite and at least 0")
     if output.tensorboard:
         from experiments.lab.live import check_packages
 
@@ -339,7 +350,9 @@ def finish_runs(
         for number, seed in pairs
     }
     found = {pair: results.find_run(output.results_dir, identity) for pair, identity in identities.items()}
-    finished = {pair: one for pair, one in found.items() if one is not None}
+    probed = output.probes and method in WITH_BEAKERS
+    # A run without its probes is as good as none where they are asked for.
+    finished = {pair: one for pair, one in found.items() if one and (one.run.probes or not probed)}
     if finished:
         which = title or method
         print(f"{which}: {len(finished)} of {len(pairs)} runs found again in {output.results_dir}")
@@ -388,7 +401,8 @@ def _train(
     stamp = results.comparison_stamp(
         [identities[number, seed] for number in configurations for seed in seeds]
     )
-    checkpoints = Checkpoints(output.results_dir, f"{method}-{stamp}", output.checkpoint_every, output.resume)
+    name = f"{method}-{stamp}{'-probed' if output.probes else ''}"
+    checkpoints = Checkpoints(output.results_dir, name, output.checkpoint_every, output.resume)
     settings = list(configurations.values())
     stamps = {
         seed: results.run_stamp(identities[number, seed]) for number in configurations for seed in seeds
@@ -404,7 +418,16 @@ def _train(
                 observer(progress)
             display(progress)  # the last one, for it raises what Ctrl-C asks for
 
-        groups, seconds = training.train(settings, method, seeds, dataset, observe, checkpoints, arguments)
+        groups, seconds = training.train(
+            settings,
+            method,
+            seeds,
+            dataset,
+            observe,
+            checkpoints,
+            arguments,
+            probed=output.probes and method in WITH_BEAKERS,
+        )
         # The width of the group changes the rounding of its results, so it is part of the record.
         environment = {
             **results.current_environment(),

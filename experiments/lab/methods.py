@@ -10,7 +10,7 @@ LwF, Li & Hoiem (2017); replay of stored samples, Rolnick et al. (2019), weighte
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -63,6 +63,15 @@ def make_method(settings: Settings, name: str) -> Method:
         KeyError: if there is no such method.
     """
     return _METHODS[name](settings)
+
+
+def as_trained(settings: Settings, name: str) -> Settings:
+    """The settings with the time step that the method really has.
+
+    >>> as_trained(Settings(), "cs-published").time_step
+    'learning-rate'
+    """
+    return replace(settings, time_step="learning-rate") if name == "cs-published" else settings
 
 
 def _base(settings: Settings) -> optax.GradientTransformation:

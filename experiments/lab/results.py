@@ -30,6 +30,7 @@ from experiments.lab.streams import read_stream
 
 if TYPE_CHECKING:
     from experiments.lab.data import Dataset
+    from experiments.lab.probes import Probes
 
 # Part of every stamp: to be raised when the experiments come to compute or record something else, so
 # that runs made before are not taken for runs made now.
@@ -60,6 +61,7 @@ class Run:
         matrix_at: int [rows], iterations at which the rows were taken.
         final_accuracy: mean over tasks of the last row.
         diverged_at: first iteration (from 1) whose training loss is not finite; None if all are.
+        probes: what the beakers held at each evaluation; None where that was not asked for.
     """
 
     method: str
@@ -74,6 +76,7 @@ class Run:
     matrix_at: np.ndarray
     final_accuracy: float
     diverged_at: int | None = None
+    probes: "Probes | None" = None
 
     @property
     def accuracy_overall(self) -> np.ndarray:
@@ -359,7 +362,16 @@ def _run_path(results_dir: Path, stamp: str) -> Path:
 
 
 def _fields_of(run: Run) -> dict[str, Any]:
-    return {field.name: getattr(run, field.name) for field in fields(Run)}
+    values = {field.name: getattr(run, field.name) for field in fields(Run)}
+    return {**values, "probes": None if run.probes is None else asdict(run.probes)}
+
+
+def _probes_from(record: Mapping[str, Any] | None) -> "Probes | None":
+    if record is None:
+        return None
+    from experiments.lab.probes import Probes  # which needs JAX, unlike the rest
+
+    return Probes.from_record(record)
 
 
 def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
@@ -377,6 +389,7 @@ def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
         matrix_at=np.array(record["matrix_at"], dtype=np.int64),
         final_accuracy=float(record["final_accuracy"]),
         diverged_at=None if record["diverged_at"] is None else int(record["diverged_at"]),
+        probes=_probes_from(record.get("probes")),
     )
     evaluations, rows = len(run.evaluated_at), len(run.matrix_at)
     if (
@@ -385,6 +398,7 @@ def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
         or run.initial_accuracy.shape != (tasks,)
         or run.loss.shape != run.logged_at.shape
         or run.accuracy_matrix.shape != (rows, tasks)
+        or (run.probes is not None and len(run.probes.accuracy) != evaluations)
     ):
         raise ValueError("the arrays of this run do not fit together")
     return run
@@ -397,6 +411,7 @@ def _summary_of_method(finished: Sequence[FinishedRun], settings: Settings) -> d
     return {
         "final_accuracy": {**asdict(statistics.estimate(accuracies)), "per_seed": accuracies},
         "measures": _measures(runs, settings),
+        "probes": _mean_of_probes(runs),
         "accuracy_matrix": matrices.mean(axis=0),
         "accuracy_matrix_per_seed": matrices,
         "accuracy_matrix_at": runs[0].matrix_at,
@@ -413,6 +428,16 @@ def _summary_of_method(finished: Sequence[FinishedRun], settings: Settings) -> d
         "stamps": [one.stamp for one in finished],
         "found_again": [one.found_again for one in finished],
     }
+
+
+def _mean_of_probes(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """What the beakers held, mean over seeds; None unless all runs were probed."""
+    probes = [run.probes for run in runs if run.probes is not None]
+    if len(probes) < len(runs):
+        return None
+    names = ("distance", "flow", "accuracy")
+    means = {name: np.mean([getattr(one, name) for one in probes], axis=0) for name in names}
+    return {"layers": probes[0].layers, **means}
 
 
 def _measures(runs: Sequence[Run], settings: Settings) -> dict[str, Any]:

@@ -151,6 +151,7 @@ USED_BY: dict[str, frozenset[str]] = {
     "l2": frozenset({"l2_strength"}),
     "average": frozenset({"average_time"}),
 }
+WITH_BEAKERS = ("cs", "cs-published")
 NEED_TASKS = ("ewc", "si", "lwf", "er")  # they have to be told when a task ends
 
 # Numbers that change neither what is shown nor the shape of anything: configurations that differ in nothing

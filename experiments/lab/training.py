@@ -22,8 +22,9 @@ from jax import lax
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import Dataset
 from experiments.lab.fisher import fisher_information
-from experiments.lab.methods import Method, distillation, make_method
+from experiments.lab.methods import Method, as_trained, distillation, make_method
 from experiments.lab.model import make_model
+from experiments.lab.probes import Probes, beakers_of, distances_and_flows, layer_names
 from experiments.lab.problems import Problem, make_problem
 from experiments.lab.progress import Progress
 from experiments.lab.results import Run, Seconds
@@ -77,6 +78,7 @@ def train(
     observe: Observer,
     checkpoints: Checkpoints | None = None,
     arguments: Collection[str] = (),
+    probed: bool = False,
 ) -> tuple[list[list[Run]], Seconds]:
     """Train one method with several seeds, and perhaps several configurations, at once.
 
@@ -90,6 +92,8 @@ def train(
         checkpoints: where to keep the state at log points, and to find one to go on from. None keeps none.
         arguments: names from `TRAIN_TOGETHER` that the compiled program takes as arguments, though they do
             not differ: it is then found compiled when another value is trained. Those that differ always are.
+        probed: whether to measure the beakers at every evaluation; with one configuration of a method with
+            complex synapses.
 
     Returns:
         For each configuration one run for each seed, in their order, and the time they took together.
@@ -111,7 +115,7 @@ def train(
     train_data, test_data = (
         Data(jnp.asarray(half.x), jnp.asarray(half.y)) for half in (problem.train, problem.test)
     )
-    log = _Log(settings, n * len(seeds))
+    log = _Log(settings, n * len(seeds), probed)
     log.seen = np.tile(
         [
             tasks_seen(training_stream(settings, v, s), settings.tasks, log.evaluated_at)
@@ -150,6 +154,9 @@ def train(
         def count(one: Settings, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
             return _counts(problem, apply, how)
 
+        def probe(one: Settings, how: Method) -> Callable[..., dict[str, jax.Array]]:
+            return _probe(as_trained(one, method), problem, apply)
+
         def end(one: Settings, how: Method) -> Callable[..., Carry]:
             return _end_of_task(problem, apply, how)
 
@@ -161,6 +168,9 @@ def train(
         on_subset, on_whole = (
             counted.lower(numbers, carry, samples, test_data, view).compile() for samples in (subset, whole)
         )
+        if probed:
+            assert n == 1, "probes are for a single configuration"
+            look = configured(probe).lower(numbers, carry, subset, test_data, view).compile()
         end_task = None
         if how.consolidate is not None:
             learned = None
@@ -186,6 +196,8 @@ def train(
         with timer("evaluate"):
             if stop in log.evaluated_at:
                 log.accuracy.append(_fractions(*on_subset(numbers, carry, subset, test_data, view)))
+                if probed:
+                    log.look(look(numbers, carry, subset, test_data, view))
             if stop in (0, *log.matrix_at):
                 log.matrix.append(_fractions(*on_whole(numbers, carry, whole, test_data, view)))
         if end_task is not None and stop in log.matrix_at[:-1]:
@@ -202,7 +214,8 @@ def train(
             raise
         if checkpoints is not None and checkpoints.due:
             checkpoints.keep(stop, carry, log.records(), timer.seconds)
-    runs = log.runs(method, [*seeds] * n)
+    layers = layer_names(carry.params) if probed else []
+    runs = log.runs(method, [*seeds] * n, layers)
     return [runs[i : i + len(seeds)] for i in range(0, len(runs), len(seeds))], Seconds(**timer.seconds)
 
 
@@ -280,32 +293,53 @@ def _end_of_task(problem: Problem, apply: Apply, how: Method) -> Callable[..., C
     return end
 
 
+def _probe(settings: Settings, problem: Problem, apply: Apply) -> Callable[..., dict[str, jax.Array]]:
+    """``(carry, samples, data, view) -> what is measured of the beakers``, seeds last."""
+
+    def probe(carry: Carry, samples: Samples, data: Data, view: View) -> dict[str, jax.Array]:
+        distance, flow = distances_and_flows(settings, carry.params, carry.opt_state)
+        fractions = []
+        for weights in beakers_of(carry.params, carry.opt_state):
+            right, shown = _count_right(problem, apply, weights, samples, data, view)
+            fractions.append(jnp.moveaxis(right / shown, 0, -1))
+        return {"distance": distance, "flow": flow, "accuracy": jnp.stack(fractions)}
+
+    return probe
+
+
 def _counts(problem: Problem, apply: Apply, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """``(carry, samples, data, view) -> right, shown``; both int [seeds, tasks].
+    """``(carry, samples, data, view) -> right, shown``; both int [seeds, tasks]."""
+
+    def count(carry: Carry, samples: Samples, data: Data, view: View) -> tuple[jax.Array, jax.Array]:
+        weights = how.weights(carry.params, carry.memory)
+        return _count_right(problem, apply, weights, samples, data, view)
+
+    return count
+
+
+def _count_right(
+    problem: Problem, apply: Apply, params: Any, samples: Samples, data: Data, view: View
+) -> tuple[jax.Array, jax.Array]:
+    """How many samples of each task are answered right, and how many there are; both int [seeds, tasks].
 
     Outputs that are not finite are no answer, and never right.
     """
 
-    def count(carry: Carry, samples: Samples, data: Data, view: View) -> tuple[jax.Array, jax.Array]:
-        params = how.weights(carry.params, carry.memory)
+    def block(part: Samples) -> tuple[jax.Array, jax.Array]:
+        x, y = _show(problem, data, part, view)
+        scores, target = _question(problem, jax.vmap(apply)(params, x), y, part.tasks)
+        of_task = jax.nn.one_hot(part.tasks, problem.n_tasks, dtype=jnp.int32)
+        right = (scores.argmax(axis=-1) == target) & jnp.isfinite(scores).all(axis=-1)
+        return (right[..., None] * of_task).sum(axis=1), of_task.sum(axis=1)
 
-        def block(part: Samples) -> tuple[jax.Array, jax.Array]:
-            x, y = _show(problem, data, part, view)
-            scores, target = _question(problem, jax.vmap(apply)(params, x), y, part.tasks)
-            of_task = jax.nn.one_hot(part.tasks, problem.n_tasks, dtype=jnp.int32)
-            right = (scores.argmax(axis=-1) == target) & jnp.isfinite(scores).all(axis=-1)
-            return (right[..., None] * of_task).sum(axis=1), of_task.sum(axis=1)
-
-        n_seeds, n_samples = samples.rows.shape
-        n_blocks = -(-n_samples // EVALUATION_BLOCK)
-        padding = ((0, 0), (0, -n_samples % n_blocks))
-        # Task -1 is no task: what fills the last block counts for nothing.
-        padded = Samples(jnp.pad(samples.rows, padding), jnp.pad(samples.tasks, padding, constant_values=-1))
-        blocks = jax.tree.map(lambda a: a.reshape(n_seeds, n_blocks, -1).swapaxes(0, 1), padded)
-        right, shown = lax.map(block, blocks)
-        return right.sum(axis=0), shown.sum(axis=0)
-
-    return count
+    n_seeds, n_samples = samples.rows.shape
+    n_blocks = -(-n_samples // EVALUATION_BLOCK)
+    padding = ((0, 0), (0, -n_samples % n_blocks))
+    # Task -1 is no task: what fills the last block counts for nothing.
+    padded = Samples(jnp.pad(samples.rows, padding), jnp.pad(samples.tasks, padding, constant_values=-1))
+    blocks = jax.tree.map(lambda a: a.reshape(n_seeds, n_blocks, -1).swapaxes(0, 1), padded)
+    right, shown = lax.map(block, blocks)
+    return right.sum(axis=0), shown.sum(axis=0)
 
 
 def _fractions(right: jax.Array, shown: jax.Array) -> np.ndarray:
@@ -358,9 +392,10 @@ class _Log:
         losses: [iterations, runs].
         accuracy: one [runs, tasks] for each of ``evaluated_at``.
         matrix: one [runs, tasks] for the start, and for each of ``matrix_at``.
+        probes: one for each of ``evaluated_at``, runs last; empty without probes.
     """
 
-    def __init__(self, settings: Settings, n_runs: int) -> None:
+    def __init__(self, settings: Settings, n_runs: int, probed: bool = False) -> None:
         self._total = total = settings.total_iterations
         by_task = settings.one_task_after_the_other
         self.matrix_at = list(range(settings.iters, total + 1, settings.iters)) if by_task else [total]
@@ -370,6 +405,14 @@ class _Log:
         self.losses = np.full((total, n_runs), np.nan)
         self.accuracy: list[np.ndarray] = []
         self.matrix: list[np.ndarray] = []
+        self.probes: dict[str, list[np.ndarray]] = (
+            {"distance": [], "flow": [], "accuracy": []} if probed else {}
+        )
+
+    def look(self, seen: Mapping[str, jax.Array]) -> None:
+        """Take in what was measured of the beakers."""
+        for name, values in self.probes.items():
+            values.append(np.asarray(seen[name]))
 
     def stops_after(self, iteration: int) -> list[int]:
         """The iterations still to come at which something is recorded, in order."""
@@ -378,12 +421,14 @@ class _Log:
     def records(self) -> dict[str, np.ndarray]:
         """All that has been recorded."""
         recorded = {"losses": self.losses, "accuracy": self.accuracy, "matrix": self.matrix}
+        recorded |= {f"probes_{name}": values for name, values in self.probes.items()}
         return {name: np.array(values) for name, values in recorded.items()}
 
     def restore(self, records: Mapping[str, np.ndarray]) -> None:
         """Go on from what `records` gave."""
         self.losses = np.array(records["losses"])
         self.accuracy, self.matrix = list(records["accuracy"]), list(records["matrix"])
+        self.probes = {name: list(records[f"probes_{name}"]) for name in self.probes}
 
     def progress(self, first: int, stop: int) -> Progress:
         """Where the training stands after the stretch from ``first`` to ``stop``."""
@@ -396,8 +441,9 @@ class _Log:
             stop, self._total, losses, self.accuracy[-1] if evaluated else None, self.seen[:, latest]
         )
 
-    def runs(self, method: str, seeds: Sequence[int]) -> list[Run]:
-        """What each run did; ``seeds`` are those of the runs."""
+    def runs(self, method: str, seeds: Sequence[int], layers: list[str]) -> list[Run]:
+        """What each run did; ``seeds`` are those of the runs, ``layers`` those that were probed."""
+        probes = {name: np.stack(values) for name, values in self.probes.items()}
         stretches = self.losses[: self.logged_at[-1]].reshape(len(self.logged_at), -1, len(seeds))
         not_finite = ~np.isfinite(self.losses)
         first_not_finite = np.where(not_finite.any(axis=0), not_finite.argmax(axis=0) + 1, 0)
@@ -416,6 +462,9 @@ class _Log:
                 matrix_at=np.array(self.matrix_at),
                 final_accuracy=float(matrix[-1, number].mean()),
                 diverged_at=int(first_not_finite[number]) or None,
+                probes=Probes(layers, **{name: of[..., number] for name, of in probes.items()})
+                if probes
+                else None,
             )
             for number, seed in enumerate(seeds)
         ]

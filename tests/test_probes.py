@@ -1,0 +1,147 @@
+"""What the beakers hold, measured without disturbing them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cs_optax import BeakerChain, diagnose
+from experiments import run
+from experiments.lab import results
+from experiments.lab.checkpoints import Checkpoints
+from experiments.lab.data import load
+from experiments.lab.methods import as_trained, make_method
+from experiments.lab.model import make_model
+from experiments.lab.probes import distances_and_flows, layer_names
+from experiments.lab.settings import Settings
+from experiments.lab.training import train
+
+SMALL = Settings(
+    experiment="splitDigits",
+    iters=6,
+    batch=16,
+    fc_units=8,
+    eval_log=4,
+    eval_n=20,
+    beakers=3,
+    alpha=4.0,
+    beta=64.0,
+)
+
+
+def quietly(progress):
+    pass
+
+
+def probed(settings=SMALL, method="cs", seeds=(3, 4), **changes):
+    (runs,), _ = train([settings], method, list(seeds), load("Digits"), quietly, probed=True, **changes)
+    return runs
+
+
+@pytest.mark.parametrize("method", ["cs", "cs-published"])
+def test_probes_leave_the_training_as_it_is(method):
+    (expected,), _ = train([SMALL], method, [3, 4], load("Digits"), quietly)
+    for one, other in zip(probed(method=method), expected, strict=True):
+        np.testing.assert_array_equal(one.loss, other.loss)
+        np.testing.assert_array_equal(one.accuracy_matrix, other.accuracy_matrix)
+        assert other.probes is None
+
+
+def test_the_first_beaker_is_the_network():
+    for one in probed():
+        evaluations = len(one.evaluated_at)
+        assert one.probes.layers == ["layers.0", "layers.1", "layers.2"]
+        assert one.probes.distance.shape == one.probes.flow.shape == (evaluations, 3, 3)
+        np.testing.assert_allclose(one.probes.accuracy[:, 0], one.accuracy, rtol=1e-6)
+        assert not one.probes.distance[:, 0].any()
+
+
+def test_all_beakers_start_as_the_weights_and_then_lag_behind():
+    for one in probed():
+        assert not one.probes.distance[0].any()
+        np.testing.assert_allclose(one.probes.accuracy[0], np.tile(one.accuracy[0], (3, 1)))
+        later = one.probes.distance[3:]
+        assert (later[:, 2] > later[:, 1]).all()
+        assert (later[:, 1] > 0).all()
+
+
+@pytest.mark.parametrize("method", ["cs", "cs-published"])
+def test_they_are_what_the_library_diagnoses(method):
+    """Over all layers, one seed at a time, in the unit of the method's time."""
+    settings = dataclasses.replace(SMALL, lr=0.01)
+    init, _ = make_model((5, 4, 2))
+    params = jax.vmap(init)(jax.random.split(jax.random.key(0), 2))
+    tx = make_method(settings, method).optimizer
+    state = tx.init(params)
+    for step in range(20):
+        grads = jax.tree.map(lambda p, step=step: jnp.sin(37 * p + step), params)
+        updates, state = tx.update(grads, state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+    distance, flow = distances_and_flows(as_trained(settings, method), params, state)
+    chain = BeakerChain.from_timescales(3, settings.alpha, settings.beta)
+    expected = diagnose(state, params, chain)
+    counts = np.array([5 * 4 + 4, 4 * 2 + 2])[:, None]
+    iteration = settings.lr if method == "cs-published" else 1.0
+    assert layer_names(params) == ["layers.0", "layers.1"]
+    for ours, theirs in ((distance, expected.distances), (flow / iteration, expected.flows)):
+        total = np.sqrt((np.square(ours) * counts).sum(axis=(1, 2)))
+        np.testing.assert_allclose(total, theirs, rtol=1e-4)
+
+
+def test_they_survive_a_stop(tmp_path):
+    def stop(progress):
+        if progress.iteration == 12:
+            raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path, "one", every=1e9, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        train([SMALL], "cs", [3], load("Digits"), stop, checkpoints, probed=True)
+    (one,) = probed(seeds=[3], checkpoints=checkpoints)
+    (expected,) = probed(seeds=[3])
+    for name in ("distance", "flow", "accuracy"):
+        np.testing.assert_array_equal(getattr(one.probes, name), getattr(expected.probes, name))
+
+
+def test_they_are_kept_with_the_run(tmp_path):
+    (one,) = probed(seeds=[3])
+    identity = results.identity(SMALL, "cs", 3, "abc")
+    results.save_run(tmp_path, identity, one, {})
+    again = results.find_run(tmp_path, identity).run
+    assert again.probes.layers == one.probes.layers
+    for name in ("distance", "flow", "accuracy"):
+        np.testing.assert_array_equal(getattr(again.probes, name), getattr(one.probes, name))
+
+
+SHORT = [
+    *("--experiment=splitDigits", "--iters=6", "--batch=16", "--fc-units=8"),
+    *("--eval-n=20", "--alpha=4", "--beta=64"),
+]
+
+
+def test_a_run_without_them_is_trained_again_where_they_are_asked_for(tmp_path, capsys):
+    folders = [f"--results-dir={tmp_path / 'results'}", f"--plot-dir={tmp_path / 'plots'}"]
+
+    def probes(*more):
+        assert run.main([*SHORT, "--cs", *folders, *more]) == 0
+        out = capsys.readouterr().out
+        path = out.splitlines()[-1].removeprefix("summary: ")
+        return "found again" in out, json.loads(Path(path).read_text())["methods"]["cs"]["probes"]
+
+    assert probes() == (False, None)
+    again, measured = probes("--probes")
+    assert not again
+    assert np.array(measured["accuracy"]).shape == (6, 5, 5)
+    assert probes() == (True, measured)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"), [(["--method=ewc"], "cs, cs-published"), (["--cs", "--beakers=1"], "2")]
+)
+def test_what_has_no_beakers_cannot_be_probed(tmp_path, capsys, wrong, message):
+    assert run.main([*SHORT, "--probes", *wrong, f"--results-dir={tmp_path / 'results'}"]) == 2
+    assert "error: --probes: needs " in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
