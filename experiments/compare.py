@@ -11,6 +11,7 @@ from experiments.lab.description import describe, describe_methods
 from experiments.lab.settings import Method, SettingsError
 from experiments.run import (
     CommonOptions,
+    draw,
     finish,
     finish_runs,
     guarded,
@@ -18,7 +19,6 @@ from experiments.run import (
     parse,
     prepare,
     show_page,
-    show_paths,
 )
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def compare(options: CompareOptions, command: str) -> None:
                 [settings], method, seeds, dataset, options.output, live=live
             )
     _show_table(finished, settings)
-    _draw(finished, settings, options, f"compare-{stamp}")
+    draw(finished, settings, options.output.plot_dir, f"compare-{stamp}")
     finish(
         options.output,
         folder=f"compare-{stamp}",
@@ -160,22 +160,6 @@ def _show_table(finished: Mapping[str, Sequence["FinishedRun"]], settings: "Sett
         {_named(finished[method]): statistics.estimate(values) for method, values in final.items()},
         statistics.differences(final),
     )
-
-
-def _draw(
-    finished: Mapping[str, Sequence["FinishedRun"]],
-    settings: "Settings",
-    options: CompareOptions,
-    name: str,
-) -> None:
-    from experiments.lab import figures
-
-    runs = {method: [one.run for one in group] for method, group in finished.items()}
-    folder = options.output.plot_dir
-    curves = figures.accuracy_over_iterations(runs, settings)
-    show_paths(figures.save(curves, folder, f"{name}-accuracy"))
-    if len(runs) > 1:
-        show_paths(figures.save(figures.paired_seeds(runs, settings), folder, f"{name}-seeds"))
 
 
 def _named(finished: Sequence["FinishedRun"]) -> str:

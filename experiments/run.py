@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from experiments.lab.progress import Progress
     from experiments.lab.results import FinishedRun, Run, Seconds
 
-Options = TypeVar("Options", bound="CommonOptions")
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class Output:
 
     Attributes:
         time: Print the seconds spent on compiling, training and evaluating.
-        pdf: Draw the accuracy over the iterations (PDF and PNG). The comparison always draws its
-            figures.
+        pdf: Draw the figures (PDF and PNG). The comparison always draws its own.
         live: Draw the accuracies and the loss while training, in a page for the browser:
             <results-dir>/live/.
         tensorboard: Write them for TensorBoard, to <results-dir>/tensorboard/.
@@ -181,10 +180,7 @@ def run(options: RunOptions, command: str) -> None:
         )
     _show_accuracy(finished[0].run, settings)
     if options.output.pdf:
-        from experiments.lab import figures
-
-        figure = figures.accuracy_of_one_run(finished[0].run, settings)
-        show_paths(figures.save(figure, options.output.plot_dir, f"run-{stamp}-accuracy"))
+        draw({method: finished}, settings, options.output.plot_dir, f"run-{stamp}")
     finish(
         options.output,
         folder=f"run-{stamp}",
@@ -539,10 +535,36 @@ def show_page(live: "Live") -> None:
         print(f"live page: {live.page.path}", flush=True)
 
 
-def show_paths(paths: Sequence[Path]) -> None:
-    """Say which figures have been written."""
-    for path in paths:
-        print(f"figure: {path}")
+def draw(
+    finished: Mapping[str, Sequence["FinishedRun"]],
+    settings: Settings,
+    plot_dir: Path,
+    name: str,
+    *,
+    searches: Mapping[str, Mapping[str, Any]] | None = None,
+    formats: Sequence[str] | None = None,
+) -> None:
+    """Write every figure that these results have something for, and say where.
+
+    Args:
+        finished: the runs of each method, in the same order of seeds.
+        settings: the settings they share.
+        plot_dir: where to.
+        name: what the files' names begin with.
+        searches: see `experiments.lab.figures.all_figures`.
+        formats: of the files; all by default.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    from experiments.lab import figures
+
+    for kind, figure in figures.all_figures(finished, settings, searches):
+        if isinstance(figure, str):
+            print(f"not drawn: {figure}")
+            continue
+        for path in figures.save(figure, plot_dir, f"{name}-{kind}", formats or figures.FORMATS):
+            print(f"figure: {path}")
 
 
 def note(line: str) -> None:

@@ -13,13 +13,13 @@ from experiments.lab.description import counted, describe, describe_methods
 from experiments.lab.settings import TRAIN_TOGETHER, Method, Settings, SettingsError, validate_seeds
 from experiments.run import (
     CommonOptions,
+    draw,
     finish,
     finish_runs,
     guarded,
     parse,
     prepare,
     show_page,
-    show_paths,
 )
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ def sweep(options: SweepOptions, command: str) -> None:
             )
             seconds[method] += spent
     _show(settings, searches, finished)
-    _draw(settings, searches, finished, options, f"sweep-{stamp}")
+    records = {method: _as_record(of_method) for method, of_method in searches.items()}
+    draw(finished, settings, options.output.plot_dir, f"sweep-{stamp}", searches=records)
     folder = options.output.results_dir / f"sweep-{stamp}"
     results.write_atomically(folder / "searches.csv", _table(options, searches).encode())
     print(f"table of configurations: {folder / 'searches.csv'}")
@@ -159,7 +160,7 @@ def sweep(options: SweepOptions, command: str) -> None:
         finished=finished,
         seconds=seconds,
         began=began,
-        more={"searches": {method: _as_record(of_method) for method, of_method in searches.items()}},
+        more={"searches": records},
     )
 
 
@@ -236,22 +237,6 @@ def _show(
         {method: statistics.estimate(values) for method, values in final.items()},
         statistics.differences(final),
     )
-
-
-def _draw(
-    settings: Settings,
-    searches: Mapping[str, Search],
-    finished: Mapping[str, Sequence["FinishedRun"]],
-    options: SweepOptions,
-    name: str,
-) -> None:
-    from experiments.lab import figures
-
-    runs = {method: [one.run for one in group] for method, group in finished.items()}
-    folder = options.output.plot_dir
-    show_paths(figures.save(figures.accuracy_over_iterations(runs, settings), folder, f"{name}-accuracy"))
-    if len(runs) > 1:
-        show_paths(figures.save(figures.paired_seeds(runs, settings), folder, f"{name}-seeds"))
 
 
 def _as_record(of_method: Search) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Laboratory:
     def load(self, name, data_dir=None):
         return DATASET
 
-    def train(self, configurations, method, seeds, dataset, observe, checkpoints, arguments):
+    def train(self, configurations, method, seeds, dataset, observe, checkpoints, arguments, probed):
         (settings,) = configurations
         self.trained.append((method, list(seeds)))
         for iteration in range(1, settings.total_iterations + 1):
@@ -93,9 +93,9 @@ class Laboratory:
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
 
 
-@pytest.fixture
-def drawing_lab(tmp_path, monkeypatch):
-    laboratory = Laboratory(tmp_path)
+def laboratory_in(folder, monkeypatch):
+    """A laboratory in the place of the data and of the training."""
+    laboratory = Laboratory(folder)
     training = types.ModuleType("experiments.lab.training")
     training.train = laboratory.train
     monkeypatch.setitem(sys.modules, "experiments.lab.training", training)
@@ -105,9 +105,14 @@ def drawing_lab(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def drawing_lab(tmp_path, monkeypatch):
+    return laboratory_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture
 def lab(drawing_lab, monkeypatch):
     """Without figures, which take the most time."""
-    monkeypatch.setattr(figures, "save", lambda *_: [])
+    monkeypatch.setattr(figures, "all_figures", lambda *_: iter(()))
     return drawing_lab
 
 
@@ -157,8 +162,12 @@ def test_compare_always_writes_its_figures_and_says_where(drawing_lab, capsys, a
     drawing_lab.compare("--n-seeds=2", *asked)
     printed = capsys.readouterr().out
     plots = list((drawing_lab.folder / "plots").iterdir())
-    assert sorted(path.suffix for path in plots) == [".pdf", ".pdf", ".png", ".png"]
+    kinds = {"accuracy", "matrices", "seconds", "seeds", "tasks"}
+    assert {(path.stem.split("-")[-1], path.suffix) for path in plots} == {
+        (kind, ending) for kind in kinds for ending in (".pdf", ".png")
+    }
     assert all(f"figure: {path}" in printed for path in plots)
+    assert printed.count("not drawn: stability gap: 0 evaluations ") == 1
 
 
 def test_finished_runs_are_found_again(lab, capsys):

@@ -1,21 +1,25 @@
 import dataclasses
-import io
+import itertools
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
-from experiments.lab import figures
-from experiments.lab.results import Run
-from experiments.lab.settings import Settings
+from experiments.lab import figures, search
+from experiments.lab.figures.sweeps import _nearest
+from experiments.lab.results import FinishedRun, Run, Seconds
+from experiments.lab.settings import Method, Settings
 
+METHODS = get_args(Method)
 SETTINGS = {
     "task": Settings(tasks=5, iters=100),
     "domain": Settings(scenario="domain", tasks=2, iters=100),
     "random": Settings(stream="random", scenario="class"),
     "one task": Settings(tasks=1),
-    "one evaluation": Settings(tasks=2, iters=50),
+    "one evaluation": Settings(stream="random", tasks=2, iters=100),
     "long title": Settings(
         experiment="permFashionMNIST",
         scenario="domain",
@@ -26,6 +30,7 @@ SETTINGS = {
         beakers=10,
         beta=123456.7,
     ),
+    "gradual": Settings(stream="gradual", tasks=2, iters=100),
     "many tasks": Settings(experiment="permMNIST", tasks=30, scenario="class"),
 }
 
@@ -34,27 +39,82 @@ def make_run(settings, method, seed):
     """A run with plausible curves: learned at once, then forgotten towards chance."""
     random = np.random.default_rng([seed, len(method)])
     at = np.arange(0, settings.total_iterations + 1, settings.eval_log)
+    ends = settings.iters * np.arange(1, settings.tasks + 1)
+    if settings.stream == "task-based":
+        at = np.union1d(at, ends)
     begun = np.arange(settings.tasks) * settings.iters if settings.stream == "task-based" else 0
-    since = (at[:, None] - begun) / settings.iters + np.zeros(settings.tasks)
-    forgotten = settings.chance + (1 - settings.chance) * np.exp(-0.1 * since)
-    accuracy = np.where(since > 0, forgotten, settings.chance) - 0.02 * random.random(since.shape)
+
+    def accuracies(iterations):
+        since = (iterations[:, None] - begun) / settings.iters + np.zeros(settings.tasks)
+        forgotten = settings.chance + (1 - settings.chance) * np.exp(-0.1 * since)
+        return np.where(since > 0, forgotten, settings.chance) - 0.02 * random.random(since.shape), since > 0
+
+    accuracy, seen = accuracies(at)
+    matrix_at = ends if settings.stream == "task-based" else at[-1:]
+    matrix = accuracies(matrix_at)[0]
     return Run(
         method=method,
         seed=seed,
         evaluated_at=at,
         accuracy=accuracy,
-        seen=since > 0,
+        seen=seen,
         logged_at=at,
         loss=np.exp(-at / 100),
         initial_accuracy=accuracy[0],
-        accuracy_matrix=accuracy[-1:],
-        matrix_at=at[-1:],
-        final_accuracy=float(accuracy[-1].mean()),
+        accuracy_matrix=matrix,
+        matrix_at=matrix_at,
+        final_accuracy=float(matrix[-1].mean()),
     )
 
 
-def make_runs(settings, n_seeds):
-    return {m: [make_run(settings, m, seed) for seed in range(n_seeds)] for m in ("standard", "cs")}
+def make_runs(settings, n_seeds, methods=("standard", "cs")):
+    return {m: [make_run(settings, m, seed) for seed in range(n_seeds)] for m in methods}
+
+
+def make_finished(settings, n_seeds, methods=("standard", "cs")):
+    environment = {"seconds": {"compile": 6.0, "train": 12.0, "evaluate": 3.0}, "seeds_together": n_seeds}
+    return {
+        method: [FinishedRun(f"{method}{run.seed}", run, environment, found_again=True) for run in group]
+        for method, group in make_runs(settings, n_seeds, methods).items()
+    }
+
+
+def make_search(settings, method, budget=12, seeds=3):
+    """As in the summary of a sweep: each point worse than the one before it, the second one the best."""
+    space = search.search_space(settings, method, {})
+    points = search.configurations(settings, space, budget)
+    scores = [0.7, *np.linspace(0.9, 0.5, budget - 1)]
+    return {
+        "space": {name: [one.low, one.high] for name, one in space.items()},
+        "candidates": [
+            {
+                **search.varied(point, space),
+                "validation_accuracy": score,
+                "per_seed": [score + 0.01 * (seed - (seeds - 1) / 2) for seed in range(seeds)],
+            }
+            for point, score in zip(points, scores, strict=True)
+        ],
+    }
+
+
+def drawn(finished, settings, searches=None):
+    """All figures, by kind; those that could not be drawn are left out."""
+    every = dict(figures.all_figures(finished, settings, searches))
+    return {kind: figure for kind, figure in every.items() if not isinstance(figure, str)}
+
+
+def assert_fits(figure, widths):
+    figure.set_dpi(figures.PNG_DPI)
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches()
+    used = figure.get_tightbbox()
+    assert width in widths
+    assert used.x0 >= -0.01
+    assert used.y0 >= -0.01
+    assert used.x1 <= width + 0.01
+    assert used.y1 <= height + 0.01
+    for axes in figure.axes:
+        assert min(axes.get_position().bounds[2:]) > 0
 
 
 def draw_all(settings, n_seeds):
@@ -77,15 +137,35 @@ def labelled(axes, label):
 @pytest.mark.parametrize("n_seeds", [1, 4])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_figure_is_drawn_without_complaint_and_fits_its_page(name, n_seeds):
-    for figure in draw_all(SETTINGS[name], n_seeds).values():
-        figure.savefig(io.BytesIO(), format="png")
-        width, height = figure.get_size_inches()
-        used = figure.get_tightbbox()
-        assert width == figures.COLUMN
-        assert used.x0 >= -0.01
-        assert used.y0 >= -0.01
-        assert used.x1 <= width + 0.01
-        assert used.y1 <= height + 0.01
+    assert_fits(draw_all(SETTINGS[name], n_seeds)["run"], {figures.COLUMN})
+    settings = dataclasses.replace(SETTINGS[name], eval_log=5)
+    searches = None
+    if name in ("task", "long title"):
+        searches = {m: make_search(settings, m, seeds=n_seeds) for m in ("standard", "ewc", "cs")}
+    for kind, figure in drawn(make_finished(settings, n_seeds), settings, searches).items():
+        assert_fits(
+            figure, {figures.COLUMN, figures.PAGE} if kind in ("tasks", "search") else {figures.COLUMN}
+        )
+
+
+@pytest.mark.parametrize("name", ["task", "many tasks"])
+def test_all_methods_together_fit_a_page(name):
+    settings = dataclasses.replace(SETTINGS[name], eval_log=5)
+    searches = {method: make_search(settings, method) for method in METHODS}
+    for figure in drawn(make_finished(settings, 10, METHODS), settings, searches).values():
+        assert_fits(figure, {figures.COLUMN, figures.PAGE})
+    # A legend of three columns would be too wide here.
+    chosen = ("standard", "cs", "ewc", "er", "lwf", "average", "joint")
+    assert_fits(figures.accuracy_over_iterations(make_runs(settings, 10, chosen), settings), {figures.COLUMN})
+
+
+def test_every_method_is_told_apart_by_its_line_and_its_color():
+    assert figures.COLORS.keys() == figures.LINES.keys() == figures.NAMES.keys() == set(METHODS)
+    assert len(set(figures.COLORS.values())) == len(METHODS)
+    for one, other in itertools.combinations(METHODS, 2):
+        if figures.LINES[one] == figures.LINES[other]:
+            between = np.subtract(to_rgb(figures.COLORS[one]), to_rgb(figures.COLORS[other]))
+            assert np.linalg.norm(between) > 0.25, (one, other)
 
 
 def test_the_title_tells_what_was_run_in_two_lines():
@@ -174,6 +254,234 @@ def test_every_seed_is_a_pair_of_dots_and_a_difference():
     assert joined == [[a, b] for a, b in zip(final["standard"], final["cs"], strict=True)]
     dots = next(line for line in right.lines if line.get_marker() == "o")
     np.testing.assert_allclose(dots.get_ydata(), np.subtract(final["cs"], final["standard"]))
+
+
+def test_every_task_has_a_panel_with_the_means_over_seeds_and_their_standard_error():
+    settings = SETTINGS["task"]
+    runs = make_runs(settings, 4)
+    panels = figures.accuracy_per_task(runs, settings).axes
+    assert [panel.get_title(loc="left") for panel in panels] == [f"task {task}" for task in range(1, 6)]
+    for task, panel in enumerate(panels):
+        curves = 100 * np.array([run.accuracy[1:, task] for run in runs["cs"]])
+        mean, sem = curves.mean(axis=0), curves.std(axis=0, ddof=1) / 2
+        np.testing.assert_allclose(labelled(panel, "complex synapses").get_ydata(), mean)
+        band = panel.collections[1].get_paths()[0].vertices[:, 1]
+        assert band.max() == pytest.approx((mean + sem).max())
+
+
+def test_of_many_tasks_ten_have_a_panel_the_first_and_the_last_among_them():
+    settings = SETTINGS["many tasks"]
+    panels = figures.accuracy_per_task(make_runs(settings, 2), settings).axes
+    shown = sorted(int(panel.get_title(loc="left").removeprefix("task ")) for panel in panels)
+    assert len(shown) == 10
+    assert (shown[0], shown[-1]) == (1, 30)
+    assert set(np.diff(shown)) <= {3, 4}
+
+
+def test_the_heat_maps_are_means_over_seeds_below_the_accuracy_before_any_training():
+    settings = SETTINGS["task"]
+    runs = make_runs(settings, 3, ("standard", "joint", "cs"))
+    *panels, bar = figures.accuracy_matrices(runs, settings).axes
+    assert [panel.get_title() for panel in panels] == ["standard", "complex synapses"]
+    meshes = [panel.collections[0] for panel in panels]
+    for mesh, method in zip(meshes, ("standard", "cs"), strict=True):
+        shown = mesh.get_array().reshape(6, 5)
+        np.testing.assert_allclose(shown[0], 100 * np.mean([r.initial_accuracy for r in runs[method]], 0))
+        np.testing.assert_allclose(shown[1:], 100 * np.mean([r.accuracy_matrix for r in runs[method]], 0))
+    assert meshes[0].get_clim() == meshes[1].get_clim() == (40, 100)
+    assert [text.get_text() for text in panels[0].texts] == [f"{v:.0f}" for v in meshes[0].get_array().flat]
+    assert bar.get_ylabel() == "Accuracy (%)"
+
+
+def test_large_heat_maps_have_no_numbers():
+    settings = SETTINGS["many tasks"]
+    panel, *_ = figures.accuracy_matrices(make_runs(settings, 2), settings).axes
+    assert len(panel.texts) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "methods"),
+    [("random", ("standard", "cs")), ("one task", ("standard", "cs")), ("task", ("joint",))],
+)
+def test_no_heat_map_and_no_gap_without_task_ends(name, methods):
+    settings = dataclasses.replace(SETTINGS[name], eval_log=5)
+    runs = make_runs(settings, 2, methods)
+    assert figures.accuracy_matrices(runs, settings) is None
+    assert figures.stability_gap(runs, settings) is None
+    kinds = dict(figures.all_figures(make_finished(settings, 2, methods), settings))
+    assert not {"matrices", "gap"} & kinds.keys()
+
+
+def test_the_stability_gap_is_the_mean_over_switches_of_the_mean_over_earlier_tasks():
+    settings = dataclasses.replace(SETTINGS["task"], eval_log=5)
+    runs = make_runs(settings, 4, ("standard", "joint", "cs"))
+    (axes,) = figures.stability_gap(runs, settings).axes
+    distances = [0, 5, 10, 15, 20, 25]
+    curves = np.zeros((4, len(distances)))
+    for seed, run in enumerate(runs["cs"]):
+        accuracy = {int(n): a for n, a in zip(run.evaluated_at, run.accuracy, strict=True)}
+        for place, distance in enumerate(distances):
+            after = [np.mean(accuracy[end * 100 + distance][:end]) for end in (1, 2, 3, 4)]
+            curves[seed, place] = 100 * np.mean(after)
+    line = labelled(axes, "complex synapses")
+    assert line.get_xdata().tolist() == distances
+    np.testing.assert_allclose(line.get_ydata(), curves.mean(axis=0))
+    band = axes.collections[1].get_paths()[0].vertices[:, 1]
+    assert band.max() == pytest.approx((curves.mean(axis=0) + curves.std(axis=0, ddof=1) / 2).max())
+    assert "joint" not in axes.get_legend_handles_labels()[1]
+
+
+@pytest.mark.parametrize(
+    ("eval_log", "reason"),
+    [
+        (100, "0 evaluations"),
+        (10, "2 evaluations"),
+        (7, "0 evaluations"),  # as dense as can be, but never twice at the same distance
+        (8, None),
+    ],
+)
+def test_a_gap_that_was_hardly_watched_is_not_drawn(eval_log, reason):
+    settings = Settings(tasks=3, iters=100 if eval_log != 8 else 96, eval_log=eval_log)
+    runs = make_runs(settings, 2)
+    assert (figures.stability_gap(runs, settings) is None) == (reason is not None)
+    why = figures.why_no_gap(runs, settings)
+    assert why is None if reason is None else why.startswith(f"{reason} at the same distance")
+    kinds = dict(figures.all_figures(make_finished(settings, 2), settings))
+    assert isinstance(kinds["gap"], str) == (reason is not None)
+
+
+def test_a_searched_learning_rate_is_drawn_with_the_error_over_tuning_seeds():
+    searched = make_search(Settings(), "standard")
+    panel, bar = figures.sweep_map({"standard": searched}, Settings()).axes
+    line = panel.lines[0]
+    order = np.argsort([one["lr"] for one in searched["candidates"]])
+    assert panel.get_xscale() == "log"
+    assert line.get_xdata().tolist() == [searched["candidates"][i]["lr"] for i in order]
+    accuracies = [100 * searched["candidates"][i]["validation_accuracy"] for i in order]
+    np.testing.assert_allclose(line.get_ydata(), accuracies)
+    (bars,) = panel.containers
+    ends = np.array([segment[:, 1] for segment in bars.lines[2][0].get_segments()])
+    np.testing.assert_allclose(np.ptp(ends, axis=1), 2 * 1 / np.sqrt(3))
+    assert bar.get_ylabel() == "Validation accuracy (%)"
+
+
+def test_a_strength_and_a_learning_rate_make_a_map_with_a_ring_around_the_best():
+    searched = make_search(Settings(), "ewc")
+    panel, _ = figures.sweep_map({"ewc": searched}, Settings()).axes
+    given = searched["candidates"]
+    points, *rings = panel.collections
+    np.testing.assert_allclose(points.get_offsets(), [[one["ewc_strength"], one["lr"]] for one in given])
+    for ring in rings:
+        np.testing.assert_allclose(ring.get_offsets(), [[given[1]["ewc_strength"], given[1]["lr"]]])
+    assert len(panel.patches) == 12
+    cells = [patch.get_facecolor() for patch in panel.patches]
+    np.testing.assert_allclose(cells, points.get_facecolors())
+
+
+def test_every_place_of_a_map_belongs_to_the_point_that_is_nearest():
+    random = np.random.default_rng(0)
+    points = random.random((12, 2))
+    cells = [_nearest(points, number) for number in range(12)]
+    areas = [0.5 * abs(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1))) for x, y in (cell.T for cell in cells)]
+    assert sum(areas) == pytest.approx(1)
+    for number, cell in enumerate(cells):
+        inside = cell.mean(axis=0)
+        assert np.linalg.norm(points - inside, axis=1).argmin() == number
+
+
+def test_complex_synapses_are_seen_from_three_sides_with_their_numbers_of_beakers():
+    searched = make_search(Settings(), "cs")
+    *panels, _ = figures.sweep_map({"cs": searched}, Settings()).axes
+    assert [(panel.get_xlabel(), panel.get_ylabel()) for panel in panels] == [
+        ("alpha", "Learning rate"),
+        ("beta", "Learning rate"),
+        ("alpha", "beta"),
+    ]
+    written = [text.get_text() for text in panels[2].texts]
+    assert written == [str(one["beakers"]) for one in searched["candidates"]]
+    assert all(len(panel.patches) == 0 for panel in panels)
+
+
+def test_a_strength_of_zero_stands_at_the_edge_of_its_map():
+    searched = make_search(Settings(ewc_strength=0.0), "ewc")
+    panel, _ = figures.sweep_map({"ewc": searched}, Settings()).axes
+    assert panel.collections[0].get_offsets()[0, 0] == pytest.approx(panel.get_xlim()[0])
+
+
+def test_a_range_without_two_powers_of_ten_has_numbers_between_them():
+    searched = make_search(Settings(), "lwf")
+    panel, _ = figures.sweep_map({"lwf": searched}, Settings()).axes
+    panel.figure.draw_without_rendering()
+    low, high = panel.get_xlim()
+    shown = [tick.label1.get_text() for tick in panel.xaxis.get_major_ticks() if low < tick.get_loc() < high]
+    assert shown == ["0.5", "1", "2", "5"]
+
+
+@pytest.mark.parametrize("budget", [1, 2])
+def test_few_configurations_of_equal_accuracy_make_a_map_too(budget):
+    searches = {method: make_search(Settings(), method, budget, seeds=1) for method in METHODS}
+    for searched in searches.values():
+        for one in searched["candidates"]:
+            one.update(validation_accuracy=0.5, per_seed=[0.5])
+    assert_fits(figures.sweep_map(searches, Settings()), {figures.PAGE})
+
+
+def test_seconds_are_stacked_bars():
+    seconds = {"standard": Seconds(1.0, 2.0, 0.5), "cs": Seconds(2.0, 3.0, 0.25)}
+    (axes,) = figures.seconds_per_run(seconds, Settings()).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["standard", "complex synapses"]
+    widths = [[bar.get_width() for bar in part] for part in axes.containers]
+    assert widths == [[1, 2], [2, 3], [0.5, 0.25]]
+    assert [bar.get_x() for bar in axes.containers[2]] == [3, 5]
+    assert [text.get_text() for text in axes.texts] == ["3.5", "5.25"]
+
+
+def test_all_figures_are_those_that_there_is_something_for():
+    settings = dataclasses.replace(SETTINGS["task"], eval_log=5)
+    assert list(drawn(make_finished(settings, 2), settings, {"cs": make_search(settings, "cs")})) == [
+        "accuracy",
+        "tasks",
+        "seeds",
+        "matrices",
+        "gap",
+        "search",
+        "seconds",
+    ]
+    assert list(drawn(make_finished(settings, 1, ["cs"]), settings)) == ["accuracy", "matrices", "gap"]
+    assert list(drawn(make_finished(settings, 2, ["cs"]), settings)) == [
+        "accuracy",
+        "tasks",
+        "matrices",
+        "gap",
+        "seconds",
+    ]
+    random = SETTINGS["random"]
+    assert list(drawn(make_finished(random, 2), random)) == ["accuracy", "tasks", "seeds", "seconds"]
+
+
+def test_methods_whose_seconds_are_not_known_have_no_bar():
+    settings = SETTINGS["task"]
+    finished = make_finished(settings, 2)
+    finished["cs"] = [dataclasses.replace(one, environment={}) for one in finished["cs"]]
+    (axes,) = drawn(finished, settings)["seconds"].axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["standard"]
+
+
+def test_at_their_best_methods_share_no_learning_rate_to_name():
+    settings = SETTINGS["task"]
+    shown = drawn(make_finished(settings, 2), settings, {"cs": make_search(settings, "cs")})
+    assert shown["accuracy"].get_suptitle().endswith("\nadam, batch 128; each method at its best")
+    assert shown["search"].get_suptitle().endswith("\nadam, batch 128; 12 configurations of each method")
+
+
+def test_figures_drawn_alike_give_the_same_bytes_in_the_formats_asked_for(tmp_path):
+    first, again, other = (draw_all(SETTINGS["task"], 2)["accuracy"] for _ in range(3))
+    figures.save(first, tmp_path, "first")
+    figures.save(again, tmp_path, "again")
+    for ending in ("pdf", "png"):
+        assert (tmp_path / f"first.{ending}").read_bytes() == (tmp_path / f"again.{ending}").read_bytes()
+    figures.save(other, tmp_path, "other", ["png"])
+    assert [path.name for path in tmp_path.glob("other.*")] == ["other.png"]
 
 
 def test_saved_figures_are_a_pdf_with_real_text_and_a_sharp_png(tmp_path):

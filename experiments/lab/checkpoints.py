@@ -12,7 +12,6 @@ import io
 import json
 import time
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.lab._npz import NotArraysError, read_arrays
 from experiments.lab.results import current_environment, write_atomically
 
 CHECKPOINTS = "checkpoints"  # the folder of the checkpoints, in that of the results
@@ -95,7 +95,7 @@ class Checkpoints:
             return None
         try:
             kept, environment = self._read(like)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        except (NotArraysError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{self.path} is damaged ({error}): that training starts anew", stacklevel=2)
             return None
         if environment != self._environment:
@@ -113,8 +113,7 @@ class Checkpoints:
         self.path.unlink(missing_ok=True)
 
     def _read(self, like: Any) -> tuple[Kept, dict[str, Any]]:
-        with np.load(self.path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(self.path)
         about = json.loads(str(arrays.pop("about")))
         leaves, structure = jax.tree.flatten(like)
         found = [arrays.pop(f"leaf_{i}") for i in range(len(leaves))]

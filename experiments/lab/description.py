@@ -47,7 +47,12 @@ def describe_methods(settings: Settings, methods: Sequence[str]) -> str:
 
 
 def figure_title(
-    settings: Settings, method: str | None = None, seed: int | None = None, methods: Sequence[str] = ("cs",)
+    settings: Settings,
+    method: str | None = None,
+    seed: int | None = None,
+    methods: Sequence[str] = ("cs",),
+    *,
+    at_their_best: bool = False,
 ) -> str:
     """Both lines again, short enough for the width of a column.
 
@@ -56,6 +61,7 @@ def figure_title(
         methods: those that are drawn, where it is not one alone.
         method: the method, where only one is drawn.
         seed: its seed.
+        at_their_best: whether each method has settings of its own, which were searched.
 
     >>> print(figure_title(Settings(time_step="learning-rate"), "cs", 3))
     splitMNIST, 5 tasks of 500 iterations, task scenario
@@ -70,10 +76,12 @@ def figure_title(
         "file": f"{tasks} as in a file, {lengths}",
     }[settings.stream]
     training = f"{settings.optimizer} {settings.lr:g}, batch {settings.batch}"
+    if at_their_best:
+        training = f"{settings.optimizer}, batch {settings.batch}; each method at its best"
     if method is not None:
         training = f"{method}, seed {seed}: {training}"
         training += f", {_synapse_in_short(settings)}" if method == "cs" else ""
-    elif "cs" in methods:
+    elif "cs" in methods and not at_their_best:
         training += f"; cs: {_synapse_in_short(settings)}"
     return f"{settings.name}, {course}, {settings.scenario} scenario\n{training}"
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.lab._npz import NotArraysError, read_arrays
 from experiments.lab.data import DataError, Dataset
 
 TESTED = 5  # every fifth sample of a kind, where none are named for testing
@@ -44,11 +44,9 @@ def load_own(experiment: str, data_dir: Path | None) -> Dataset:
 
 def _read(path: Path, shown: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or "is not an .npz file of plain arrays"
-        raise DataError(f"--experiment {shown}: {reason}") from error
+        return read_arrays(path)
+    except NotArraysError as error:
+        raise DataError(f"--experiment {shown}: {error}") from error
 
 
 def _call(name: str, data_dir: Path | None) -> dict[str, np.ndarray]:

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import cs_optax
 from experiments.lab import measures, statistics
 from experiments.lab.settings import FromTheData, Settings, unused_by
 from experiments.lab.streams import read_stream
 
+# JAX, which the library imports, is imported only where runs are made: reading and drawing them does without.
 if TYPE_CHECKING:
     from experiments.lab.data import Dataset
     from experiments.lab.probes import Probes
@@ -137,6 +137,8 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
         seed: the seed.
         data_sha256: checksum of the data set.
     """
+    import cs_optax
+
     of_the_data = {field.name for field in fields(FromTheData)}  # told apart by their checksum
     without_effect = unused_by(method) | of_the_data | {"stream_file", "experiment"}
     if settings.stream != "gradual":
@@ -217,23 +219,63 @@ def save_run(
 def find_run(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun | None:
     """Find a run that was made before; None where there is none, or (with a warning) none that is whole."""
     stamp = run_stamp(run_identity)
+    try:
+        return read_run(results_dir, stamp, run_identity)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        path = _run_path(results_dir, stamp)
+        warnings.warn(f"{path} is damaged: that run is made again", stacklevel=2)
+        return None
+
+
+def read_run(results_dir: Path, stamp: str, run_identity: Mapping[str, Any] | None = None) -> FinishedRun:
+    """Read a run by its stamp.
+
+    Args:
+        results_dir: the folder of the results.
+        stamp: its name.
+        run_identity: what it must be, where that is known.
+
+    Raises:
+        OSError: if it cannot be read; FileNotFoundError where there is none.
+        ValueError: one line that names the file, if it is damaged, or another run.
+    """
     path = _run_path(results_dir, stamp)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["identity"] != run_identity:
+        if record["identity"] != (run_identity or record["identity"]):
             raise ValueError("this is another run")
-        run = _run_from(record["run"], tasks=run_identity["settings"]["tasks"])
+        run = _run_from(record["run"], tasks=record["identity"]["settings"]["tasks"])
         return FinishedRun(stamp, run, dict(record["environment"]), found_again=True)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        warnings.warn(f"{path} is damaged: that run is made again", stacklevel=2)
-        return None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged") from error
+
+
+def trained_together(one: FinishedRun) -> int:
+    """How many runs trained at once with this one, itself included."""
+    return int(one.environment.get("seeds_together", 1) * one.environment.get("configurations_together", 1))
+
+
+def seconds_per_run(finished: Sequence[FinishedRun]) -> Seconds | None:
+    """The time that one of these runs took, on average; None where it is not known of all.
+
+    Runs that trained together took the time together, and each is given an equal share of it.
+    """
+    shares = []
+    for one in finished:
+        seconds = one.environment.get("seconds")
+        if seconds is None:
+            return None
+        shares.append({part: spent / trained_together(one) for part, spent in seconds.items()})
+    return Seconds(**{part: float(np.mean([share[part] for share in shares])) for part in shares[0]})
 
 
 def current_environment() -> dict[str, Any]:
     """The software and the device that runs are made with. Starts JAX."""
     import jax
+
+    import cs_optax
 
     device = jax.devices()[0]
     return {

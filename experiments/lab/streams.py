@@ -6,12 +6,12 @@ leaves the training as it is, and all methods see the same batches.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.lab._npz import NotArraysError, read_arrays
 from experiments.lab.problems import Problem, generator
 from experiments.lab.settings import Settings, SettingsError
 
@@ -93,11 +93,9 @@ def read_stream(settings: Settings) -> Samples:
         return SettingsError(f"--stream-file {path}: {what}")
 
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or "is not an .npz file of plain arrays"
-        raise refuse(reason) from error
+        arrays = read_arrays(path)
+    except NotArraysError as error:
+        raise refuse(str(error)) from error
     if not {"tasks"} <= set(arrays) <= {"tasks", "rows"}:
         raise refuse(f"holds {', '.join(sorted(arrays)) or 'nothing'}; must hold tasks, and may hold rows")
     for name, array in arrays.items():

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from experiments.lab.description import counted, describe, describe_methods
-from experiments.lab.figures import COLORS, LINES, MOST_TASKS_NAMED, NAMES
+from experiments.lab.figures.style import COLORS, LINES, MOST_TASKS_NAMED, NAMES
 from experiments.lab.live.charts import Chart, Line, legible_on_dark
 from experiments.lab.live.observer import accuracy_so_far
 from experiments.lab.progress import Progress

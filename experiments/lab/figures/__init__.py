@@ -1,0 +1,85 @@
+"""The figures of the commands, in one style: colour-blind safe, to be read at a column's width.
+
+Every function that draws returns a `matplotlib.figure.Figure` made without pyplot, so that no display
+is needed and no state is shared. `save` writes it as PDF (in which text stays text) and as PNG. `all_figures`
+draws whatever there is to draw of finished runs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from experiments.lab import results
+from experiments.lab.description import figure_title
+from experiments.lab.figures.curves import accuracy_of_one_run, accuracy_over_iterations, accuracy_per_task
+from experiments.lab.figures.gap import stability_gap, why_no_gap
+from experiments.lab.figures.matrices import accuracy_matrices
+from experiments.lab.figures.seeds import paired_seeds
+from experiments.lab.figures.style import COLORS, COLUMN, FORMATS, LINES, NAMES, PAGE, PNG_DPI, STYLE, save
+from experiments.lab.figures.sweeps import sweep_map
+from experiments.lab.figures.times import seconds_per_run
+from experiments.lab.settings import Settings
+
+__all__ = [
+    "COLORS",
+    "COLUMN",
+    "FORMATS",
+    "LINES",
+    "NAMES",
+    "PAGE",
+    "PNG_DPI",
+    "STYLE",
+    "accuracy_matrices",
+    "accuracy_of_one_run",
+    "accuracy_over_iterations",
+    "accuracy_per_task",
+    "all_figures",
+    "paired_seeds",
+    "save",
+    "seconds_per_run",
+    "stability_gap",
+    "sweep_map",
+    "why_no_gap",
+]
+
+
+def all_figures(
+    finished: Mapping[str, Sequence[results.FinishedRun]],
+    settings: Settings,
+    searches: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[tuple[str, Figure | str]]:
+    """Draw every figure that these results have something for, one after the other.
+
+    Args:
+        finished: the runs of each method, in the same order of seeds.
+        settings: the settings they share.
+        searches: of each method what was tried, as in a sweep's summary, where its settings were searched.
+
+    Yields:
+        The kind of the figure, which is to be part of its file's name, and the figure; or, where another
+        setting would have given one, why there is none, in one clause.
+    """
+    runs = {method: [one.run for one in group] for method, group in finished.items()}
+    title = figure_title(settings, methods=list(runs), at_their_best=searches is not None)
+    first, *others = (run for group in runs.values() for run in group)
+    if others:
+        yield "accuracy", accuracy_over_iterations(runs, settings, title)
+        if settings.tasks > 1:
+            yield "tasks", accuracy_per_task(runs, settings, title)
+    else:
+        yield "accuracy", accuracy_of_one_run(first, settings)
+    if len(runs) > 1:
+        yield "seeds", paired_seeds(runs, settings, title)
+    matrices = accuracy_matrices(runs, settings, title)
+    if matrices is not None:
+        yield "matrices", matrices
+    if settings.stream == "task-based" and settings.tasks > 1 and set(runs) != {"joint"}:
+        gap = stability_gap(runs, settings, title)
+        yield "gap", gap or f"stability gap: {why_no_gap(runs, settings)}"
+    if searches is not None:
+        yield "search", sweep_map(searches, settings)
+    seconds = {method: results.seconds_per_run(group) for method, group in finished.items()}
+    known = {method: spent for method, spent in seconds.items() if spent is not None}
+    if known and others:
+        yield "seconds", seconds_per_run(known, settings, title)
