@@ -36,7 +36,8 @@ class CompareOptions(CommonOptions):
     Each seed's initial weights and batches are the same for all methods.
 
     Attributes:
-        methods: What to compare. standard: the optimizer alone. cs: with complex synapses. cs-published: the
+        methods: What to compare. standard: the optimizer alone. cs: with complex synapses. cs-readout:
+            trained as cs, evaluated with the weights in one of its slower beakers. cs-published: the
             published optimizer, whatever the time step. joint: all tasks mixed. ewc: online elastic
             weight consolidation. si: synaptic intelligence. lwf: learning without forgetting. er:
             experience replay. l2: a penalty on the distance to the initial weights. average: evaluated

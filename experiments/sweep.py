@@ -43,7 +43,8 @@ class SweepOptions(CommonOptions):
         methods: What to compare, as for experiments.compare; differences are to the first one named.
         budget: Configurations of each method.
         ranges: Other ranges than the usual ones, such as lr=1e-4:1e-2 alpha=1:100. What can be searched: lr,
-            alpha, span (beta/alpha), spacing (of the timescales; decides the number of beakers),
+            alpha, span (beta/alpha), spacing (of the timescales; decides the number of beakers), depth (of
+            the beaker that cs-readout reads, as a share of the chain),
             ewc-strength, si-strength, lwf-temperature, l2-strength, average-time.
         tuning_seed: First seed to choose settings with.
         n_tuning_seeds: Number of seeds to choose settings with.

@@ -277,6 +277,21 @@ def test_as_published_whatever_the_time_step_says():
         np.testing.assert_array_equal(a.loss, b.loss)
 
 
+def test_a_slow_beaker_is_read_of_the_same_training():
+    """The visible one is the network, and another one's accuracies are those that probes find."""
+    cs, first, second = (
+        runs_of(method, dataclasses.replace(SMALL, readout=readout))[0]
+        for method, readout in (("cs", 0), ("cs-readout", 1), ("cs-readout", 2))
+    )
+    for run in (first, second):
+        np.testing.assert_array_equal(run.loss, cs.loss)
+    np.testing.assert_array_equal(first.accuracy, cs.accuracy)
+    ((probed, _),), _ = train([SMALL], "cs", [0, 1], load("Digits"), quietly, probed=True)
+    np.testing.assert_allclose(probed.probes.accuracy[:, 1], second.accuracy, rtol=1e-6)
+    assert not np.array_equal(second.accuracy, cs.accuracy)
+    assert dataclasses.replace(SMALL, beakers=8).beaker_to_read == 5
+
+
 @pytest.mark.parametrize("method", NEED_TASKS)
 def test_a_stream_without_tasks_is_refused(method):
     random = dataclasses.replace(SMALL, stream="random")

@@ -77,13 +77,14 @@ def test_accuracy_is_averaged_over_all_tasks_and_over_those_seen():
     np.testing.assert_allclose(run.accuracy_so_far, [0.9, 0.7, 0.7])
 
 
-SYNAPSE = {"beakers", "alpha", "beta", "time_step"}
+SYNAPSE = {"beakers", "alpha", "beta", "time_step", "readout"}
 OF_THE_DATA = {"classes", "labelled"}  # told apart by their checksum
 STRENGTHS = {field.name for field in dataclasses.fields(Baselines)}
 WITHOUT_EFFECT = {
     "standard": SYNAPSE | STRENGTHS,
-    "cs": {"decay"} | STRENGTHS,
-    "cs-published": {"decay", "time_step"} | STRENGTHS,
+    "cs": {"decay", "readout"} | STRENGTHS,
+    "cs-readout": {"decay"} | STRENGTHS,
+    "cs-published": {"decay", "time_step", "readout"} | STRENGTHS,
     "joint": SYNAPSE | STRENGTHS,
     "ewc": SYNAPSE | STRENGTHS - {"ewc_strength", "ewc_decay", "ewc_samples"},
     "si": SYNAPSE | STRENGTHS - {"si_strength", "si_damping"},

@@ -80,8 +80,8 @@ def figure_title(
         training = f"{settings.optimizer}, batch {settings.batch}; each method at its best"
     if method is not None:
         training = f"{method}, seed {seed}: {training}"
-        training += f", {_synapse_in_short(settings)}" if method == "cs" else ""
-    elif "cs" in methods and not at_their_best:
+        training += f", {_synapse_in_short(settings)}" if method in ("cs", "cs-readout") else ""
+    elif {"cs", "cs-readout"} & set(methods) and not at_their_best:
         training += f"; cs: {_synapse_in_short(settings)}"
     return f"{settings.name}, {course}, {settings.scenario} scenario\n{training}"
 
@@ -106,6 +106,8 @@ def _strength(settings: Settings, method: str) -> str:
     """What a method has beside the optimizer."""
     if method == "cs":
         return f"cs: {_synapse(settings)}"
+    if method == "cs-readout":
+        return f"cs-readout: {_synapse(settings)}, beaker {settings.beaker_to_read} read"
     if method == "cs-published":
         return f"cs-published: {_synapse(replace(settings, time_step='learning-rate'))}"
     numbers = (f"{name.split('_')[1]} {getattr(settings, name):g}" for name in sorted(USED_BY[method]))

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cs_optax import complex_synapse, complex_synapse_adam, complex_synapse_sgd
+from cs_optax import complex_synapse, complex_synapse_adam, complex_synapse_sgd, get_beakers
 from experiments.lab.problems import Problem
 from experiments.lab.settings import Settings
 from experiments.lab.streams import Samples, joint_stream, replay_stream, training_stream
@@ -42,7 +42,7 @@ class Method:
             ``needs_fisher``. None where there is nothing to do.
         needs_fisher: whether it wants that.
         distils: whether the memory is a tree of old parameters, whose outputs the new ones are to keep.
-        weights: ``(params, memory) -> params``, those to evaluate.
+        weights: ``(params, memory, opt_state) -> params``, those to evaluate.
     """
 
     optimizer: optax.GradientTransformation
@@ -53,7 +53,7 @@ class Method:
     consolidate: Callable[[Tree, Tree, Tree | None], Tree] | None = None
     needs_fisher: bool = False
     distils: bool = False
-    weights: Callable[[Tree, Tree], Tree] = lambda params, memory: params
+    weights: Callable[[Tree, Tree, Any], Tree] = lambda params, memory, opt_state: params
 
 
 def make_method(settings: Settings, name: str) -> Method:
@@ -94,6 +94,15 @@ def _cs(settings: Settings) -> Method:
         return _cs_published(settings)
     synapse = complex_synapse(settings.beakers, settings.alpha, settings.beta)
     return Method(optax.chain(_plain(settings), synapse))
+
+
+def _cs_readout(settings: Settings) -> Method:
+    """Trained as `cs`, evaluated with the weights that one of its beakers holds."""
+
+    def weights(params: Tree, memory: Tree, opt_state: Any) -> Tree:
+        return (params, *get_beakers(opt_state))[settings.beaker_to_read - 1]
+
+    return replace(_cs(settings), weights=weights)
 
 
 def _cs_published(settings: Settings) -> Method:
@@ -143,7 +152,10 @@ def _average(settings: Settings) -> Method:
         return Average(jax.tree.map(lambda a, p: a + (p - a) / span, average.params, new), iterations)
 
     return Method(
-        _base(settings), start=start, remember=remember, weights=lambda params, average: average.params
+        _base(settings),
+        start=start,
+        remember=remember,
+        weights=lambda params, average, opt_state: average.params,
     )
 
 
@@ -228,6 +240,7 @@ def _copy(tree: Tree) -> Tree:
 _METHODS: dict[str, Callable[[Settings], Method]] = {
     "standard": _standard,
     "cs": _cs,
+    "cs-readout": _cs_readout,
     "cs-published": _cs_published,
     "joint": _joint,
     "ewc": _ewc,

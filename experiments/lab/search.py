@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import qmc
@@ -37,10 +38,19 @@ class Range:
 
 LEARNING_RATES = {"adam": Range(3e-5, 1e-2), "sgd": Range(3e-3, 1.0)}
 SPACING = "spacing"  # of a synapse's timescales, x; decides the number of beakers
+DEPTH = "depth"  # share of the chain from the visible weight to the beaker that is read; decides which
 SPAN = "span"  # of a synapse's timescales, beta/alpha
+
+SHAPES = (SPAN, SPACING, DEPTH)  # what is searched in the place of settings that follow from it
 
 SPACES: dict[str, dict[str, Range]] = {
     "cs": {"alpha": Range(1, 1000), SPAN: Range(10, 1e5), SPACING: Range(1.5, 3)},
+    "cs-readout": {
+        "alpha": Range(1, 1000),
+        SPAN: Range(10, 1e5),
+        SPACING: Range(1.5, 3),
+        DEPTH: Range(0.25, 1),
+    },
     "cs-published": {"alpha": Range(1e-3, 1000), SPAN: Range(10, 1e5), SPACING: Range(1.5, 3)},
     "ewc": {"ewc_strength": Range(10, 1e7)},
     "si": {"si_strength": Range(0.1, 1e4)},
@@ -110,9 +120,11 @@ def configurations(settings: Settings, space: Mapping[str, Range], budget: int) 
 
 def varied(configuration: Settings, space: Mapping[str, Range]) -> dict[str, float]:
     """What a configuration has of what is searched, as settings of the command line."""
-    names = [name for name in space if name not in (SPAN, SPACING)]
+    names = [name for name in space if name not in SHAPES]
     if SPAN in space:
         names += ["beta", "beakers"]
+    if DEPTH in space:
+        names.append("readout")
     return {name: getattr(configuration, name) for name in names}
 
 
@@ -130,18 +142,20 @@ def at_the_edge(configuration: Settings, space: Mapping[str, Range], near: float
     return [
         name
         for name, usual in space.items()
-        if name not in (SPAN, SPACING) and not near <= usual.place(getattr(configuration, name)) <= 1 - near
+        if name not in SHAPES and not near <= usual.place(getattr(configuration, name)) <= 1 - near
     ]
 
 
 def _configured(settings: Settings, space: Mapping[str, Range], point: np.ndarray) -> Settings:
     chosen = {name: usual.at(place) for (name, usual), place in zip(space.items(), point, strict=True)}
-    span, spacing = chosen.pop(SPAN, None), chosen.pop(SPACING, None)
+    span, spacing, depth = (chosen.pop(name, None) for name in SHAPES)
+    derived: dict[str, Any] = dict(chosen)
     if span is not None and spacing is not None:
-        chosen["beta"] = float(f"{chosen['alpha'] * span:.3g}")
-        beakers = 1 + max(1, round(math.log(span) / (2 * math.log(spacing))))
-        return replace(settings, **{**chosen, "beakers": beakers})  # type: ignore[arg-type]
-    return replace(settings, **chosen)  # type: ignore[arg-type]
+        derived["beta"] = float(f"{chosen['alpha'] * span:.3g}")
+        derived["beakers"] = 1 + max(1, round(math.log(span) / (2 * math.log(spacing))))
+        if depth is not None:
+            derived["readout"] = max(1, round(depth * derived["beakers"]))
+    return replace(settings, **derived)
 
 
 def together(configurations: Sequence[Settings], at_once: int, may_differ: Sequence[str]) -> list[list[int]]:

@@ -22,7 +22,19 @@ ClassOrder = Literal["canonical", "shuffled"]
 EvaluateOn = Literal["test", "validation"]
 Optimizer = Literal["adam", "sgd"]
 TimeStep = Literal["iteration", "learning-rate"]
-Method = Literal["standard", "cs", "cs-published", "joint", "ewc", "si", "lwf", "er", "l2", "average"]
+Method = Literal[
+    "standard",
+    "cs",
+    "cs-readout",
+    "cs-published",
+    "joint",
+    "ewc",
+    "si",
+    "lwf",
+    "er",
+    "l2",
+    "average",
+]
 
 
 class SettingsError(ValueError):
@@ -101,12 +113,15 @@ class Synapse:
         time_step: Time that passes in one iteration. With iteration it is 1, and alpha and beta are
             numbers of iterations; with learning-rate it is that of the published code, whose
             timescales are really alpha/lr and beta/lr iterations.
+        readout: The beaker whose weights cs-readout evaluates, from 1, the visible weights; 0 means the
+            one in the middle of the chain.
     """
 
     beakers: int = 5
     alpha: float = 500.0
     beta: float = 2500.0
     time_step: TimeStep = "iteration"
+    readout: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,6 +158,7 @@ class Baselines:
 # What of these groups each method makes use of; of all other settings, every method does.
 USED_BY: dict[str, frozenset[str]] = {
     "cs": frozenset({"beakers", "alpha", "beta", "time_step"}),
+    "cs-readout": frozenset({"beakers", "alpha", "beta", "time_step", "readout"}),
     "cs-published": frozenset({"beakers", "alpha", "beta"}),
     "ewc": frozenset({"ewc_strength", "ewc_decay", "ewc_samples"}),
     "si": frozenset({"si_strength", "si_damping"}),
@@ -151,7 +167,7 @@ USED_BY: dict[str, frozenset[str]] = {
     "l2": frozenset({"l2_strength"}),
     "average": frozenset({"average_time"}),
 }
-WITH_BEAKERS = ("cs", "cs-published")
+WITH_BEAKERS = ("cs", "cs-readout", "cs-published")
 NEED_TASKS = ("ewc", "si", "lwf", "er")  # they have to be told when a task ends
 
 # Numbers that change neither what is shown nor the shape of anything: configurations that differ in nothing
@@ -239,6 +255,11 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
         return self.built_in and self.experiment.startswith("perm")
 
     @property
+    def beaker_to_read(self) -> int:
+        """The beaker that cs-readout evaluates, counted from 1."""
+        return self.readout or 1 + self.beakers // 2
+
+    @property
     def one_task_after_the_other(self) -> bool:
         """Whether each task has iterations of its own, the ends of which are known."""
         return self.stream in ("task-based", "gradual")
@@ -295,6 +316,8 @@ def validate(settings: Settings) -> None:
     _require(settings, "overlap", 0 <= settings.overlap <= 1, "0 to 1")
     _require(settings, "average_time", 1 <= settings.average_time < math.inf, "finite and at least 1")
     _require(settings, "beakers", settings.beakers >= 0, "at least 0")
+    last = max(settings.beakers, 1)
+    _require(settings, "readout", 0 <= settings.readout <= last, f"0 to {last}, the number of --beakers")
     _require(
         settings,
         "beta",
@@ -400,7 +423,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": get_args(Optimizer),
     "time_step": get_args(TimeStep),
 }
-_COUNTS = tuple(f.name for f in fields(Settings) if f.type is int and f.name != "beakers")
+_COUNTS = tuple(f.name for f in fields(Settings) if f.type is int and f.name not in ("beakers", "readout"))
 
 
 def _require(settings: Settings, name: str, holds: bool, allowed: str) -> None:

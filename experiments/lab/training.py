@@ -311,7 +311,7 @@ def _counts(problem: Problem, apply: Apply, how: Method) -> Callable[..., tuple[
     """``(carry, samples, data, view) -> right, shown``; both int [seeds, tasks]."""
 
     def count(carry: Carry, samples: Samples, data: Data, view: View) -> tuple[jax.Array, jax.Array]:
-        weights = how.weights(carry.params, carry.memory)
+        weights = how.weights(carry.params, carry.memory, carry.opt_state)
         return _count_right(problem, apply, weights, samples, data, view)
 
     return count

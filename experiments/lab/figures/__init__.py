@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from experiments.lab import results
 from experiments.lab.description import figure_title
+from experiments.lab.figures.beakers import beakers
 from experiments.lab.figures.curves import accuracy_of_one_run, accuracy_over_iterations, accuracy_per_task
 from experiments.lab.figures.gap import stability_gap, why_no_gap
 from experiments.lab.figures.matrices import accuracy_matrices
@@ -35,6 +36,7 @@ __all__ = [
     "accuracy_over_iterations",
     "accuracy_per_task",
     "all_figures",
+    "beakers",
     "paired_seeds",
     "save",
     "seconds_per_run",
@@ -77,6 +79,10 @@ def all_figures(
     if settings.stream == "task-based" and settings.tasks > 1 and set(runs) != {"joint"}:
         gap = stability_gap(runs, settings, title)
         yield "gap", gap or f"stability gap: {why_no_gap(runs, settings)}"
+    for method, group in runs.items():
+        probed = beakers(group, settings, title) if group[0].probes is not None else None
+        if probed is not None:
+            yield f"beakers-{method}", probed
     if searches is not None:
         yield "search", sweep_map(searches, settings)
     seconds = {method: results.seconds_per_run(group) for method, group in finished.items()}

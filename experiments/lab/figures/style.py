@@ -32,6 +32,7 @@ ACCURACY_COLORS = "viridis"  # perceptually uniform, and in order in grey too
 COLORS = {
     "standard": "#0072B2",
     "cs": "#D55E00",
+    "cs-readout": "#332288",
     "cs-published": "#E69F00",
     "joint": "#000000",
     "ewc": "#009E73",
@@ -45,6 +46,7 @@ DASHED, DOTTED, DASH_DOTTED = (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2))
 LINES: dict[str, Any] = {
     "standard": DASHED,
     "cs": "solid",
+    "cs-readout": "solid",
     "cs-published": DASH_DOTTED,
     "joint": DOTTED,
     "ewc": "solid",
@@ -57,6 +59,7 @@ LINES: dict[str, Any] = {
 NAMES = {
     "standard": "standard",
     "cs": "complex synapses",
+    "cs-readout": "cs, slow beaker",
     "cs-published": "cs as published",
     "joint": "joint",
     "ewc": "online EWC",
