@@ -10,6 +10,7 @@ from PIL import Image
 
 from experiments.lab import figures, search
 from experiments.lab.figures.sweeps import _nearest
+from experiments.lab.probes import Probes
 from experiments.lab.results import FinishedRun, Run, Seconds
 from experiments.lab.settings import Method, Settings
 
@@ -504,3 +505,28 @@ def test_drawing_leaves_the_users_style_alone():
         before = dict(matplotlib.rcParams)
         draw_all(SETTINGS["task"], 2)
         assert dict(matplotlib.rcParams) == before
+
+
+def test_the_beakers_are_drawn_where_they_were_probed():
+    settings = SETTINGS["task"]
+    random = np.random.default_rng(0)
+    runs = [make_run(settings, "cs", seed) for seed in range(2)]
+    assert figures.beakers(runs, settings) is None
+    shape = (len(runs[0].evaluated_at), 3)
+    probed = [
+        dataclasses.replace(
+            run,
+            probes=Probes(
+                ["a", "b"], random.random((*shape, 2)), random.random((*shape, 2)), random.random((*shape, 5))
+            ),
+        )
+        for run in runs
+    ]
+    above, middle, below, _ = figures.beakers(probed, settings).axes
+    distance = np.mean([np.sqrt((run.probes.distance**2).mean(axis=2)) for run in probed], axis=0)
+    assert len(above.lines) == 2  # the first is the weights themselves
+    np.testing.assert_allclose(above.lines[1].get_ydata(), distance[:, 2])
+    assert len(middle.lines) == 3
+    numbers = [text.get_text() for text in below.texts]
+    expected = 100 * np.mean([run.probes.accuracy[-1] for run in probed], axis=0)
+    assert numbers == [f"{value:.0f}" for value in expected.ravel()]

@@ -115,7 +115,7 @@ def test_the_average_is_the_mean_at_first_and_exponential_then():
     for n, (old, new) in enumerate(itertools.pairwise(trajectory), start=1):
         memory = method.remember(memory, jnp.asarray(old), jnp.asarray(new), None)
         expected = trajectory[1 : n + 1].mean(axis=0) if n <= 4 else 0.75 * expected + 0.25 * new
-        np.testing.assert_allclose(method.weights(new, memory), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(method.weights(new, memory, None), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_loss_that_is_recorded_is_that_of_the_new_samples_alone():

@@ -54,7 +54,7 @@ def learnable_dataset(name):
 @pytest.mark.parametrize("data", ["MNIST", "FashionMNIST", "Digits"])
 @pytest.mark.parametrize("kind", ["split", "perm"])
 @pytest.mark.parametrize("scenario", ["task", "domain", "class"])
-@pytest.mark.parametrize("stream", ["task-based", "random", "gradual"])
+@pytest.mark.parametrize("stream", ["task-based", "random"])
 def test_every_combination_runs(data, kind, scenario, stream):
     settings = dataclasses.replace(SMALL, experiment=f"{kind}{data}", scenario=scenario, stream=stream)
     runs, seconds = train(settings, "cs", [0, 1], learnable_dataset(data), quietly)
@@ -74,6 +74,12 @@ def test_every_combination_runs(data, kind, scenario, stream):
     assert not np.array_equal(runs[0].loss, runs[1].loss)
     assert seconds.compile > 0
     assert seconds.train > 0
+
+
+@pytest.mark.parametrize("kind", ["split", "perm"])
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+def test_gradual_streams_run(kind, scenario):
+    test_every_combination_runs("Digits", kind, scenario, "gradual")
 
 
 @pytest.mark.parametrize("scenario", ["task", "domain", "class"])
@@ -165,7 +171,8 @@ def test_training_is_its_slow_twin():
 )
 def test_configurations_train_the_same_alone_and_together(method, name, values):
     data = load("Digits")
-    configurations = [dataclasses.replace(SMALL, ewc_samples=20, **{name: value}) for value in values]
+    base = dataclasses.replace(SMALL, ewc_samples=20, lr=0.01)
+    configurations = [dataclasses.replace(base, **{name: value}) for value in values]
     together, _ = train_together(configurations, method, [3, 4], data, quietly)
     for one, runs in zip(configurations, together, strict=True):
         alone, _ = train(one, method, [3, 4], data, quietly)
@@ -173,8 +180,8 @@ def test_configurations_train_the_same_alone_and_together(method, name, values):
             assert run.seed == expected.seed
             np.testing.assert_allclose(run.loss, expected.loss, rtol=2e-3)
             np.testing.assert_allclose(run.accuracy_matrix, expected.accuracy_matrix, atol=0.03)
-    losses = [runs[0].loss for runs in together]
-    assert method == "average" or not np.allclose(*losses, rtol=2e-3)  # it does not change the training
+    one, other = (runs[0].loss for runs in together)
+    assert method == "average" or np.abs(one - other).max() > 1e-4  # the average does not change the training
 
 
 def test_a_number_that_is_an_argument_changes_nothing():

@@ -65,15 +65,19 @@ class Checkpoints:
     ) -> None:
         """Replace the checkpoint.
 
-        Raises:
-            OSError: if it cannot be written; the one before is then still there.
+        Where it cannot be written, the one before stays, and a warning says so: that is no reason to stop.
         """
         about = {"iteration": iteration, "seconds": dict(seconds), "environment": self._environment}
         arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
         content = io.BytesIO()
         np.savez(content, about=json.dumps(about), **records, **arrays)  # type: ignore[arg-type]
-        write_atomically(self.path, content.getbuffer())
         self._last = time.monotonic()
+        try:
+            write_atomically(self.path, content.getbuffer())
+        except OSError as error:
+            warnings.warn(
+                f"{self.path}: no checkpoint at iteration {iteration}: {error.strerror}", stacklevel=2
+            )
 
     def find(self, like: Any) -> Kept | None:
         """The checkpoint, if there is one and it is to be used.

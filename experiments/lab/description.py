@@ -83,7 +83,8 @@ def figure_title(
         training += f", {_synapse_in_short(settings)}" if method in ("cs", "cs-readout") else ""
     elif {"cs", "cs-readout"} & set(methods) and not at_their_best:
         training += f"; cs: {_synapse_in_short(settings)}"
-    return f"{settings.name}, {course}, {settings.scenario} scenario\n{training}"
+    classes = ", shuffled classes" if settings.class_order == "shuffled" else ""
+    return f"{settings.name}{classes}, {course}, {settings.scenario} scenario\n{training}"
 
 
 def counted(number: int, noun: str) -> str:

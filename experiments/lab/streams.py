@@ -77,7 +77,7 @@ def task_probabilities(settings: Settings) -> np.ndarray:
     late = time[:, None] - ends
     over = np.clip(late / settings.overlap + 0.5, 0, 1) if settings.overlap else (late > 0).astype(float)
     edge = np.ones((len(time), 1))
-    return -np.diff(np.concatenate([edge, over, 0 * edge], axis=1), axis=1)
+    return np.concatenate([edge, over], axis=1) - np.concatenate([over, 0 * edge], axis=1)
 
 
 def read_stream(settings: Settings) -> Samples:

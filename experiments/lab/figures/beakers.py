@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.lab.description import figure_title
+from experiments.lab.description import counted, figure_title
 from experiments.lab.figures.style import (
     ACCURACY_COLORS,
     COLUMN,
@@ -46,8 +46,8 @@ def beakers(runs: Sequence[Run], settings: Settings, title: str | None = None) -
     accuracy = 100 * np.mean([one.accuracy[-1] for one in probes], axis=0)
     n_beakers = len(accuracy)
     figure = Figure(figsize=(COLUMN, 3.5 + 0.19 * n_beakers))
-    shown = f"{title or figure_title(settings, methods=[method])}\n{NAMES[method]}, mean of {len(runs)}"
-    write_title(figure, shown, {method: runs})
+    what = title or figure_title(settings, methods=[method])
+    write_title(figure, f"{what}\n{NAMES[method]}, mean of {counted(len(runs), 'seed')}", {method: runs})
     above, middle, below = figure.subplots(nrows=3, height_ratios=[1.3, 1.3, 0.19 * n_beakers + 0.2])
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, n_beakers))
     names = [f"$u_{{{k}}}$" for k in range(1, n_beakers + 1)]

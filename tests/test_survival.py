@@ -1,6 +1,7 @@
 """Runs that survive: a training that is stopped, however, goes on to the same bits."""
 
 import dataclasses
+import errno
 import json
 import multiprocessing
 import os
@@ -121,6 +122,20 @@ def test_a_checkpoint_of_other_software_is_used_with_a_warning(stopped, monkeypa
     monkeypatch.setattr(checkpoints, "current_environment", lambda: {"jax": "0.0.0"})
     with pytest.warns(UserWarning, match="was made with another jax: going on"):
         assert train_once(stopped, lambda progress: None) == 15
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_training(tmp_path, monkeypatch):
+    from experiments.lab import checkpoints
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    (expected,), _ = train([SMALL], "standard", [3], load("Digits"), lambda progress: None)
+    monkeypatch.setattr(checkpoints, "write_atomically", full)
+    keeper = Checkpoints(tmp_path, "one", every=0, resume=False)
+    with pytest.warns(UserWarning, match=r"one.npz: no checkpoint at iteration 0: No space left on device"):
+        (runs,), _ = train([SMALL], "standard", [3], load("Digits"), lambda progress: None, keeper)
+    assert_same(runs, expected)
 
 
 def test_checkpoints_are_made_as_often_as_asked(tmp_path):
