@@ -158,12 +158,12 @@ def _show_table(finished: Mapping[str, Sequence["FinishedRun"]], settings: "Sett
     print_table(
         Console(highlight=False),
         f"{describe(settings)}\n{describe_methods(settings, list(finished))}",
-        {_named(finished[method]): statistics.estimate(values) for method, values in final.items()},
+        {named(finished[method]): statistics.estimate(values) for method, values in final.items()},
         statistics.differences(final),
     )
 
 
-def _named(finished: Sequence["FinishedRun"]) -> str:
+def named(finished: Sequence["FinishedRun"]) -> str:
     """The method's name, with a mark if trainings diverged."""
     runs = [one.run for one in finished]
     diverged = sum(run.diverged_at is not None for run in runs)

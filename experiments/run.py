@@ -108,7 +108,7 @@ class DataAndTasksToShow(DataAndTasks):
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """What both commands understand, in blocks as their help shows it."""
+    """What all commands that train understand, in blocks as their help shows it."""
 
     data: Annotated[DataAndTasksToShow, tyro.conf.arg(name="data and tasks")] = field(
         default_factory=DataAndTasksToShow
@@ -132,9 +132,10 @@ class CommonOptions:
             **asdict(self.output),
         }
         settings = Settings(**{one.name: given[one.name] for one in fields(Settings) if one.name in given})
-        if settings.stream_file is None or settings.stream != DataAndTasks.stream:
+        if settings.stream_file is None:
             return settings
-        return replace(settings, stream="file", stream_file=settings.stream_file.expanduser())
+        named = settings.stream if settings.stream != DataAndTasks.stream else "file"
+        return replace(settings, stream=named, stream_file=settings.stream_file.expanduser())
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,10 @@ def prepare(
         raise SettingsError(f"--probes: needs one of the methods {', '.join(WITH_BEAKERS)}")
     if output.probes and settings.beakers < 2:
         raise SettingsError(f"--probes: needs --beakers of 2 or more, not {settings.beakers}")
+    if output.dump_stream and settings.evaluate_on == "validation":
+        raise SettingsError(
+            "--dump-stream: must be left out with --evaluate-on validation, whose rows are others"
+        )
     if not 0 <= output.checkpoint_every < math.inf:
         raise SettingsError(f"--checkpoint-every {output.checkpoint_every:g}: must be finite and at least 0")
     if output.tensorboard:
@@ -298,6 +303,8 @@ def _with_data(settings: Settings, data_dir: Path | None) -> tuple[Settings, "Da
     except data.DataError as error:
         raise SettingsError(str(error)) from error
     labelled = dataset.tasks is not None
+    if dataset.tasks not in (None, settings.tasks):
+        note(f"note: the data name {dataset.tasks} tasks, which --tasks {settings.tasks} does not change")
     known = replace(
         settings, classes=dataset.classes, labelled=labelled, tasks=dataset.tasks or settings.tasks
     )
@@ -354,28 +361,50 @@ def finish_runs(
         print(f"{which}: {len(finished)} of {len(pairs)} runs found again in {output.results_dir}")
     if live is not None:
         live.found(method, [one.run for one in finished.values()])
-    lacking = [
-        number for number in range(len(configurations)) if any((number, s) not in finished for s in seeds)
-    ]
-    missing = [seed for seed in seeds if any((number, seed) not in finished for number in lacking)]
     seconds = results.Seconds(0.0, 0.0, 0.0)
-    if missing:
-        trained, seconds = _train(
-            {number: configurations[number] for number in lacking},
+    for numbers, missing in _to_train(output, pairs, finished, identities):
+        trained, spent = _train(
+            {number: configurations[number] for number in numbers},
             method,
             missing,
             dataset,
             output,
             identities,
-            live,
-            title or method,
-            arguments,
+            live=live,
+            title=title or method,
+            arguments=arguments,
+            probed=probed,
         )
         finished.update(trained)
+        seconds += spent
     groups = [[finished[number, seed] for seed in seeds] for number in range(len(configurations))]
     for group in groups:
         _warn_if_diverged(title or method, [one.run for one in group])
     return groups, seconds
+
+
+def _to_train(
+    output: Output,
+    pairs: Sequence[tuple[int, int]],
+    finished: Collection[tuple[int, int]],
+    identities: Mapping[tuple[int, int], Mapping[str, Any]],
+) -> list[tuple[list[int], list[int]]]:
+    """What is missing, as configurations that lack the same seeds, and those seeds."""
+    from experiments.lab import results
+
+    missing = [pair for pair in pairs if pair not in finished]
+    if missing and output.resume:
+        from experiments.lab.checkpoints import interrupted_group
+
+        by_stamp = {results.run_stamp(identities[pair]): pair for pair in pairs}
+        stamps = {results.run_stamp(identities[pair]) for pair in missing}
+        group = interrupted_group(output.results_dir, stamps, by_stamp)
+        # Stopped when some of its runs were kept already, all of them are made again, to the same bits.
+        missing = [by_stamp[stamp] for stamp in group] if group else missing
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number in sorted({number for number, _ in missing}):
+        groups.setdefault(tuple(seed for other, seed in missing if other == number), []).append(number)
+    return [(numbers, list(seeds)) for seeds, numbers in groups.items()]
 
 
 def _train(
@@ -385,20 +414,25 @@ def _train(
     dataset: "Dataset",
     output: Output,
     identities: Mapping[tuple[int, int], Mapping[str, Any]],
+    *,
     live: "Live | None",
     title: str,
     arguments: Collection[str],
+    probed: bool,
 ) -> tuple[dict[tuple[int, int], "FinishedRun"], "Seconds"]:
     """Train all seeds with all of these configurations together, and keep the runs."""
     from experiments.lab import results, training
     from experiments.lab.checkpoints import Checkpoints
     from experiments.lab.progress import ProgressDisplay
 
-    stamp = results.comparison_stamp(
-        [identities[number, seed] for number in configurations for seed in seeds]
+    group = [identities[number, seed] for number in configurations for seed in seeds]
+    checkpoints = Checkpoints(
+        output.results_dir,
+        f"{method}-{results.comparison_stamp(group)}{'-probed' if probed else ''}",
+        output.checkpoint_every,
+        output.resume,
+        [results.run_stamp(identity) for identity in group],
     )
-    name = f"{method}-{stamp}{'-probed' if output.probes else ''}"
-    checkpoints = Checkpoints(output.results_dir, name, output.checkpoint_every, output.resume)
     settings = list(configurations.values())
     stamps = {
         seed: results.run_stamp(identities[number, seed]) for number in configurations for seed in seeds
@@ -422,14 +456,14 @@ def _train(
             observe,
             checkpoints,
             arguments,
-            probed=output.probes and method in WITH_BEAKERS,
+            probed=probed,
         )
         # The width of the group changes the rounding of its results, so it is part of the record.
         environment = {
             **results.current_environment(),
             "seeds_together": len(seeds),
             "configurations_together": len(configurations),
-            "seconds": asdict(seconds),
+            "seconds": asdict(checkpoints.seconds_before + seconds),
             "resumed_at": checkpoints.resumed_at,
         }
         finished = {

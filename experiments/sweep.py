@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from experiments.compare import print_table
+from experiments.compare import named, print_table
 from experiments.lab.description import counted, describe, describe_methods
 from experiments.lab.settings import TRAIN_TOGETHER, Method, Settings, SettingsError, validate_seeds
 from experiments.run import (
@@ -115,19 +115,23 @@ def sweep(options: SweepOptions, command: str) -> None:
     from experiments.lab import results, search
     from experiments.lab.live import Live
 
-    ranges = search.read_ranges(options.ranges)
+    ranges = search.read_ranges(options.ranges, methods)
     spaces = {method: search.search_space(settings, method, ranges) for method in methods}
     planned = {
         method: search.configurations(replace(settings, evaluate_on="validation"), space, options.budget)
         for method, space in spaces.items()
     }
     seeds = range(options.seed, options.seed + options.n_seeds)
+    for method, those in planned.items():
+        for one in those:
+            search.check(one, method, spaces[method])
     stamp = results.sweep_stamp(
-        {
-            **results.identity(settings, "all", options.seed, dataset.sha256),
-            "planned": {method: [asdict(one) for one in those] for method, those in planned.items()},
-            "seeds": [options.tuning_seed, options.n_tuning_seeds, options.seed, options.n_seeds],
-        }
+        [
+            results.identity(one, method, options.tuning_seed, dataset.sha256)
+            for method, those in planned.items()
+            for one in those
+        ],
+        (options.tuning_seed, options.n_tuning_seeds, options.seed, options.n_seeds),
     )
     if options.output.get_stamp:
         print(stamp)
@@ -171,6 +175,8 @@ def _validate(options: SweepOptions) -> None:
     for name in ("budget", "together"):
         if getattr(options, name) < 1:
             raise SettingsError(f"--{name} {getattr(options, name)}: must be at least 1")
+    if options.output.probes:
+        raise SettingsError("--probes: must be left out of a search; experiments.run probes its winner")
     if options.output.evaluate_on != "test":
         raise SettingsError(
             "--evaluate-on: must be left out: settings are chosen on validation data in any case"
@@ -235,7 +241,7 @@ def _show(
     print_table(
         Console(highlight=False),
         f"{describe(settings)}, each method at its best",
-        {method: statistics.estimate(values) for method, values in final.items()},
+        {named(finished[method]): statistics.estimate(values) for method, values in final.items()},
         statistics.differences(final),
     )
 

@@ -93,6 +93,20 @@ def test_bytes_are_brightness_and_other_numbers_are_themselves(tmp_path):
     assert (as_integers.x_train.dtype, as_integers.max_value) == (np.float32, 1)
 
 
+def test_many_kinds_in_bytes_are_told_apart(tmp_path):
+    arrays = some_arrays(classes=10, tasks=30, per_kind=5)
+    small = {name: arrays[name].astype(np.uint8) for name in ("y", "task")}
+    data = load_own(saved(tmp_path, **{**arrays, **small}), None)
+    assert (data.classes, data.tasks) == (10, 30)
+
+
+def test_too_few_samples_to_validate_are_refused(tmp_path):
+    data = load_own(saved(tmp_path, **some_arrays(per_kind=6)), None)
+    settings = Settings(experiment="mine.npz", classes=3, labelled=True, tasks=2, evaluate_on="validation")
+    with pytest.raises(SettingsError, match=r"^--evaluate-on validation: needs 6 training samples or more"):
+        make_problem(settings, data)
+
+
 def test_validation_samples_are_taken_of_every_kind(tmp_path):
     data = load_own(saved(tmp_path, **some_arrays()), None)
     settings = Settings(experiment="mine.npz", classes=3, labelled=True, tasks=2, evaluate_on="validation")
@@ -117,6 +131,11 @@ WRONG = {
     "negative": ({**GOOD, "task": GOOD["task"] - 1}, "task holds -1; must count from 0"),
     "gap in classes": ({**GOOD, "y": 2 * GOOD["y"]}, "no sample of class 1 of task 0"),
     "gap in tasks": ({**GOOD, "task": 2 * GOOD["task"]}, "no sample of class 0 of task 1"),
+    "bytes and fractions": (
+        {**GOOD, **{f"{name}_test": GOOD[name] for name in GOOD}, "x": GOOD["x"].astype(np.uint8)},
+        "x is uint8 and x_test float64; both must be uint8, or neither",
+    ),
+    "too large": ({**GOOD, "x": 1e300 * (1 + GOOD["x"])}, "x holds numbers that are not finite in float32"),
     "one class": ({**GOOD, "y": 0 * GOOD["y"]}, "has a single class"),
     "half a test": (
         {**GOOD, "x_test": GOOD["x"]},
@@ -175,6 +194,9 @@ def test_a_function_gives_its_arrays(module, tmp_path):
         ("no_such_module:make", "", "there is no module no_such_module"),
         ("my_tasks:other", "def make(data_dir): ...", "my_tasks has no function other"),
         ("my_tasks:make", "def make(data_dir): ...", "must return a mapping of arrays, not NoneType"),
+        ("my_tasks:make", "make = 3", "my_tasks has no function make"),
+        ("my_tasks:make", "def make(data_dir): return {'x': [[1], [1, 2]]}", "x is no array: "),
+        ("./my_tasks:make", "", "must be a file that ends in .npz, or module:function"),
     ],
 )
 def test_a_function_that_is_not_there_or_gives_something_else_is_named(module, name, text, message):

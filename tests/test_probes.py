@@ -139,9 +139,13 @@ def test_a_run_without_them_is_trained_again_where_they_are_asked_for(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [(["--method=ewc"], "cs, cs-published"), (["--cs", "--beakers=1"], "2")]
+    ("wrong", "message"),
+    [
+        (["--method=ewc"], "needs one of the methods cs, cs-readout, cs-published"),
+        (["--cs", "--beakers=1"], "needs --beakers of 2 or more, not 1"),
+    ],
 )
 def test_what_has_no_beakers_cannot_be_probed(tmp_path, capsys, wrong, message):
     assert run.main([*SHORT, "--probes", *wrong, f"--results-dir={tmp_path / 'results'}"]) == 2
-    assert "error: --probes: needs " in capsys.readouterr().err
+    assert f"error: --probes: {message}\n" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()

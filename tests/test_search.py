@@ -84,7 +84,7 @@ def test_sgd_has_other_learning_rates():
 
 
 def test_ranges_of_ones_own_are_used():
-    ranges = search.read_ranges(["lr=1e-3:2e-3", "ewc-strength=5:6"])
+    ranges = search.read_ranges(["lr=1e-3:2e-3", "ewc-strength=5:6"], ["standard", "ewc"])
     _, points = planned("ewc", ranges=ranges)
     assert all(1e-3 <= point.lr <= 2e-3 and 5 <= point.ewc_strength <= 6 for point in points[1:])
 
@@ -92,8 +92,12 @@ def test_ranges_of_ones_own_are_used():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("beakers=1:2", "beakers is not searched; alpha, average_time, depth, "),
+        ("beakers=1:2", "beakers is not searched for cs, cs-readout; alpha, depth, lr, spacing, span are"),
+        ("average-time=1:2", "average_time is not searched for cs, cs-readout"),
         ("=1:2", "that is not searched"),
+        ("span=0.1:2", "span must be at least 1, spacing at least 1.1, depth at most 1"),
+        ("spacing=1.01:2", "span must be at least 1, spacing at least 1.1, depth at most 1"),
+        ("depth=0.5:2", "span must be at least 1, spacing at least 1.1, depth at most 1"),
         ("lr", "must be lr=LOW:HIGH, two numbers"),
         ("lr=1", "must be lr=LOW:HIGH, two numbers"),
         ("lr=a:b", "must be lr=LOW:HIGH, two numbers"),
@@ -105,16 +109,33 @@ def test_ranges_of_ones_own_are_used():
 )
 def test_ranges_that_cannot_be_meant_are_refused(text, message):
     with pytest.raises(SettingsError, match=f"^--ranges {text}: {message}"):
-        search.read_ranges([text])
+        search.read_ranges([text], ["cs", "cs-readout"])
 
 
 def test_what_lies_at_an_edge_is_named():
-    space = {"lr": Range(1e-4, 1e-2), "ewc_strength": Range(1, 1e4), SPAN: Range(10, 100)}
+    space = {"lr": Range(1e-4, 1e-2), "ewc_strength": Range(1, 1e4)}
     inside = Settings(lr=1e-3, ewc_strength=100.0)
     assert search.at_the_edge(inside, space) == []
     assert search.at_the_edge(dataclasses.replace(inside, lr=1e-4), space) == ["lr"]
     assert search.at_the_edge(dataclasses.replace(inside, ewc_strength=1e9), space) == ["ewc_strength"]
     assert search.at_the_edge(dataclasses.replace(inside, ewc_strength=0.0), space) == ["ewc_strength"]
+
+
+def test_edges_of_what_settings_follow_from_are_named_too():
+    space = search.search_space(Settings(), "cs-readout", {})
+    inside = Settings(alpha=30.0, beta=30_000.0, beakers=7, readout=4)
+    assert search.at_the_edge(inside, space) == []
+    assert search.at_the_edge(dataclasses.replace(inside, beta=310.0, beakers=3, readout=2), space) == [SPAN]
+    assert search.at_the_edge(dataclasses.replace(inside, beakers=30, readout=15), space) == [SPACING]
+    assert search.at_the_edge(dataclasses.replace(inside, readout=7), space) == [DEPTH]
+
+
+def test_a_configuration_that_cannot_be_trained_is_named():
+    space, points = planned("average", ranges=search.read_ranges(["average-time=0.01:0.1"], ["average"]))
+    with pytest.raises(
+        SettingsError, match=r"^method average cannot be tried with --lr .*: --average-time 0\.0"
+    ):
+        search.check(points[1], "average", space)
 
 
 def test_groups_are_of_one_shape_and_not_too_large():

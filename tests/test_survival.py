@@ -10,13 +10,14 @@ import shutil
 import signal
 import sys
 import time
+import warnings
 from typing import get_args
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import run
+from experiments import compare, run
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import load
 from experiments.lab.results import Run
@@ -54,12 +55,14 @@ def assert_same(ours, expected):
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
-@pytest.mark.parametrize("method", get_args(Method))
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path, method):
-    """Stopped at the start, inside a task, and at the end of one."""
+@pytest.mark.parametrize(
+    ("method", "stops"), [("cs", (0, 15, 18)), *((m, (18,)) for m in get_args(Method) if m != "cs")]
+)
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path, method, stops):
+    """Stopped at the end of a task; and at the start, and inside a task."""
     data = load("Digits")
     (expected,), _ = train([SMALL], method, [3, 4], data, lambda progress: None)
-    for iteration in (0, 15, 18):
+    for iteration in stops:
         checkpoints = Checkpoints(tmp_path, "one", every=1e9, resume=True)
         with pytest.raises(KeyboardInterrupt):
             train([SMALL], method, [3, 4], data, stopping_at(iteration), checkpoints)
@@ -133,8 +136,10 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_training(tmp_path
     (expected,), _ = train([SMALL], "standard", [3], load("Digits"), lambda progress: None)
     monkeypatch.setattr(checkpoints, "write_atomically", full)
     keeper = Checkpoints(tmp_path, "one", every=0, resume=False)
-    with pytest.warns(UserWarning, match=r"one.npz: no checkpoint at iteration 0: No space left on device"):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         (runs,), _ = train([SMALL], "standard", [3], load("Digits"), lambda progress: None, keeper)
+    assert str(warned[0].message).endswith("one.npz: no checkpoint at iteration 0: No space left on device")
     assert_same(runs, expected)
 
 
@@ -218,6 +223,47 @@ def test_a_run_killed_at_any_moment_and_resumed_ends_with_the_same_bits(tmp_path
     assert "damaged" not in error
     assert finished_runs(killed) == [expected]
     assert not list(killed.glob("results/checkpoints/*.npz"))
+
+
+def test_a_group_that_was_partly_kept_is_made_again_to_the_same_bits(tmp_path, capsys, monkeypatch):
+    """Killed between keeping one run and the next: the other one trains in the same company."""
+    arguments = [
+        "--experiment=splitDigits",
+        "--iters=6",
+        "--batch=16",
+        "--fc-units=8",
+        "--checkpoint-every=0",
+    ]
+    arguments += ["--methods", "standard", "--n-seeds=2", f"--plot-dir={tmp_path / 'plots'}"]
+
+    def compared(name, *more):
+        assert compare.main([*arguments, f"--results-dir={tmp_path / name}", *more]) == 0
+        return capsys.readouterr().out
+
+    def runs(name):
+        return [json.loads(path.read_text())["run"] for path in sorted(tmp_path.glob(f"{name}/runs/*.json"))]
+
+    monkeypatch.setattr(Checkpoints, "discard", lambda self: None)
+    for name in ("whole", "part"):
+        compared(name)
+    next(tmp_path.glob("part/runs/*.json")).unlink()
+    monkeypatch.undo()
+    assert "1 of 2 runs found again" in compared("part", "--resume")
+    assert runs("part") == runs("whole")
+    assert not list(tmp_path.glob("part/checkpoints/*"))
+
+
+def test_seconds_before_a_stop_are_kept_with_the_runs_and_not_counted_again(stopped):
+    (path,) = stopped.rglob("*.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays["about"]))
+    about["seconds"] = {"compile": 100.0, "train": 200.0, "evaluate": 300.0}
+    np.savez(path, **{**arrays, "about": json.dumps(about)})
+    checkpoints = Checkpoints(stopped, "one", every=1e9, resume=True)
+    _, seconds = train([SMALL], "standard", [3], load("Digits"), lambda progress: None, checkpoints)
+    assert seconds.train < 100
+    assert (checkpoints.seconds_before + seconds).evaluate > 300
 
 
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path, start):

@@ -124,6 +124,14 @@ def test_what_is_finished_is_found_again(lab, capsys):
     assert all(group[0].evaluate_on == "validation" for _, group, _ in lab.trained[:1])
 
 
+def test_the_order_of_the_methods_is_part_of_the_name(lab, capsys):
+    stamps = []
+    for methods in (("standard", "ewc"), ("ewc", "standard")):
+        lab.sweep("--get-stamp", "--methods", *methods)
+        stamps.append(capsys.readouterr().out)
+    assert stamps[0] != stamps[1]
+
+
 def test_configurations_of_one_shape_train_together(lab):
     lab.sweep("--methods", "ewc", "--budget=5", "--together=4")
     assert [len(group) for _, group, _ in lab.trained] == [4, 1, 1]
@@ -153,6 +161,8 @@ def test_the_table_has_every_configuration_and_seed(lab, capsys):
             "--tuning-seed 2: the tuning seeds must be others than those of the comparison",
         ),
         (["--evaluate-on=validation"], "--evaluate-on: must be left out"),
+        (["--probes"], "--probes: must be left out"),
+        (["--methods", "average", "--ranges", "average-time=0.01:0.1"], "method average cannot be tried"),
         (["--ranges", "lr=1"], "--ranges lr=1: must be lr=LOW:HIGH"),
         (["--methods", "standard", "standard"], "method standard: must be named once"),
         (["--alpha=0"], "--alpha 0: must be positive"),

@@ -12,15 +12,16 @@ import io
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.lab._npz import NotArraysError, read_arrays
-from experiments.lab.results import current_environment, write_atomically
+from experiments.lab._npz import DAMAGE, NotArraysError, read_arrays
+from experiments.lab.results import Seconds, current_environment, write_atomically
 
 CHECKPOINTS = "checkpoints"  # the folder of the checkpoints, in that of the results
 
@@ -31,7 +32,7 @@ class Kept(NamedTuple):
     iteration: int
     carry: Any
     records: dict[str, np.ndarray]
-    seconds: dict[str, float]
+    seconds: Seconds
 
 
 class Checkpoints:
@@ -42,14 +43,23 @@ class Checkpoints:
         stamp: names the group: all its runs, with all that decides their results.
         every: seconds between two checkpoints; 0 means at every log point.
         resume: whether to go on from one that is there.
+        group: the stamps of its runs, in their order.
+
+    Attributes:
+        path: of the file.
+        resumed_at: the iteration that the training went on from; None where it began anew.
+        seconds_before: those that the training had taken until then.
     """
 
-    def __init__(self, results_dir: Path, stamp: str, every: float, resume: bool) -> None:
+    def __init__(
+        self, results_dir: Path, stamp: str, every: float, resume: bool, group: Sequence[str] = ()
+    ) -> None:
         self.path = results_dir / CHECKPOINTS / f"{stamp}.npz"
-        self._every, self._resume = every, resume
+        self._every, self._resume, self._group = every, resume, list(group)
         self._last = time.monotonic()
         self._environment = current_environment()
         self.resumed_at: int | None = None
+        self.seconds_before = Seconds(0.0, 0.0, 0.0)
 
     @property
     def due(self) -> bool:
@@ -61,13 +71,18 @@ class Checkpoints:
         iteration: int,
         carry: Any,
         records: Mapping[str, np.ndarray],
-        seconds: Mapping[str, float],
+        seconds: Seconds,
     ) -> None:
         """Replace the checkpoint.
 
         Where it cannot be written, the one before stays, and a warning says so: that is no reason to stop.
         """
-        about = {"iteration": iteration, "seconds": dict(seconds), "environment": self._environment}
+        about = {
+            "iteration": iteration,
+            "seconds": asdict(self.seconds_before + seconds),
+            "environment": self._environment,
+            "group": self._group,
+        }
         arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
         content = io.BytesIO()
         np.savez(content, about=json.dumps(about), **records, **arrays)  # type: ignore[arg-type]
@@ -109,7 +124,7 @@ class Checkpoints:
                 "with rounding that may differ",
                 stacklevel=2,
             )
-        self.resumed_at = kept.iteration
+        self.resumed_at, self.seconds_before = kept.iteration, kept.seconds
         return kept
 
     def discard(self) -> None:
@@ -125,4 +140,29 @@ class Checkpoints:
             if (leaf.shape, leaf.dtype) != (array.shape, array.dtype):
                 raise ValueError(f"holds an array {array.shape}, where {leaf.shape} is needed")
         carry = jax.tree.unflatten(structure, [jax.device_put(array) for array in found])
-        return Kept(about["iteration"], carry, arrays, about["seconds"]), about["environment"]
+        seconds = Seconds(**about["seconds"])
+        return Kept(about["iteration"], carry, arrays, seconds), about["environment"]
+
+
+def interrupted_group(
+    results_dir: Path, missing: Collection[str], wanted: Collection[str]
+) -> list[str] | None:
+    """The group of a stopped training that would make the runs that are missing, and no unwanted ones.
+
+    Args:
+        results_dir: the folder of the results.
+        missing: stamps of the runs that are missing.
+        wanted: stamps of all runs that are asked for.
+
+    Returns:
+        The stamps of its runs, in their order; None where there is no such checkpoint.
+    """
+    for path in sorted((results_dir / CHECKPOINTS).glob("*.npz")):
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                group = json.loads(str(archive["about"]))["group"]
+        except (OSError, KeyError, *DAMAGE):
+            continue
+        if set(missing) <= set(group) <= set(wanted):
+            return list(group)
+    return None

@@ -237,11 +237,21 @@ def _load_digits() -> Dataset:
         from sklearn.datasets import load_digits
     bunch = load_digits()
     x, y = bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)
-    test = np.zeros(len(y), bool)
-    for label in np.unique(y):
-        test[np.flatnonzero(y == label)[4::5]] = True
+    test = every_nth(y, 5)
     source = "scikit-learn's digits, every 5th of each class for testing"
     return _dataset("Digits", (x[~test], y[~test], x[test], y[test]), 16, source)
+
+
+def every_nth(kinds: np.ndarray, n: int) -> np.ndarray:
+    """Choose every nth sample of each kind, in their order: bool, like ``kinds``.
+
+    >>> every_nth(np.array([0, 0, 7, 0, 7, 0]), 2).tolist()
+    [False, True, False, False, True, True]
+    """
+    chosen = np.zeros(len(kinds), bool)
+    for kind in np.unique(kinds):
+        chosen[np.flatnonzero(kinds == kind)[n - 1 :: n]] = True
+    return chosen
 
 
 def _nothing_there(name: str, data_dir: str | Path) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from experiments.lab._npz import NotArraysError, read_arrays
-from experiments.lab.data import DataError, Dataset
+from experiments.lab.data import DataError, Dataset, every_nth
 
 TESTED = 5  # every fifth sample of a kind, where none are named for testing
 NAMES = ("x", "y", "task", "x_test", "y_test", "task_test")
@@ -51,19 +51,26 @@ def _read(path: Path, shown: str) -> dict[str, np.ndarray]:
 
 def _call(name: str, data_dir: Path | None) -> dict[str, np.ndarray]:
     module, _, function = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), function)):
+        raise DataError(f"--experiment {name}: must be a file that ends in .npz, or module:function")
     try:
-        made = getattr(importlib.import_module(module), function)(data_dir)
+        make = getattr(importlib.import_module(module), function, None)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # something that the module itself imports
         raise DataError(f"--experiment {name}: there is no module {module}") from error
-    except AttributeError as error:
-        if hasattr(importlib.import_module(module), function):
-            raise
-        raise DataError(f"--experiment {name}: {module} has no function {function}") from error
+    if not callable(make):
+        raise DataError(f"--experiment {name}: {module} has no function {function}")
+    made = make(data_dir)
     if not isinstance(made, Mapping):
         raise DataError(f"--experiment {name}: must return a mapping of arrays, not {type(made).__name__}")
-    return {str(key): np.asarray(value) for key, value in made.items()}
+    arrays = {}
+    for key, value in made.items():
+        try:
+            arrays[str(key)] = np.asarray(value)
+        except ValueError as error:
+            raise DataError(f"--experiment {name}: {key} is no array: {error}") from error
+    return arrays
 
 
 def _dataset(experiment: str, arrays: Mapping[str, np.ndarray]) -> Dataset:
@@ -84,6 +91,10 @@ def _dataset(experiment: str, arrays: Mapping[str, np.ndarray]) -> Dataset:
     if testing and arrays["x"].shape[1:] != arrays["x_test"].shape[1:]:
         raise refuse(
             f"x_test has samples of shape {arrays['x_test'].shape[1:]}, but x of {arrays['x'].shape[1:]}"
+        )
+    if testing and (arrays["x"].dtype == np.uint8) != (arrays["x_test"].dtype == np.uint8):
+        raise refuse(
+            f"x is {arrays['x'].dtype} and x_test {arrays['x_test'].dtype}; both must be uint8, or neither"
         )
     train, test = _halves(arrays, bool(testing))
     _check_kinds(refuse, train, test)
@@ -114,8 +125,9 @@ def _check_half(refuse: Any, arrays: Mapping[str, np.ndarray | None], half: str)
         )
     if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
         raise refuse(f"x{half} must be real numbers, not {x.dtype}")
-    if not np.isfinite(x).all():
-        raise refuse(f"x{half} holds numbers that are not finite")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(x.astype(np.float32)).all():
+            raise refuse(f"x{half} holds numbers that are not finite in float32")
     for name in ("y", "task"):
         array = arrays[name]
         if array is None:
@@ -136,17 +148,16 @@ def _halves(
     names = [name for name in ("x", "y", "task") if name in arrays]
     if testing:
         return {name: arrays[name] for name in names}, {name: arrays[f"{name}_test"] for name in names}
-    kinds = _kinds(arrays)
-    test = np.zeros(len(kinds), bool)
-    for kind in np.unique(kinds):
-        test[np.flatnonzero(kinds == kind)[TESTED - 1 :: TESTED]] = True
+    test = every_nth(_kinds(arrays), TESTED)
     return {name: arrays[name][~test] for name in names}, {name: arrays[name][test] for name in names}
 
 
 def _kinds(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """A number for each class of each task, ``[samples]``."""
     labels = arrays["y"].astype(np.int64)
-    return labels + (labels.max() + 1) * arrays["task"] if "task" in arrays else labels
+    if "task" not in arrays:
+        return labels
+    return labels + (labels.max() + 1) * arrays["task"].astype(np.int64)
 
 
 def _check_kinds(refuse: Any, train: Mapping[str, np.ndarray], test: Mapping[str, np.ndarray]) -> None:
@@ -158,13 +169,14 @@ def _check_kinds(refuse: Any, train: Mapping[str, np.ndarray], test: Mapping[str
     for half, arrays in (("training", train), ("test", test)):
         if not len(arrays["y"]):
             raise refuse(f"leaves no {half} data: of each class, every {TESTED}th sample is for testing")
-        tasks = arrays.get("task", np.zeros(len(arrays["y"]), int))
-        if arrays["y"].max() >= n_classes or tasks.max() >= n_tasks:
+        labels = arrays["y"].astype(np.int64)
+        tasks = arrays.get("task", np.zeros(len(labels))).astype(np.int64)
+        if labels.max() >= n_classes or tasks.max() >= n_tasks:
             raise refuse(
-                f"the {half} data have class {arrays['y'].max()} and task {tasks.max()}, "
+                f"the {half} data have class {labels.max()} and task {tasks.max()}, "
                 f"the training data {n_classes} classes and {n_tasks} tasks"
             )
-        counts = np.bincount(n_classes * tasks + arrays["y"], minlength=n_classes * n_tasks)
+        counts = np.bincount(n_classes * tasks + labels, minlength=n_classes * n_tasks)
         if not counts.all():
             task, label = divmod(int(np.argmin(counts)), n_classes)
             where = f" of task {task}" if "task" in train else ""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from experiments.lab.data import Dataset
-from experiments.lab.settings import Settings
+from experiments.lab.data import Dataset, every_nth
+from experiments.lab.settings import Settings, SettingsError
 
 PERMUTED_SIDE = 32  # 28 x 28 images are padded to this before their pixels are permuted
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, y and task of some samples
@@ -122,6 +122,9 @@ def make_problem(settings: Settings, dataset: Dataset) -> Problem:
     Args:
         settings: valid settings.
         dataset: the data set they name.
+
+    Raises:
+        SettingsError: if a class has too few samples to hold some out for validation.
     """
     train: Arrays = dataset.x_train, dataset.y_train, dataset.task_train
     test: Arrays = dataset.x_test, dataset.y_test, dataset.task_test
@@ -171,9 +174,11 @@ def _held_out(dataset: Dataset) -> np.ndarray:
     kinds = dataset.y_train.astype(np.int64)
     if dataset.task_train is not None:
         kinds = kinds + dataset.classes * dataset.task_train
-    held_out = np.zeros(len(kinds), bool)
-    for kind in np.unique(kinds):
-        held_out[np.flatnonzero(kinds == kind)[HELD_OUT - 1 :: HELD_OUT]] = True
+    held_out = every_nth(kinds, HELD_OUT)
+    if len(np.unique(kinds[held_out])) < len(np.unique(kinds)):
+        raise SettingsError(
+            f"--evaluate-on validation: needs {HELD_OUT} training samples or more of each class"
+        )
     return held_out
 
 

@@ -16,7 +16,7 @@ import secrets
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,8 @@ class Run:
         evaluated_at: int [L], iterations at which the accuracy was taken: 0 (before any training), every
             `eval_log`, the last of each task (task-based and gradual streams), and the last.
         accuracy: [L, tasks], accuracy per task on the evaluation subset.
-        seen: bool [L, tasks], the tasks that the stream had shown by then.
+        seen: bool [L, tasks], the tasks that the stream had shown by then; for joint training too, those of
+            the stream that the other methods learn.
         logged_at: int [M], iterations at which the loss was recorded: every `loss_log`, or the last
             alone where the run is shorter.
         loss: [M], mean training loss over the stretch that ends there.
@@ -140,6 +141,7 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
     import cs_optax
 
     of_the_data = {field.name for field in fields(FromTheData)}  # told apart by their checksum
+    settings = replace(settings, readout=settings.beaker_to_read)  # 0 is a name for one of them
     without_effect = unused_by(method) | of_the_data | {"stream_file", "experiment"}
     if settings.stream != "gradual":
         without_effect |= {"overlap"}
@@ -194,9 +196,15 @@ def comparison_stamp(identities: Sequence[Mapping[str, Any]]) -> str:
     return f"{_protocol(identities[0]['settings'])}{_synapse(identities)}-{span}-{_digest(stamps)}"
 
 
-def sweep_stamp(sweep_identity: Mapping[str, Any]) -> str:
-    """Name a sweep: its protocol to read, and a digest of all that decides its results."""
-    return f"{_protocol(sweep_identity['settings'])}-{_digest(_plain(sweep_identity))}"
+def sweep_stamp(identities: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> str:
+    """Name a sweep after all it tries, method by method in their order, and its seeds.
+
+    Args:
+        identities: those of every configuration of every method.
+        seeds: what decides which seeds choose and which compare.
+    """
+    stamps = [run_stamp(run_identity) for run_identity in identities]
+    return f"{_protocol(identities[0]['settings'])}-{_digest([stamps, list(seeds)])}"
 
 
 def save_run(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from experiments.lab.settings import Settings, SettingsError, flag
+from experiments.lab.settings import Settings, SettingsError, flag, validate
 
 SEED = 0  # of the scrambling: the points of a method are always the same
 
@@ -72,23 +72,28 @@ def search_space(settings: Settings, method: str, ranges: Mapping[str, Range]) -
     return {name: ranges.get(name, usual) for name, usual in space.items()}
 
 
-def read_ranges(given: Sequence[str]) -> dict[str, Range]:
+def read_ranges(given: Sequence[str], methods: Sequence[str]) -> dict[str, Range]:
     """Read ranges written as ``name=low:high``.
+
+    Args:
+        given: the ranges.
+        methods: those whose settings are searched.
 
     Raises:
         SettingsError: one line that says what is wrong with one of them.
 
-    >>> read_ranges(["lr=1e-4:1e-2"])
+    >>> read_ranges(["lr=1e-4:1e-2"], ["standard"])
     {'lr': Range(low=0.0001, high=0.01)}
     """
-    known = {"lr", *(name for space in SPACES.values() for name in space)}
+    known = {"lr", *(name for method in methods for name in SPACES.get(method, {}))}
     ranges = {}
     for text in given:
         name, _, bounds = text.partition("=")
         name = name.replace("-", "_")
         if name not in known:
             raise SettingsError(
-                f"--ranges {text}: {name or 'that'} is not searched; {', '.join(sorted(known))} are"
+                f"--ranges {text}: {name or 'that'} is not searched for {', '.join(methods)}; "
+                f"{', '.join(sorted(known))} are"
             )
         try:
             low, high = map(float, bounds.split(":"))
@@ -96,6 +101,10 @@ def read_ranges(given: Sequence[str]) -> dict[str, Range]:
             raise SettingsError(f"--ranges {text}: must be {name}=LOW:HIGH, two numbers") from None
         if not 0 < low < high < math.inf:
             raise SettingsError(f"--ranges {text}: must be positive, finite, and the lower bound first")
+        if (name == SPAN and low < 1) or (name == SPACING and low < 1.1) or (name == DEPTH and high > 1):
+            raise SettingsError(
+                f"--ranges {text}: {SPAN} must be at least 1, {SPACING} at least 1.1, {DEPTH} at most 1"
+            )
         ranges[name] = Range(low, high)
     return ranges
 
@@ -110,8 +119,8 @@ def configurations(settings: Settings, space: Mapping[str, Range], budget: int) 
 
     Examples:
         >>> points = configurations(Settings(), {"lr": Range(1e-4, 1e-2)}, budget=4)
-        >>> [point.lr for point in points]  # doctest: +SKIP
-        [0.001, 0.000372, 0.00372, 0.000153]
+        >>> [point.lr for point in points]
+        [0.001, 0.0026, 0.00026, 0.00821]
     """
     halton = qmc.Halton(len(space), rng=np.random.default_rng(SEED))
     points = halton.random(budget - 1)
@@ -134,16 +143,40 @@ def as_flags(settings: Mapping[str, object]) -> str:
     >>> as_flags({"lr": 0.001, "beakers": 7})
     '--lr 0.001 --beakers 7'
     """
-    return " ".join(f"{flag(name)} {value:g}" for name, value in settings.items())
+    return " ".join(f"{flag(name)} {value!r}" for name, value in settings.items())
 
 
 def at_the_edge(configuration: Settings, space: Mapping[str, Range], near: float = 0.05) -> list[str]:
     """The settings that lie at an edge of what was searched, where something better may lie beyond."""
-    return [
-        name
-        for name, usual in space.items()
-        if name not in SHAPES and not near <= usual.place(getattr(configuration, name)) <= 1 - near
-    ]
+    where = {name: usual.place(_searched(configuration, name)) for name, usual in space.items()}
+    return [name for name, place in where.items() if not near <= place <= 1 - near]
+
+
+def check(configuration: Settings, method: str, space: Mapping[str, Range]) -> None:
+    """Reject a configuration that cannot be trained.
+
+    Raises:
+        SettingsError: one line that names the method, and what is wrong.
+    """
+    try:
+        validate(configuration)
+    except SettingsError as error:
+        tried = as_flags(varied(configuration, space))
+        raise SettingsError(f"method {method} cannot be tried with {tried}: {error}") from error
+
+
+def _searched(configuration: Settings, name: str) -> float:
+    """What a configuration has of something that is searched."""
+    span = configuration.beta / configuration.alpha
+    match name:
+        case "span":
+            return span
+        case "spacing":
+            return span ** (1 / (2 * max(1, configuration.beakers - 1)))
+        case "depth":
+            return configuration.beaker_to_read / configuration.beakers
+        case _:
+            return float(getattr(configuration, name))
 
 
 def _configured(settings: Settings, space: Mapping[str, Range], point: np.ndarray) -> Settings:

@@ -174,7 +174,6 @@ NEED_TASKS = ("ewc", "si", "lwf", "er")  # they have to be told when a task ends
 # else can train together.
 TRAIN_TOGETHER = (
     "lr",
-    "decay",
     "alpha",
     "beta",
     "ewc_strength",

@@ -96,7 +96,8 @@ def train(
             complex synapses.
 
     Returns:
-        For each configuration one run for each seed, in their order, and the time they took together.
+        For each configuration one run for each seed, in their order, and the time they took together (since
+        the checkpoint, if they went on from one).
 
     Raises:
         SettingsError: if the data cannot fill a batch, or lacks a class.
@@ -185,7 +186,6 @@ def train(
     if checkpoints is not None and (kept := checkpoints.find(carry)) is not None:
         done, carry = kept.iteration, kept.carry
         log.restore(kept.records)
-        timer.seconds = {**timer.seconds, **kept.seconds}
     for stop in log.stops_after(done):
         began = max(done, 0)
         with timer("train"):
@@ -210,10 +210,10 @@ def train(
             observe(log.progress(began, stop))
         except KeyboardInterrupt:
             if checkpoints is not None:
-                checkpoints.keep(stop, carry, log.records(), timer.seconds)
+                checkpoints.keep(stop, carry, log.records(), Seconds(**timer.seconds))
             raise
         if checkpoints is not None and checkpoints.due:
-            checkpoints.keep(stop, carry, log.records(), timer.seconds)
+            checkpoints.keep(stop, carry, log.records(), Seconds(**timer.seconds))
     layers = layer_names(carry.params) if probed else []
     runs = log.runs(method, [*seeds] * n, layers)
     return [runs[i : i + len(seeds)] for i in range(0, len(runs), len(seeds))], Seconds(**timer.seconds)
