@@ -160,8 +160,16 @@ def test_checkpoints_are_made_as_often_as_asked(tmp_path):
 
 
 ARGUMENTS = [
-    *("--experiment=splitDigits", "--method=cs", "--seed=3", "--alpha=10", "--beta=1000", "--iters=100"),
-    *("--batch=16", "--fc-units=20", "--eval-log=5", "--eval-n=10", "--loss-log=5", "--checkpoint-every=0"),
+    *("--experiment=splitDigits", "--method=cs", "--seed=3", "--alpha=10", "--beta=1000", "--iters=200"),
+    *(
+        "--batch=16",
+        "--fc-layers=1",
+        "--tasks=2",
+        "--eval-log=5",
+        "--eval-n=10",
+        "--loss-log=5",
+        "--checkpoint-every=0",
+    ),
 ]
 
 
