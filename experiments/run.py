@@ -287,7 +287,12 @@ def prepare(
     if settings.stream == "file":
         from experiments.lab.streams import read_stream
 
-        settings = replace(settings, iters=len(read_stream(settings).tasks))
+        planned = read_stream(settings)
+        absent = sorted(set(range(settings.tasks)) - set(planned.tasks.ravel().tolist()))
+        if absent:
+            numbers = ", ".join(str(task) for task in absent)
+            note(f"note: --stream-file never shows task {numbers} (from 0), which the averages count too")
+        settings = replace(settings, iters=len(planned.tasks))
     return settings, dataset
 
 

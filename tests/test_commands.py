@@ -634,3 +634,9 @@ def test_warnings_are_a_line_without_the_place_they_come_from(capsys):
         warnings.simplefilter("always")
         assert run.guarded(command) == 0
     assert capsys.readouterr().err == "warning: timescales far apart\n"
+
+
+def test_tasks_that_a_stream_file_never_shows_are_noted(lab, capsys, tmp_path):
+    np.savez(tmp_path / "stream.npz", tasks=np.zeros(4, int))
+    assert lab.run(f"--stream-file={tmp_path / 'stream.npz'}", "--get-stamp") == 0
+    assert "note: --stream-file never shows task 1 (from 0)" in capsys.readouterr().err

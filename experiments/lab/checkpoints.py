@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -125,6 +126,7 @@ class Checkpoints:
                 stacklevel=2,
             )
         self.resumed_at, self.seconds_before = kept.iteration, kept.seconds
+        print(f"going on from iteration {kept.iteration}", file=sys.stderr)
         return kept
 
     def discard(self) -> None:

@@ -180,7 +180,8 @@ def _check_kinds(refuse: Any, train: Mapping[str, np.ndarray], test: Mapping[str
         if not counts.all():
             task, label = divmod(int(np.argmin(counts)), n_classes)
             where = f" of task {task}" if "task" in train else ""
-            raise refuse(f"the {half} data have no sample of class {label}{where}")
+            hint = "; labels count from 0" + (", in each task anew" if "task" in train else "")
+            raise refuse(f"the {half} data have no sample of class {label}{where}{hint}")
 
 
 def _samples(x: np.ndarray) -> tuple[np.ndarray, int]:

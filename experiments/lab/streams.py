@@ -257,7 +257,11 @@ def _checked_against(problem: Problem, planned: Samples, settings: Settings) -> 
     wrong = ~belongs[planned.tasks, planned.rows]
     if wrong.any():
         where = tuple(np.argwhere(wrong)[0])
-        order = ", with the classes in this seed's order" if settings.class_order == "shuffled" else ""
+        order = (
+            ", with the classes in this seed's order"
+            if settings.class_order == "shuffled"
+            else " (was it written with --class-order shuffled?)"
+        )
         raise SettingsError(
             f"{refused}shows sample {planned.rows[where]} in task {planned.tasks[where]}, "
             f"but it is of another one{order}"

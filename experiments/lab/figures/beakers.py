@@ -28,8 +28,8 @@ def beakers(runs: Sequence[Run], settings: Settings, title: str | None = None) -
     """The beakers of one method, mean over seeds.
 
     Above, how far each is from the weights over the iterations: the root mean square over all layers. In the
-    middle what flows through each link. Below, how well the network does on each task at the end if
-    it is given the weights of a beaker.
+    middle what flows through each link, the last of which is the leak. Below, how well the network does
+    on each task at the end if it is given the weights of a beaker.
 
     Args:
         runs: the runs of a method with complex synapses.
@@ -53,7 +53,7 @@ def beakers(runs: Sequence[Run], settings: Settings, title: str | None = None) -
     names = [f"$u_{{{k}}}$" for k in range(1, n_beakers + 1)]
     for panel, measure, label in (
         (above, "distance", "Distance from\nthe weights (RMS)"),
-        (middle, "flow", "Flow through the link\nto its right (RMS)"),
+        (middle, "flow", "Flow to the next\n(last: leak; RMS)"),
     ):
         values = np.mean([np.sqrt(np.square(getattr(one, measure)).mean(axis=2)) for one in probes], axis=0)
         for k in range(1 if measure == "distance" else 0, n_beakers):
