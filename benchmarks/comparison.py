@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Table, options, publish
+from benchmarks.report import options, publish
 from benchmarks.seeds import OPTIMIZERS, STANDARD, Training
 from benchmarks.timing import in_turns
+from experiments.lab.tables import Table
 
 STEPS = 50  # of a bare training in one measurement
 

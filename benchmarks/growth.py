@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import jax
 import optax
 
-from benchmarks.report import Table, curves, options, panels, publish
+from benchmarks.report import curves, options, publish
 from benchmarks.timing import MLP, Shapes, compiled_update, times_of_updates
 from benchmarks.update_cost import ADAM, with_synapse
+from experiments.lab.figures import panels
+from experiments.lab.tables import Table
 
 PARAMETERS = (1e4, 1e5, 1e6, 1e7, 1e8)
 BEAKERS = (2, 3, 4, 6, 8, 10, 12, 16)

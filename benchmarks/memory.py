@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import jax
 import optax
 
-from benchmarks.report import Table, options, publish
+from benchmarks.report import options, publish
 from benchmarks.timing import Shapes, compiled_update
 from benchmarks.update_cost import ADAM, with_synapse
+from experiments.lab.tables import Table
 
 BEAKERS = (5, 8, 12)
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.report import Table, options, publish
+from benchmarks.report import options, publish
+from experiments.lab.tables import Table
 
 SEEDS, STEPS = 10, 20
 FLAGS = {

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.lab.figures import COLUMN, STYLE, save
+from experiments.lab.figures import STYLE, save
+from experiments.lab.tables import Table
 
-Cell = str | float | int | None
 # From the palette of Okabe & Ito (2008), with a mark each.
 CURVES = (
     ("#0072B2", "o"),
@@ -28,37 +28,6 @@ CURVES = (
     ("#56B4E9", "v"),
     ("#E69F00", "P"),
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Numbers under a title; columns of numbers are printed with ``digits`` digits behind the point.
-
-    Attributes:
-        title: what is measured, and in which unit.
-        head: the columns.
-        rows: cells, a row each; None where there is nothing.
-        digits: behind the point, one for each column.
-    """
-
-    title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    digits: Sequence[int]
-
-    def markdown(self) -> str:
-        """The table in Markdown, its title above."""
-        lines = ["| " + " | ".join(self.head) + " |", "|---" * len(self.head) + "|"]
-        for row in self.rows:
-            cells = (_cell(value, digits) for value, digits in zip(row, self.digits, strict=True))
-            lines.append("| " + " | ".join(cells) + " |")
-        return "\n".join([self.title, "", *lines])
-
-
-def _cell(value: Cell, digits: int) -> str:
-    if value is None:
-        return ""
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
 def where() -> dict[str, Any]:
@@ -105,16 +74,6 @@ def publish(name: str, out: Path | None, tables: Sequence[Table], figure: Figure
     (out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     if figure is not None:
         save(figure, out, name)
-
-
-@matplotlib.rc_context(STYLE)
-def panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """An empty figure with a row of panels, each a column wide."""
-    figure = Figure(figsize=(COLUMN * len(titles), 2.6))
-    axes = list(figure.subplots(1, len(titles), squeeze=False)[0])
-    for panel, title in zip(axes, titles, strict=True):
-        panel.set_title(title)
-    return figure, axes
 
 
 def curves(panel: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]]) -> None:

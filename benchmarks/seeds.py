@@ -15,10 +15,12 @@ from typing import Any
 import jax
 import optax
 
-from benchmarks.report import Table, curves, options, panels, publish
+from benchmarks.report import curves, options, publish
 from benchmarks.timing import in_turns
 from benchmarks.update_cost import with_synapse
+from experiments.lab.figures import panels
 from experiments.lab.model import make_model
+from experiments.lab.tables import Table
 
 SIZES = (784, 400, 400, 10)
 BATCH = 128

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import Table, options, publish
+from benchmarks.report import options, publish
 from experiments.lab.cache import SHORTEST_COMPILATION
+from experiments.lab.tables import Table
 
 
 def seconds(command: list[str], cache: Path) -> float:

@@ -13,9 +13,10 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from benchmarks.report import Table, options, publish
+from benchmarks.report import options, publish
 from experiments.lab.data import Dataset
 from experiments.lab.settings import Settings
+from experiments.lab.tables import Table
 from experiments.lab.training import train
 
 SEARCHED = {"standard": "lr", "cs": "alpha", "ewc": "ewc_strength"}

@@ -212,7 +212,13 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
     return options, f"{program} {shlex.join(given)}".rstrip()
 
 
-def guarded(command: Callable[[], None]) -> int:
+RUNS_ARE_KEPT = (
+    "interrupted: finished runs are kept, and found again next time; "
+    "--resume goes on with what is not finished"
+)
+
+
+def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> int:
     """Run a command; turn what the user can mend into one line and an exit status."""
     # A terminal without these characters is no reason to fail.
     for stream in (sys.stdout, sys.stderr):
@@ -228,11 +234,7 @@ def guarded(command: Callable[[], None]) -> int:
         known = error.filename and error.strerror
         return _fail(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}", status=1)
     except KeyboardInterrupt:
-        return _fail(
-            "interrupted: finished runs are kept, and found again next time; "
-            "--resume goes on with what is not finished",
-            status=130,
-        )
+        return _fail(interrupted, status=130)
     return 0
 
 

@@ -17,7 +17,18 @@ from experiments.lab.figures.curves import accuracy_of_one_run, accuracy_over_it
 from experiments.lab.figures.gap import stability_gap, why_no_gap
 from experiments.lab.figures.matrices import accuracy_matrices
 from experiments.lab.figures.seeds import paired_seeds
-from experiments.lab.figures.style import COLORS, COLUMN, FORMATS, LINES, NAMES, PAGE, PNG_DPI, STYLE, save
+from experiments.lab.figures.style import (
+    COLORS,
+    COLUMN,
+    FORMATS,
+    LINES,
+    NAMES,
+    PAGE,
+    PNG_DPI,
+    STYLE,
+    panels,
+    save,
+)
 from experiments.lab.figures.sweeps import sweep_map
 from experiments.lab.figures.times import seconds_per_run
 from experiments.lab.settings import Settings
@@ -38,6 +49,7 @@ __all__ = [
     "all_figures",
     "beakers",
     "paired_seeds",
+    "panels",
     "save",
     "seconds_per_run",
     "stability_gap",

@@ -209,6 +209,16 @@ def mark_chance_if_near(
         )
 
 
+@matplotlib.rc_context(STYLE)
+def panels(titles: Sequence[str], height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """An empty figure with a row of panels, each a column wide, so many inches high."""
+    figure = Figure(figsize=(COLUMN * len(titles), height))
+    row = list(figure.subplots(1, len(titles), squeeze=False)[0])
+    for panel, title in zip(row, titles, strict=True):
+        panel.set_title(title)
+    return figure, row
+
+
 def panels_in_grid(figure: Figure, n: int, columns: int, *, shared: bool, down: bool = False) -> list[Axes]:
     """Panels in a grid, of which the last rows or columns may be incomplete.
 

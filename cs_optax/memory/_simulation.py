@@ -1,0 +1,239 @@
+"""What an optimizer remembers, measured by running it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from cs_optax import _checks
+
+Rule = Callable[[jax.Array], Any]
+
+
+class Recall(NamedTuple):
+    """Result of :func:`simulate`. Overlaps are sums over all synapses.
+
+    Attributes:
+        ages: int ``[A]``, updates since the memory came, the one that stored it included.
+        signal: ``[n_trials, A]``, mean overlap of the weights with a memory of each age.
+        noise: ``[n_trials]``, root mean square overlap with patterns that were never stored.
+    """
+
+    ages: np.ndarray
+    signal: np.ndarray
+    noise: np.ndarray
+
+    @property
+    def snr(self) -> np.ndarray:
+        """Signal-to-noise ratio of each trial and age, ``[n_trials, A]``."""
+        return self.signal / self.noise[:, None]
+
+
+def impulse_response(tx: optax.GradientTransformation, n_updates: Any) -> np.ndarray:
+    """What is left of a unit that the first update brought, after so many updates without gradients.
+
+    The optimizer itself is run, one update after another, in the default float dtype. For
+    ``optax.chain(optax.sgd(1.0), complex_synapse(…))`` it is :meth:`BeakerChain.impulse_response`, but
+    for the error of the integrator; with ``method="sequential_euler"`` that of one update before, since there an
+    input begins to flow one update later.
+
+    Args:
+        tx: an optimizer. The gradient of the first update is -1, all later ones are 0; the weight starts
+            at 0.
+        n_updates: whole numbers of at least 1.
+
+    Returns:
+        The weights, shape of ``n_updates``.
+
+    Raises:
+        ValueError: if ``n_updates`` is out of range.
+
+    Examples:
+        >>> import optax
+        >>> from cs_optax import complex_synapse
+        >>> from cs_optax.memory import impulse_response
+        >>> tx = optax.chain(optax.sgd(1.0), complex_synapse(n_beakers=6, alpha=8.0, beta=8192.0))
+        >>> impulse_response(tx, [1, 100, 10_000]).round(3)
+        array([0.886, 0.134, 0.013], dtype=float32)
+    """
+    wanted = np.asarray(n_updates)
+    _whole("n_updates", n_updates)
+    distinct, places = np.unique(wanted, return_inverse=True)
+
+    @jax.jit
+    def run(waits: jax.Array) -> jax.Array:
+        def update(_: Any, carry: Any, gradient: float = 0.0) -> Any:
+            weight, state = carry
+            updates, state = tx.update(jnp.full_like(weight, gradient), state, weight)
+            return optax.apply_updates(weight, updates), state
+
+        def wait(carry: Any, n: jax.Array) -> Any:
+            carry = jax.lax.fori_loop(0, n, update, carry)
+            return carry, carry[0]
+
+        weight = jnp.zeros([])
+        stored = update(0, (weight, tx.init(weight)), gradient=-1.0)
+        return jax.lax.scan(wait, stored, waits)[1]
+
+    return np.asarray(run(jnp.asarray(np.diff(distinct, prepend=1))))[places].reshape(wanted.shape)
+
+
+def hebbian(pattern: jax.Array) -> jax.Array:
+    """The memory of a fully connected network: ``ξ_i ξ_j`` for each pair ``i < j`` of its neurons.
+
+    Args:
+        pattern: activities of ``n`` neurons, shape ``[n]``.
+
+    Returns:
+        One number for each of the ``n (n - 1)/2`` pairs.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from cs_optax.memory import hebbian
+        >>> hebbian(jnp.array([1.0, -1.0, 1.0]))
+        Array([-1.,  1., -1.], dtype=float32)
+    """
+    first, second = np.triu_indices(pattern.shape[0], k=1)
+    return pattern[first] * pattern[second]
+
+
+def simulate(
+    tx: optax.GradientTransformation,
+    pattern_size: int,
+    ages: Any,
+    *,
+    n_memories: int,
+    n_trials: int = 1,
+    seed: int = 0,
+    burn_in: int | None = None,
+    read_every: int = 1,
+    coding_level: float = 1.0,
+    rule: Rule | None = None,
+) -> Recall:
+    r"""Store random memories with an optimizer, one each update, and measure how well old ones are recalled.
+
+    A memory is a random pattern :math:`ξ`, which asks the weights :math:`w` for a change: the gradient of its
+    update is :math:`-ξ`. It is recalled by its overlap with the weights, :math:`\sum_i ξ_i w_i`: the signal
+    of an age is the mean over the memories that are so old, the noise is the spread over patterns that were
+    never stored. Their ratio is the SNR of the ideal observer. Nothing of the theory is used.
+
+    For ``optax.chain(optax.sgd(1.0), complex_synapse(chain=chain))`` it approaches
+    :math:`\sqrt{N} r(t)/\sqrt{V - 1}` with :math:`V` = ``chain.variance(1.0)``, less the input that has not
+    flowed yet.
+
+    Args:
+        tx: an optimizer, ``optax.chain(optax.sgd(1.0), …)`` for memories of unit size. It sees weights of
+            shape ``[n_trials, …]``, stacked rather than mapped over, so that links rest for all trials
+            together; it should treat every weight alike.
+        pattern_size: numbers in a pattern; without a ``rule`` one for each synapse.
+        ages: ages to recall, whole numbers of at least 1; 1 is right after the update that stored it.
+        n_memories: updates in all.
+        n_trials: independent populations.
+        seed: of the patterns. A trial sees the same ones whatever ``n_trials`` is.
+        burn_in: updates before the first reading, to become stationary; by default half of them, and at least
+            the largest age.
+        read_every: updates from one reading to the next.
+        coding_level: share of a pattern that is not zero; those are -1 or 1 alike.
+        rule: what the synapses receive of a pattern of shape ``[pattern_size]``: a tree of arrays, zero on
+            average; by default the pattern itself. :func:`hebbian` makes it a Hopfield network's; a tree of
+            several leaves can have a different chain for each, by ``optax.partition``.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Examples:
+        >>> import optax
+        >>> from cs_optax import BeakerChain, complex_synapse
+        >>> from cs_optax.memory import simulate
+        >>> chain = BeakerChain.benna_fusi(4)
+        >>> tx = optax.chain(optax.sgd(1.0), complex_synapse(chain=chain))
+        >>> recall = simulate(tx, 1000, [1, 10, 100], n_memories=2000, n_trials=2)
+        >>> recall.snr.shape
+        (2, 3)
+    """
+    pattern_size = _checks.count("pattern_size", pattern_size, least=1)
+    ages = np.atleast_1d(_whole("ages", ages))
+    n_memories = _checks.count("n_memories", n_memories, least=1)
+    n_trials = _checks.count("n_trials", n_trials, least=1)
+    read_every = _checks.count("read_every", read_every, least=1)
+    oldest = int(ages.max())
+    burn_in = max(n_memories // 2, oldest) if burn_in is None else _checks.count("burn_in", burn_in, least=0)
+    if burn_in < oldest:
+        raise ValueError(f"burn_in must be at least the largest of ages, {oldest}, got {burn_in}")
+    n_readings = (n_memories - burn_in) // read_every
+    if n_readings < 1:
+        raise ValueError(
+            f"n_memories must be at least burn_in + read_every, {burn_in + read_every}, got {n_memories}"
+        )
+    if not 0 < _checks.positive("coding_level", coding_level) <= 1:
+        raise ValueError(f"coding_level must be greater than 0 and at most 1, got {coding_level!r}")
+    rule = (lambda pattern: pattern) if rule is None else rule
+    dtype = jnp.result_type(float)
+    store_for_all = jax.vmap(rule)
+
+    def patterns(keys: jax.Array, step: Any, stream: int) -> jax.Array:
+        """A pattern for each trial, int8 ``[n_trials, pattern_size]``."""
+
+        def draw(key: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(jax.random.fold_in(key, stream), step)
+            place = jax.random.uniform(key, (pattern_size,))
+            high, low = place >= 1 - coding_level / 2, place < coding_level / 2
+            return high.astype(jnp.int8) - low.astype(jnp.int8)
+
+        return jax.vmap(draw)(keys)
+
+    def overlaps(weights: Any, shown: jax.Array) -> jax.Array:
+        """Of each trial's weights with its pattern, ``[n_trials]``."""
+        memories = store_for_all(shown.astype(dtype))
+        products = jax.tree.map(
+            lambda w, m: jnp.einsum("ti,ti->t", *(leaf.reshape(n_trials, -1) for leaf in (w, m))),
+            weights,
+            memories,
+        )
+        return functools.reduce(jnp.add, jax.tree.leaves(products))
+
+    @jax.jit
+    def run(keys: jax.Array) -> Any:
+        def store(step: jax.Array, carry: Any) -> Any:
+            weights, state, stored = carry
+            pattern = patterns(keys, step, stream=0)
+            gradients = jax.tree.map(jnp.negative, store_for_all(pattern.astype(dtype)))
+            updates, state = tx.update(gradients, state, weights)
+            return optax.apply_updates(weights, updates), state, stored.at[step % oldest].set(pattern)
+
+        def read(carry: Any, reading: jax.Array) -> Any:
+            before, signal, noise = carry
+            first = burn_in + reading * read_every
+            after = jax.lax.fori_loop(first, first + read_every, store, before)
+            weights, _, stored = after
+            shown = stored[(first + read_every - jnp.asarray(ages)) % oldest]
+            signal += jax.vmap(overlaps, in_axes=(None, 0), out_axes=1)(weights, shown)
+            noise += overlaps(weights, patterns(keys, reading, stream=1)) ** 2
+            return (after, signal, noise), None
+
+        memory = jax.eval_shape(store_for_all, jnp.zeros((n_trials, pattern_size), dtype))
+        weights = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), memory)
+        stored = jnp.zeros((oldest, n_trials, pattern_size), jnp.int8)
+        start = jax.lax.fori_loop(0, burn_in, store, (weights, tx.init(weights), stored))
+        sums = jnp.zeros((n_trials, len(ages)), dtype), jnp.zeros(n_trials, dtype)
+        (_, signal, noise), _ = jax.lax.scan(read, (start, *sums), jnp.arange(n_readings))
+        return signal / n_readings, jnp.sqrt(noise / n_readings)
+
+    of_each = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(n_trials))
+    signal, noise = run(of_each)
+    return Recall(ages, np.asarray(signal), np.asarray(noise))
+
+
+def _whole(name: str, values: Any) -> np.ndarray:
+    """``values`` as integers, where they are whole numbers of at least 1."""
+    array = np.asarray(values)
+    numbers = array.size > 0 and np.issubdtype(array.dtype, np.number)
+    if not (numbers and np.all(array >= 1) and np.all(array == np.floor(array)) and np.all(array < 2**31)):
+        raise ValueError(f"{name} must hold whole numbers of at least 1, got {values!r}")
+    return array.astype(np.int64)

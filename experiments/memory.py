@@ -1,0 +1,157 @@
+"""The published claims about the complex synapse, measured: ``python -m experiments.memory --help``."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from experiments.claims import CLAIMS, measure
+from experiments.lab.settings import LARGEST_SEED, SettingsError
+from experiments.run import guarded, parse
+
+if TYPE_CHECKING:
+    from experiments.claims.outcome import Outcome, Row
+
+PASSED = {True: "yes", False: "NO", None: "–"}
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """Measure what is claimed about the memory of complex synapses, and say whether it holds.
+
+    Prints a table claim · target · measured · pass, draws the figures, and writes every number.
+    The exit status is 1 if something that has a target misses it.
+
+    Attributes:
+        claims: What to measure; see --list.
+        all: Measure everything; 15 to 30 minutes on two cores.
+        list: Say what there is, and do nothing.
+        seed: Seed of everything random.
+        results_dir: Folder for the numbers (memory/NAME.json) and tables (memory/NAME.md).
+        plot_dir: Folder for the figures (memory-NAME.pdf and .png).
+    """
+
+    claims: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="[CLAIM …]", help_behavior_hint=""),
+    ] = ()
+    all: bool = False
+    list: bool = False
+    seed: int = 0
+    results_dir: Path = Path("results")
+    plot_dir: Path = Path("plots")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    options, command = parse(MemoryOptions, "experiments.memory", arguments)
+    missed: list[str] = []
+    interrupted = "interrupted: the claims that were measured are kept"
+    return guarded(lambda: missed.extend(memory(options, command)), interrupted) or int(bool(missed))
+
+
+def memory(options: MemoryOptions, command: str) -> list[str]:
+    """Measure the claims that are asked for, one after another; each is kept as soon as it is there.
+
+    Returns:
+        The claims that miss their targets.
+
+    Raises:
+        SettingsError: if the options cannot be meant.
+    """
+    if options.list:
+        width = max(map(len, CLAIMS))
+        print("\n".join(f"{name:<{width}}  {words}" for name, words in CLAIMS.items()))
+        return []
+    names = _chosen(options)
+    from experiments.lab.results import check_writable
+
+    for folder in (options.results_dir, options.plot_dir):
+        check_writable(folder)
+    outcomes: dict[str, Outcome] = {}
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    ) as progress:
+        task = progress.add_task("", total=len(names))
+        for name in names:
+            progress.update(task, description=name)
+            began = time.perf_counter()
+            outcomes[name] = measure(name, options.seed)
+            seconds = time.perf_counter() - began
+            keep(name, outcomes[name], options, command, seconds)
+            progress.update(task, advance=1)
+    show(outcomes)
+    print(f"\nnumbers and tables: {options.results_dir / 'memory'}\nfigures: {options.plot_dir}")
+    rows = [row for outcome in outcomes.values() for row in outcome.rows]
+    missed = [row.claim for row in rows if row.passed is False]
+    if missed:
+        print(f"{len(missed)} of {len(rows)} miss their targets:", *missed, sep="\n  ", file=sys.stderr)
+    return missed
+
+
+def keep(name: str, outcome: "Outcome", options: MemoryOptions, command: str, seconds: float) -> None:
+    """Write the numbers, tables and figures of one claim, each file whole or not at all."""
+    from experiments.lab.figures import save
+    from experiments.lab.results import current_environment, write_atomically, write_json
+
+    folder = options.results_dir / "memory"
+    content = {
+        "command": command,
+        "claim": name,
+        "seed": options.seed,
+        "seconds": round(seconds, 1),
+        "environment": current_environment(),
+        "rows": [asdict(row) for row in outcome.rows],
+        "numbers": outcome.numbers,
+    }
+    write_json(folder / f"{name}.json", content, indent=1)
+    text = "\n\n".join([table_of(outcome.rows), *(table.markdown() for table in outcome.tables.values())])
+    write_atomically(folder / f"{name}.md", (text + "\n").encode())
+    for figure_name, figure in outcome.figures.items():
+        save(figure, options.plot_dir, f"memory-{figure_name}")
+
+
+def table_of(rows: "Sequence[Row]") -> str:
+    """The table claim · target · measured · pass, in Markdown."""
+    lines = ["| claim | target | measured | pass |", "|---|---|---|---|"]
+    lines += [f"| {row.claim} | {row.target} | {row.measured} | {PASSED[row.passed]} |" for row in rows]
+    return "\n".join(lines)
+
+
+def show(outcomes: "Mapping[str, Outcome]") -> None:
+    """Print the table of everything that was measured."""
+    console = Console()
+    for name, outcome in outcomes.items():
+        table = Table("claim", "target", "measured", "pass", box=None, pad_edge=False)
+        for row in outcome.rows:
+            style = "red" if row.passed is False else None
+            table.add_row(row.claim, row.target, row.measured, PASSED[row.passed], style=style)
+        console.print(f"\n[bold]{name}[/bold]: {CLAIMS[name]}\n")
+        console.print(table)
+
+
+def _chosen(options: MemoryOptions) -> list[str]:
+    unknown = [name for name in options.claims if name not in CLAIMS]
+    if unknown:
+        raise SettingsError(f"{unknown[0]!r} is no claim: must be one of {', '.join(CLAIMS)}")
+    if bool(options.claims) == options.all:
+        raise SettingsError("name what to measure, or --all; --list says what there is")
+    if not 0 <= options.seed <= LARGEST_SEED:
+        raise SettingsError(f"--seed: must be from 0 to {LARGEST_SEED}, not {options.seed}")
+    return list(CLAIMS) if options.all else list(dict.fromkeys(options.claims))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
