@@ -22,12 +22,10 @@ from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
 from experiments.lab.figures import STYLE, panels
 
-BISTABLE_SYNAPSES = tuple(10**exponent for exponent in range(3, 9))
-CASCADE_SYNAPSES = tuple(10**exponent for exponent in range(4, 9))
 SHOWN = 10**6  # synapses in the figure
 
 
-def measure(seed: int) -> Outcome:
+def measure(seed: int, *, largest: int = 8) -> Outcome:
     """Compare lifetimes of bistable, multistate and cascade synapses, exponentials and complex synapses.
 
     Each model is at its best for each number of synapses: its transition probability, number of states or
@@ -35,14 +33,16 @@ def measure(seed: int) -> Outcome:
 
     Args:
         seed: has no effect: nothing here is random.
+        largest: exponent of the largest number of synapses, at least 6.
     """
     del seed
+    few, many = [10**3], [10**exponent for exponent in range(4, largest + 1)]
     best: dict[str, dict[int, tuple[float, float]]] = {
-        "bistable": {N: _best(_bistable, _probabilities(N), N) for N in BISTABLE_SYNAPSES},
-        "multistate": {N: _best(_multistate, _state_numbers(N), N) for N in CASCADE_SYNAPSES},
-        "cascade": {N: _best(_cascade, range(1, 20), N) for N in CASCADE_SYNAPSES},
-        "exponential": {N: _best(_exponential, _timescales(N), N) for N in CASCADE_SYNAPSES},
-        "complex synapse": {N: _complex(N) for N in CASCADE_SYNAPSES},
+        "bistable": {N: _best(_bistable, _probabilities(N), N) for N in few + many},
+        "multistate": {N: _best(_multistate, _state_numbers(N), N) for N in many},
+        "cascade": {N: _best(_cascade, range(1, 20), N) for N in many},
+        "exponential": {N: _best(_exponential, _timescales(N), N) for N in many},
+        "complex synapse": {N: _complex(N) for N in many},
     }
     rows = []
     for name, low, high in (("bistable", 0.35, 0.37), ("cascade", 0.85, 1.2)):

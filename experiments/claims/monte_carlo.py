@@ -21,14 +21,16 @@ from experiments.lab.figures import STYLE, panels
 from experiments.lab.statistics import estimate
 
 N_BEAKERS = 6
-FITTED = (4.0, 1000.0)  # ages between which slopes are fitted
+YOUNGEST_FITTED = 4  # age from which slopes are fitted
 FALLING = (35, 28, 22, 15, 9, 2)  # levels along the chain
 LEVELS: dict[str, int | tuple[int, ...]] = {"64": 64, "32": 32, "16": 16, "35 → 2": FALLING}
 JITTER = 0.2  # of the logarithms of capacities and conductances, in the population of different synapses
 N_KINDS = 16  # of chains in it
 
 
-def measure(seed: int, *, n_synapses: int = 4096, n_memories: int = 20_000, n_trials: int = 8) -> Outcome:
+def measure(
+    seed: int, *, n_synapses: int = 4096, n_memories: int = 20_000, n_trials: int = 8, oldest: int = 1000
+) -> Outcome:
     """Measure the SNR of populations at Benna & Fusi's numbers, and compare it with the theory's.
 
     The first half of the memories makes the population stationary, or nearly so: the slowest timescale is
@@ -39,9 +41,10 @@ def measure(seed: int, *, n_synapses: int = 4096, n_memories: int = 20_000, n_tr
         n_synapses: synapses in each population.
         n_memories: memories that it stores, one after another.
         n_trials: independent populations.
+        oldest: largest age that is read.
     """
     chain = BeakerChain.benna_fusi(N_BEAKERS)
-    ages = np.unique(np.geomspace(1, FITTED[1], 25).round().astype(int))
+    ages = np.unique(np.geomspace(1, oldest, 25).round().astype(int))
     # An input flows on in its own update, so that the noise is without an input that has not flowed.
     theory = math.sqrt(n_synapses) * chain.impulse_response(ages) / math.sqrt(chain.variance(1.0) - 1)
 
@@ -60,7 +63,9 @@ def measure(seed: int, *, n_synapses: int = 4096, n_memories: int = 20_000, n_tr
     continuous = run(complex_synapse(chain=chain))
     found = {"continuous": continuous}
     rows = [
-        _near(f"SNR over theory, N = {n_synapses}, K = 6, ages 1 to 1000", continuous, theory, 0.93, 1.07),
+        _near(
+            f"SNR over theory, N = {n_synapses}, K = 6, ages 1 to {oldest}", continuous, theory, 0.93, 1.07
+        ),
         within("slope", -0.52, _slope(continuous), -0.46),
     ]
     found["sparse"] = run(complex_synapse(chain=chain), coding_level=0.1)
@@ -110,7 +115,7 @@ def _different(
 
 
 def _slope(recall: Recall) -> float:
-    return slope(recall.ages, recall.snr.mean(axis=0), FITTED)
+    return slope(recall.ages, recall.snr.mean(axis=0), (YOUNGEST_FITTED, math.inf))
 
 
 def _near(claim: str, recall: Recall, expected: np.ndarray, low: float, high: float) -> Row:
@@ -127,7 +132,7 @@ def _near(claim: str, recall: Recall, expected: np.ndarray, low: float, high: fl
 
 def _of_levels(name: str, recall: Recall, continuous: Recall) -> list[Row]:
     """The ratio of SNR to continuous variables, geometric mean over ages, and the slope."""
-    fitted = (recall.ages >= FITTED[0]) & (recall.ages <= FITTED[1])
+    fitted = recall.ages >= YOUNGEST_FITTED
     ratio = recall.snr.mean(axis=0)[fitted] / continuous.snr.mean(axis=0)[fitted]
     overall, falls = float(np.exp(np.log(ratio).mean())), _slope(recall)
     if name == "16":
