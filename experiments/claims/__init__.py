@@ -15,6 +15,8 @@ CLAIMS = {
     "comparison": "bistable, multistate and cascade synapses, exponentials, a bound for two weights",
     "monte-carlo": "populations run through the optimizer: SNR, few levels, different chains, sparsity",
     "familiarity": "a Hopfield network recognises patterns for almost as long as it has synapses",
+    "q-learning": "Q(λ) with a goal that moves between corners: how soon a good policy is found again",
+    "drift": "following targets that drift at several timescales, beside the Kalman filter",
     "integrators": "errors of both methods against the exact solution, and links moved a step",
     "precision": "rounding: Euler's slow beakers stall in float32, those of the exchange method follow",
 }

@@ -25,7 +25,7 @@ YOUNGEST_FITTED = 4  # age from which slopes are fitted
 FALLING = (35, 28, 22, 15, 9, 2)  # levels along the chain
 LEVELS: dict[str, int | tuple[int, ...]] = {"64": 64, "32": 32, "16": 16, "35 → 2": FALLING}
 JITTER = 0.2  # of the logarithms of capacities and conductances, in the population of different synapses
-N_KINDS = 16  # of chains in it
+N_KINDS = 8  # of chains in it
 
 
 def measure(
