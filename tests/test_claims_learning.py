@@ -151,4 +151,4 @@ class TestDrift:
             outcome = drift.measure(0, n_seeds=2, n_targets=4, n_iterations=2000, alphas=(8.0,))
         assert len(outcome.rows) == 18
         json.dumps(outcome.numbers, allow_nan=False)
-        assert list(outcome.figures) == ["drift"]
+        assert list(outcome.figures) == ["drift-4-timescales", "drift-1-timescales"]

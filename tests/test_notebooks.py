@@ -26,6 +26,8 @@ def test_notebook_runs(path, monkeypatch, tmp_path):
     from nbclient import NotebookClient
 
     monkeypatch.setitem(os.environ, "PYTHONPATH", str(path.parent.parent))
+    monkeypatch.setitem(os.environ, "NOTEBOOK_SIZE", "small")
+    monkeypatch.delitem(os.environ, "MNIST_DIR", raising=False)  # the digits are quicker
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the kernel's own, about its sockets
         notebook = nbformat.read(path, as_version=4)

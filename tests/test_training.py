@@ -1,7 +1,6 @@
 """Training: every combination runs, pairs are pairs, and looking does not disturb."""
 
 import dataclasses
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -52,17 +51,22 @@ def learnable_dataset(name):
     return Dataset(name, *half(20), *half(5), top, "made up", "0" * 64)
 
 
-# FashionMNIST is MNIST here, with other pictures: once is enough.
+# Each value of one choice with each of every other.
 @pytest.mark.parametrize(
     ("data", "kind", "scenario", "stream"),
     [
+        ("MNIST", "split", "task", "task-based"),
         ("FashionMNIST", "perm", "domain", "task-based"),
-        *itertools.product(
-            ("MNIST", "Digits"), ("split", "perm"), ("task", "domain", "class"), ("task-based", "random")
-        ),
+        ("Digits", "perm", "class", "task-based"),
+        ("FashionMNIST", "perm", "task", "random"),
+        ("Digits", "split", "domain", "random"),
+        ("MNIST", "split", "class", "random"),
+        ("Digits", "perm", "task", "gradual"),
+        ("MNIST", "perm", "domain", "gradual"),
+        ("FashionMNIST", "split", "class", "gradual"),
     ],
 )
-def test_every_combination_runs(data, kind, scenario, stream):
+def test_every_pair_of_choices_runs(data, kind, scenario, stream):
     settings = dataclasses.replace(SMALL, experiment=f"{kind}{data}", scenario=scenario, stream=stream)
     runs, seconds = train(settings, "cs", [0, 1], learnable_dataset(data), quietly)
     total, rows = (6, 1) if stream == "random" else (30, 5)
@@ -81,12 +85,6 @@ def test_every_combination_runs(data, kind, scenario, stream):
     assert not np.array_equal(runs[0].loss, runs[1].loss)
     assert seconds.compile > 0
     assert seconds.train > 0
-
-
-@pytest.mark.parametrize("kind", ["split", "perm"])
-@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
-def test_gradual_streams_run(kind, scenario):
-    test_every_combination_runs("Digits", kind, scenario, "gradual")
 
 
 @pytest.mark.parametrize("scenario", ["task", "domain", "class"])

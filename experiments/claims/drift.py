@@ -145,7 +145,8 @@ def measure(
             },
         }
         shown.append((world, curves, errors, optimum))
-    return Outcome(rows, numbers, {"drift": _figure(shown)})
+    figures = {f"drift-{len(one[0].timescales)}-timescales": _figure(*one) for one in shown}
+    return Outcome(rows, numbers, figures)
 
 
 def drifting(world: World, seeds: Iterable[int], n_targets: int, n_iterations: int) -> Run:
@@ -326,20 +327,17 @@ def _with_interval(found: Estimate) -> str:
     return f"{found.mean:.3f} ({found.ci95[0]:.3f} to {found.ci95[1]:.3f})"
 
 
-Shown = tuple[World, dict[str, list[float]], dict[str, np.ndarray], np.ndarray]
-
-
 @matplotlib.rc_context(STYLE)
-def _figure(shown: list[Shown]) -> Figure:
-    titles = [title for world, *_ in shown for title in (world.name, "each method at its best")]
-    figure, axes = panels(titles)
-    for (world, curves, errors, optimum), left, right in zip(shown, axes[::2], axes[1::2], strict=True):
-        _over_rates(left, curves, kalman_variance(world))
-        for place, values in enumerate(errors.values()):
-            right.plot(values / optimum, np.full(len(values), -place), "o", color=CURVES[0][0], markersize=3)
-        right.axvline(1, color="black", linewidth=0.8, linestyle=":")
-        right.set_yticks(-np.arange(len(errors)), list(errors))
-        right.set(xlabel=f"error over the Kalman filter's, {len(optimum)} seeds")
+def _figure(
+    world: World, curves: dict[str, list[float]], errors: dict[str, np.ndarray], optimum: np.ndarray
+) -> Figure:
+    figure, (left, right) = panels([f"{world.name} iterations", "each method at its best"])
+    _over_rates(left, curves, kalman_variance(world))
+    for place, values in enumerate(errors.values()):
+        right.plot(values / optimum, np.full(len(values), -place), "o", color=CURVES[0][0], markersize=3)
+    right.axvline(1, color="black", linewidth=0.8, linestyle=":")
+    right.set_yticks(-np.arange(len(errors)), list(errors))
+    right.set(xlabel=f"error over the Kalman filter's, {len(optimum)} seeds")
     return figure
 
 
@@ -349,5 +347,5 @@ def _over_rates(panel: Axes, curves: dict[str, list[float]], optimum: float) -> 
         label = f"synapse, {words.rstrip(', ')}" if words else "SGD"
         panel.semilogx(RATES, values, color=color, linestyle="solid" if words else "dashed", label=label)
     panel.axhline(optimum, color="black", linewidth=0.8, linestyle=":", label="Kalman filter")
-    panel.set(xlabel="learning rate", ylabel="mean squared error", ylim=(0.8 * optimum, 3 * optimum))
-    panel.legend(fontsize=6.5)
+    panel.set(xlabel="learning rate", ylabel="mean squared error", ylim=(0.85 * optimum, 3 * optimum))
+    panel.legend(fontsize=6.5, loc="lower left")
