@@ -62,15 +62,15 @@ class Training:
         of_one = partial(train, jax.grad(loss))
         keys = jax.random.split(jax.random.key(2), seeds)
         if how == "batched":
-            params = jax.vmap(init)(keys)
+            params = init(keys)
             self._carry = params, tx.init(params)
             run = partial(train, jax.vmap(jax.grad(loss)))
         elif how == "bare":
-            params = init(keys[0])
+            params = jax.tree.map(lambda leaf: leaf[0], init(keys[:1]))
             self._carry, self._x, self._y = (params, tx.init(params)), self._x[0], self._y[0]
             run = of_one
         else:
-            params = jax.vmap(init)(keys)
+            params = init(keys)
             self._carry = params, jax.vmap(tx.init)(params)
             if how == "vmap":
                 run = jax.vmap(of_one)

@@ -74,7 +74,7 @@ def test_they_are_what_the_library_diagnoses(method):
     """Over all layers, one seed at a time, in the unit of the method's time."""
     settings = dataclasses.replace(SMALL, lr=0.01)
     init, _ = make_model((5, 4, 2))
-    params = jax.vmap(init)(jax.random.split(jax.random.key(0), 2))
+    params = init(jax.random.split(jax.random.key(0), 2))
     tx = make_method(settings, method).optimizer
     state = tx.init(params)
     for step in range(20):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -35,11 +36,18 @@ class MLP(nnx.Module):
         return output(x)
 
 
+@functools.cache
 def make_model(
     sizes: tuple[int, ...],
 ) -> tuple[Callable[[jax.Array], Any], Callable[[Any, jax.Array], jax.Array]]:
-    """The network as two functions: ``init(key) -> params`` and ``apply(params, x) -> outputs``."""
+    """The network as two functions: ``init(keys) -> params`` and ``apply(params, x) -> outputs``.
 
+    ``init`` takes one random key for each seed and stacks the parameters over seeds; ``apply`` is of one
+    seed. Networks of one size share one compiled ``init``: XLA is slow to compile random numbers.
+    """
+
+    @jax.jit
+    @jax.vmap
     def init(key: jax.Array) -> Any:
         return nnx.state(MLP(sizes, rngs=nnx.Rngs(key)), nnx.Param)
 

@@ -142,12 +142,11 @@ def train(
             return jax.jit(function, donate_argnums=1 if donate else ())
 
         def start(one: Settings, how: Method) -> Callable[..., Carry]:
-            def of_keys(keys: jax.Array) -> Carry:
-                params = jax.vmap(init)(keys)
+            def of_weights(params: Any) -> Carry:
                 losses = jnp.zeros((settings.total_iterations, len(seeds)))
                 return Carry(params, how.optimizer.init(params), how.start(params), losses)
 
-            return of_keys
+            return of_weights
 
         def loop(one: Settings, how: Method) -> Callable[..., Carry]:
             return _training_loop(one, problem, apply, how)
@@ -162,7 +161,7 @@ def train(
             return _end_of_task(problem, apply, how)
 
         keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-        carry = configured(start, None)(numbers, keys)
+        carry = configured(start, None)(numbers, init(keys))
         run = configured(loop, 0, None, None, None, None, None, donate=True)
         run = run.lower(numbers, carry, 0, 0, stream, train_data, view).compile()
         counted = configured(count, 0, None, None, None)
