@@ -18,7 +18,7 @@
 # yours, and the complex synapse is one line in it. On the way: synapses for some parameters only (`optax.partition`), a
 # checkpoint (Orbax), time that passes without training (`relax`), and what the slow beakers know (`readout`).
 #
-# Equinox and Orbax are installed by `pip install equinox orbax-checkpoint`.
+# Equinox and Orbax come with `pip install -e ".[notebooks]"`.
 
 # %%
 import tempfile

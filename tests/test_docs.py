@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import cs_optax
+import cs_optax.memory
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -64,3 +67,10 @@ def test_every_row_of_the_integration_table_names_its_tests():
     page = (ROOT / "docs" / "composition.md").read_text()
     named = set(re.findall(r"`(test_\w+\.py)`", page))
     assert named == {path.name for path in (ROOT / "tests" / "integration").glob("test_*.py")}
+
+
+@pytest.mark.parametrize("module", [cs_optax, cs_optax.memory], ids=lambda module: module.__name__)
+def test_every_public_name_is_on_the_page_of_the_interface(module):
+    page = (ROOT / "docs" / "api.md").read_text()
+    named = set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"`([^`]+)`", page))))
+    assert set(module.__all__) - named <= {"__version__"}
