@@ -141,7 +141,7 @@ class Checkpoints:
         for leaf, array in zip(leaves, found, strict=True):
             if (leaf.shape, leaf.dtype) != (array.shape, array.dtype):
                 raise ValueError(f"holds an array {array.shape}, where {leaf.shape} is needed")
-        carry = jax.tree.unflatten(structure, [jax.device_put(array) for array in found])
+        carry = jax.tree.unflatten(structure, found)
         seconds = Seconds(**about["seconds"])
         return Kept(about["iteration"], carry, arrays, seconds), about["environment"]
 

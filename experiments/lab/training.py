@@ -21,6 +21,7 @@ from jax import lax
 
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import Dataset
+from experiments.lab.devices import Spread, local_devices
 from experiments.lab.fisher import fisher_information
 from experiments.lab.methods import Method, as_trained, distillation, make_method
 from experiments.lab.model import make_model
@@ -79,6 +80,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     arguments: Collection[str] = (),
     probed: bool = False,
+    devices: int = 1,
 ) -> tuple[list[list[Run]], Seconds]:
     """Train one method with several seeds, and perhaps several configurations, at once.
 
@@ -94,27 +96,38 @@ def train(
             not differ: it is then found compiled when another value is trained. Those that differ always are.
         probed: whether to measure the beakers at every evaluation; with one configuration of a method with
             complex synapses.
+        devices: how many devices the runs are divided among; the results are the same, but for rounding.
 
     Returns:
         For each configuration one run for each seed, in their order, and the time they took together (since
         the checkpoint, if they went on from one).
 
     Raises:
-        SettingsError: if the data cannot fill a batch, or lacks a class.
+        SettingsError: if the data cannot fill a batch, or lacks a class; or there are fewer devices.
         KeyboardInterrupt: if ``observe`` raises it; the state has then been kept.
     """
     settings, n = configurations[0], len(configurations)
+    spread = Spread(n, len(seeds), local_devices(devices))
+    trained = spread.seeds(seeds)
     problem, how = make_problem(settings, dataset), make_method(settings, method)
     views = {seed: problem.seen_by(seed) for seed in seeds}
-    stream = _stack([how.stream(settings, view, seed) for seed, view in views.items()], axis=1)
-    subset = _stack([evaluation_subset(settings, view, seed) for seed, view in views.items()])
-    whole = _stack([full_test_set(view) for view in views.values()])
+
+    def samples(of: Callable[[Settings, Problem, int], Samples], axis: int = 0) -> Samples:
+        """Those of all seeds, stacked along this axis."""
+        each = {seed: of(settings, view, seed) for seed, view in views.items()}
+        stacked = jax.tree.map(lambda *arrays: np.stack(arrays, axis), *(each[seed] for seed in trained))
+        return spread.place(stacked, seeds=axis)
+
+    stream = samples(how.stream, axis=1)
+    subset, whole = samples(evaluation_subset), samples(lambda _, view, __: full_test_set(view))
     view = View(
-        jnp.asarray(np.stack([problem.permutations(seed) for seed in seeds])),
-        jnp.asarray(np.stack([problem.places(seed) for seed in seeds])),
+        *(
+            spread.place(np.stack([of(seed) for seed in trained]), seeds=0)
+            for of in (problem.permutations, problem.places)
+        )
     )
     train_data, test_data = (
-        Data(jnp.asarray(half.x), jnp.asarray(half.y)) for half in (problem.train, problem.test)
+        Data(spread.place(half.x), spread.place(half.y)) for half in (problem.train, problem.test)
     )
     log = _Log(settings, n * len(seeds), probed)
     log.seen = np.tile(
@@ -129,21 +142,20 @@ def train(
     with timer("compile"):
         hidden = [settings.fc_units] * (settings.fc_layers - 1)
         init, apply = make_model((problem.n_pixels, *hidden, problem.n_outputs))
-        numbers = _numbers(configurations, arguments)
+        numbers = spread.place(_numbers(spread.configurations(configurations), arguments), configurations=0)
 
-        def configured(part: Callable[[Settings, Method], Any], *in_axes: Any, donate: bool = False) -> Any:
-            """A jitted part of the training, a function of the numbers that differ and of what it needs."""
+        def configured(part: Callable[[Settings, Method], Any], *in_axes: Any) -> Callable[..., Any]:
+            """A part of the training, as a function of the numbers that differ and of what it needs."""
 
             def of_one(numbers: Mapping[str, Any], *arguments: Any) -> Any:
                 one = replace(settings, **numbers)
                 return part(one, make_method(one, method))(*arguments)
 
-            function = of_one if n == 1 else jax.vmap(of_one, in_axes=(0, *in_axes))
-            return jax.jit(function, donate_argnums=1 if donate else ())
+            return of_one if n == 1 else jax.vmap(of_one, in_axes=(0, *in_axes))
 
         def start(one: Settings, how: Method) -> Callable[..., Carry]:
             def of_weights(params: Any) -> Carry:
-                losses = jnp.zeros((settings.total_iterations, len(seeds)))
+                losses = jnp.zeros((settings.total_iterations, len(jax.tree.leaves(params)[0])))
                 return Carry(params, how.optimizer.init(params), how.start(params), losses)
 
             return of_weights
@@ -160,30 +172,69 @@ def train(
         def end(one: Settings, how: Method) -> Callable[..., Carry]:
             return _end_of_task(problem, apply, how)
 
-        keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-        carry = configured(start, None)(numbers, init(keys))
-        run = configured(loop, 0, None, None, None, None, None, donate=True)
-        run = run.lower(numbers, carry, 0, 0, stream, train_data, view).compile()
-        counted = configured(count, 0, None, None, None)
+        def weights_of(number: int) -> Any:
+            return jax.eval_shape(init, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), number)))
+
+        keys = jnp.stack([jax.random.key(seed) for seed in trained])
+        weights, keys = spread.place((init(keys), keys), seeds=0)
+        begin = configured(start, None)
+
+        def shapes(number: int) -> Any:
+            """Of what is handed on, with this number of seeds."""
+            few = jax.tree.map(lambda w: jax.ShapeDtypeStruct((number, *w.shape[1:]), w.dtype), weights)
+            return jax.eval_shape(begin, numbers, few)
+
+        axes = spread.axes(shapes)
+        carry = spread.compile(begin, numbers, weights, out=axes)(numbers, weights)
+        run = spread.compile(
+            configured(loop, 0, None, None, None, None, None),
+            numbers,
+            carry,
+            0,
+            0,
+            stream,
+            train_data,
+            view,
+            out=axes,
+            donate=1,
+        )
+        counts = spread.axis(seeds=0 if n == 1 else 1, configurations=0)
         on_subset, on_whole = (
-            counted.lower(numbers, carry, samples, test_data, view).compile() for samples in (subset, whole)
+            spread.compile(
+                configured(count, 0, None, None, None), numbers, carry, part, test_data, view, out=counts
+            )
+            for part in (subset, whole)
         )
         if probed:
             assert n == 1, "probes are for a single configuration"
-            look = configured(probe).lower(numbers, carry, subset, test_data, view).compile()
+            look = spread.compile(
+                configured(probe), numbers, carry, subset, test_data, view, out=spread.axis(seeds=2)
+            )
         end_task = None
         if how.consolidate is not None:
-            learned = None
-            if how.needs_fisher:
-                samples = [fisher_samples(settings, view, seed) for seed, view in views.items()]
-                learned = _stack(samples, axis=1)
-            end_task = configured(end, 0, None, None, None, None, None, donate=True)
-            end_task = end_task.lower(numbers, carry, 0, keys, learned, train_data, view).compile()
+            learned = samples(fisher_samples, axis=1) if how.needs_fisher else None
+            end_task = spread.compile(
+                configured(end, 0, None, None, None, None, None),
+                numbers,
+                carry,
+                0,
+                keys,
+                learned,
+                train_data,
+                view,
+                out=axes,
+                donate=1,
+            )
         jax.block_until_ready(carry)
 
+    def fractions(right: jax.Array, shown: jax.Array) -> np.ndarray:
+        """Divided on the host in float64, ``[runs, tasks]``: exact, whatever the device rounds to."""
+        of_all = np.asarray(right) / np.asarray(shown)
+        return of_all.reshape(-1, of_all.shape[-1])[spread.real]
+
     done = -1  # not even evaluated at the start
-    if checkpoints is not None and (kept := checkpoints.find(carry)) is not None:
-        done, carry = kept.iteration, kept.carry
+    if checkpoints is not None and (kept := checkpoints.find(spread.gather(carry, axes))) is not None:
+        done, carry = kept.iteration, spread.scatter(kept.carry, axes)
         log.restore(kept.records)
     for stop in log.stops_after(done):
         began = max(done, 0)
@@ -191,14 +242,15 @@ def train(
             if stop > began:
                 carry = run(numbers, carry, began, stop, stream, train_data, view)
             losses = np.moveaxis(np.asarray(carry.losses), -2, 0).reshape(settings.total_iterations, -1)
-            log.losses[began:stop] = losses[began:stop]
+            log.losses[began:stop] = losses[began:stop, spread.real]
         with timer("evaluate"):
             if stop in log.evaluated_at:
-                log.accuracy.append(_fractions(*on_subset(numbers, carry, subset, test_data, view)))
+                log.accuracy.append(fractions(*on_subset(numbers, carry, subset, test_data, view)))
                 if probed:
-                    log.look(look(numbers, carry, subset, test_data, view))
+                    seen = look(numbers, carry, subset, test_data, view)
+                    log.look({name: np.asarray(of)[..., spread.real] for name, of in seen.items()})
             if stop in (0, *log.matrix_at):
-                log.matrix.append(_fractions(*on_whole(numbers, carry, whole, test_data, view)))
+                log.matrix.append(fractions(*on_whole(numbers, carry, whole, test_data, view)))
         if end_task is not None and stop in log.matrix_at[:-1]:
             with timer("train"):
                 task = log.matrix_at.index(stop)
@@ -209,10 +261,10 @@ def train(
             observe(log.progress(began, stop))
         except KeyboardInterrupt:
             if checkpoints is not None:
-                checkpoints.keep(stop, carry, log.records(), Seconds(**timer.seconds))
+                checkpoints.keep(stop, spread.gather(carry, axes), log.records(), Seconds(**timer.seconds))
             raise
         if checkpoints is not None and checkpoints.due:
-            checkpoints.keep(stop, carry, log.records(), Seconds(**timer.seconds))
+            checkpoints.keep(stop, spread.gather(carry, axes), log.records(), Seconds(**timer.seconds))
     layers = layer_names(carry.params) if probed else []
     runs = log.runs(method, [*seeds] * n, layers)
     return [runs[i : i + len(seeds)] for i in range(0, len(runs), len(seeds))], Seconds(**timer.seconds)
@@ -341,12 +393,6 @@ def _count_right(
     return right.sum(axis=0), shown.sum(axis=0)
 
 
-def _fractions(right: jax.Array, shown: jax.Array) -> np.ndarray:
-    """Divided on the host in float64, ``[runs, tasks]``: exact, whatever the device rounds to."""
-    fractions = np.asarray(right) / np.asarray(shown)
-    return fractions.reshape(-1, fractions.shape[-1])
-
-
 def _show(problem: Problem, data: Data, samples: Samples, view: View) -> tuple[jax.Array, jax.Array]:
     """Inputs ``[seeds, samples, pixels]`` in [0, 1] and classes ``[seeds, samples]``."""
     x = data.x[samples.rows]
@@ -372,11 +418,6 @@ def _question(
     heads = outputs.reshape(*outputs.shape[:-1], problem.n_tasks, n)
     own = jnp.take_along_axis(heads, task[..., None, None], axis=-2)
     return own.squeeze(-2), within
-
-
-def _stack(samples: list[Samples], axis: int = 0) -> Samples:
-    """The samples of several seeds, on the device."""
-    return jax.tree.map(lambda *arrays: jnp.asarray(np.stack(arrays, axis)), *samples)
 
 
 class _Log:
@@ -408,10 +449,10 @@ class _Log:
             {"distance": [], "flow": [], "accuracy": []} if probed else {}
         )
 
-    def look(self, seen: Mapping[str, jax.Array]) -> None:
+    def look(self, seen: Mapping[str, np.ndarray]) -> None:
         """Take in what was measured of the beakers."""
         for name, values in self.probes.items():
-            values.append(np.asarray(seen[name]))
+            values.append(seen[name])
 
     def stops_after(self, iteration: int) -> list[int]:
         """The iterations still to come at which something is recorded, in order."""
