@@ -347,5 +347,5 @@ def _over_rates(panel: Axes, curves: dict[str, list[float]], optimum: float) -> 
         label = f"synapse, {words.rstrip(', ')}" if words else "SGD"
         panel.semilogx(RATES, values, color=color, linestyle="solid" if words else "dashed", label=label)
     panel.axhline(optimum, color="black", linewidth=0.8, linestyle=":", label="Kalman filter")
-    panel.set(xlabel="learning rate", ylabel="mean squared error", ylim=(0.85 * optimum, 3 * optimum))
-    panel.legend(fontsize=6.5, loc="lower left")
+    panel.set(xlabel="learning rate", ylabel="mean squared error", ylim=(0, 3 * optimum))
+    panel.legend(fontsize=6, loc="lower left", ncols=2)  # below the Kalman filter is nothing
