@@ -56,6 +56,10 @@ def measure(seed: int, *, largest: int = 8) -> Outcome:
                 all(low <= value <= high for value in scaled),
             )
         )
+    fewest = _best(_cascade, range(1, 20), few[0])[1] / math.sqrt(few[0])
+    rows.append(
+        Row(f"best lifetime over sqrt(N), cascade, N = {few[0]:.0e}: too few", "reported", f"{fewest:.3f}")
+    )
     ages = np.arange(8 * 4**5 + 1)  # to beta
     below = exponential_envelope(ages, 1) / BeakerChain.benna_fusi(6).snr(ages, 1, dt=1.0)
     power_law = below[8:]  # from alpha
