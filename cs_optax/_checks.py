@@ -35,6 +35,30 @@ def count(name: str, value: Any, least: int) -> int:
     return number
 
 
+def whole(name: str, value: Any, least: int) -> int:
+    """As `count`, but a float will do that is a whole number, such as 1e5."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return count(name, value, least)
+
+
+def real(name: str, values: Any, allowed: str = "real numbers") -> np.ndarray:
+    """``values`` as an array of floats, where they are finite real numbers."""
+    try:
+        array = np.array(values)
+        if np.iscomplexobj(array) or not np.all(np.isfinite(array.astype(float))):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold finite {allowed}, got {values!r}") from None
+    return array.astype(float)
+
+
+def transformation(name: str, value: Any) -> None:
+    """Refuse what is no transformation of Optax."""
+    if not (hasattr(value, "init") and hasattr(value, "update")):
+        raise ValueError(f"{name} must be an optax.GradientTransformation, got {value!r}")
+
+
 def number(name: str, value: Any, allowed: str) -> float:
     """``value`` as a float, where it is one real number."""
     one_number(name, value)

@@ -283,7 +283,7 @@ class BeakerChain:
         Raises:
             ValueError: if an argument is out of range.
         """
-        n_synapses = _checks.count("n_synapses", n_synapses, least=1)
+        n_synapses = _checks.whole("n_synapses", n_synapses, least=1)
         return math.sqrt(n_synapses) * self.impulse_response(t) / math.sqrt(self.variance(dt))
 
     def stability_limit(self, exact: bool = False) -> float:

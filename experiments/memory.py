@@ -14,7 +14,7 @@ from rich.table import Table
 
 from experiments.claims import CLAIMS, measure
 from experiments.lab.settings import LARGEST_SEED, SettingsError
-from experiments.run import guarded, parse
+from experiments.run import check_folders, guarded, parse
 
 if TYPE_CHECKING:
     from experiments.claims.outcome import Outcome, Row
@@ -31,9 +31,9 @@ class MemoryOptions:
 
     Attributes:
         claims: What to measure; see --list.
-        all: Measure everything; 15 to 30 minutes on two cores.
+        all: Measure everything; about a quarter of an hour on two cores.
         list: Say what there is, and do nothing.
-        seed: Seed of everything random.
+        seed: Seed of everything random; power-law, lifetime, comparison and integrators have nothing random.
         results_dir: Folder for the numbers (memory/NAME.json) and tables (memory/NAME.md).
         plot_dir: Folder for the figures (memory-NAME.pdf and .png).
     """
@@ -68,14 +68,17 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
         SettingsError: if the options cannot be meant.
     """
     if options.list:
+        if options.claims or options.all:
+            raise SettingsError("--list: must be given alone")
         width = max(map(len, CLAIMS))
         print("\n".join(f"{name:<{width}}  {words}" for name, words in CLAIMS.items()))
         return []
     names = _chosen(options)
-    from experiments.lab.results import check_writable
-
-    for folder in (options.results_dir, options.plot_dir):
-        check_writable(folder)
+    check_folders(
+        ("results_dir", options.results_dir),
+        ("results_dir", options.results_dir / "memory"),
+        ("plot_dir", options.plot_dir),
+    )
     outcomes: dict[str, Outcome] = {}
     with Progress(
         TextColumn("{task.description}"),

@@ -273,16 +273,11 @@ def prepare(
 
     if not output.get_stamp:
         keep_compiled_programs()
-        for name, folder in (
+        check_folders(
             ("results_dir", output.results_dir),
             ("results_dir", output.results_dir / results.RUNS),
             ("plot_dir", output.plot_dir),
-        ):
-            try:
-                results.check_writable(folder)
-            except OSError as error:
-                reason = error.strerror or str(error)
-                raise SettingsError(f"{flag(name)} {folder}: cannot be written in: {reason}") from error
+        )
     if output.data_dir is not None and settings.dataset == "Digits":
         note("note: --data-dir is not used: the digits come with scikit-learn")
     settings, dataset = _with_data(settings, output.data_dir)
@@ -296,6 +291,22 @@ def prepare(
             note(f"note: --stream-file never shows task {numbers} (from 0), which the averages count too")
         settings = replace(settings, iters=len(planned.tasks))
     return settings, dataset
+
+
+def check_folders(*folders: tuple[str, Path]) -> None:
+    """Make sure that these folders, each with the option that names it, can be written in.
+
+    Raises:
+        SettingsError: if one cannot.
+    """
+    from experiments.lab import results
+
+    for name, folder in folders:
+        try:
+            results.check_writable(folder)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SettingsError(f"{flag(name)} {folder}: cannot be written in: {reason}") from error
 
 
 def _with_data(settings: Settings, data_dir: Path | None) -> tuple[Settings, "Dataset"]:

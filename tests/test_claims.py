@@ -117,8 +117,8 @@ def test_mistakes_are_said_before_anything_is_measured(arguments, message, in_fo
 
 def test_a_folder_that_cannot_be_written_is_said_at_once(in_folders, capsys):
     (in_folders / "file").write_text("")
-    assert main(["lifetime", "--plot-dir", "file/plots"]) == 1
-    assert "file" in capsys.readouterr().err
+    assert main(["lifetime", "--plot-dir", "file/plots"]) == 2
+    assert "--plot-dir file/plots: cannot be written in: Not a directory" in capsys.readouterr().err
     assert not (in_folders / "results").exists()
     shutil.rmtree(in_folders)
 

@@ -120,6 +120,36 @@ class TestModels:
             model = memory.MarkovSynapse(up, up[::-1, ::-1], weights)
             assert np.all(model.snr(ages, 1) <= memory.memory_frontier(ages, 1, 2 * half) + 1e-9)
 
+    def test_a_shift_register_is_above_the_frontier_of_memories_at_random_moments(self):
+        """Here memories come at regular ones; the docstring says so."""
+        bits, states = 3, np.arange(8)  # a memory shifts in a 1 or a 0, and the oldest bit is the weight
+        up, down = np.zeros((8, 8)), np.zeros((8, 8))
+        up[states, 2 * states % 8 + 1] = down[states, 2 * states % 8] = 1
+        register = memory.MarkovSynapse(up, down, 2.0 * (states >> (bits - 1)) - 1)
+        np.testing.assert_allclose(register.snr([0, 1, 2, 3], 1), [0, 0, 1, 0], atol=1e-12)
+        assert memory.memory_frontier(2, 1, 8) < 1
+
+    def test_what_a_model_was_made_of_can_change_afterwards(self):
+        up = np.array([[0.5, 0.5], [0.0, 1.0]])
+        model = memory.MarkovSynapse(up, up[::-1, ::-1], [-1, 1])
+        before = model.snr(0, 100)
+        up[:] = np.eye(2)
+        assert model.snr(0, 100) == before
+
+    def test_the_lifetime_of_a_cascade_is_where_it_falls_for_good(self):
+        """Its SNR rises from age 1 to 2."""
+        model = memory.cascade(3)
+        assert model.snr(1, 1000) < 6 < model.snr(2, 1000)
+        assert 2 < memory.lifetime(model, 1000, threshold=6.0) < 3
+
+    @pytest.mark.parametrize("n_synapses", [1e3, 1e4])
+    def test_a_balanced_row_of_states_lives_longest_with_as_many_as_the_root_of_the_synapses(
+        self, n_synapses
+    ):
+        best = round(1.7 * n_synapses**0.5)
+        lives = [memory.lifetime(memory.multistate(n), n_synapses) for n in (best // 2, best, 2 * best)]
+        assert max(lives) == lives[1] == pytest.approx(0.29 * n_synapses, rel=0.03)
+
     def test_the_frontier_is_touched_by_the_serial_model_at_its_age(self):
         """A long row whose first half is weak: the slowest there is; it comes near where the bound bends."""
         row = memory.multistate(12)
@@ -265,7 +295,36 @@ SGD = optax.sgd(1.0)
         (lambda: memory.lifetime(CHAIN.closed(), 10), "model must leak"),
         (lambda: memory.optimal_n_beakers(10, ratio=1.0), "ratio must be finite and greater than 1, got 1.0"),
         (lambda: memory.slope([1, 2], [1, 2], (5, 9)), "t must hold at least two times in between=(5, 9)"),
-        (lambda: memory.slope([0, 2], [1, 2]), "t and response must be greater than 0"),
+        (lambda: memory.slope([0, 2], [1, 2]), "t must be greater than 0, got 0"),
+        (lambda: memory.slope([1, 2], [1, np.inf]), "response must hold finite real numbers, got [1, inf]"),
+        (lambda: memory.slope([1, 2], "ab"), "response must hold finite real numbers, got 'ab'"),
+        (lambda: memory.slope([1, 2], [1, 2], 2), "between must be two times, the earlier one first, got 2"),
+        (lambda: memory.lifetime(SGD, 10), "model must be a BeakerChain or a MarkovSynapse, got"),
+        (lambda: memory.lifetime(CHAIN, 10.5), "n_synapses must be an integer of at least 1, got 10.5"),
+        (lambda: memory.simulate(CHAIN, 5, [1], n_memories=9), "tx must be an optax.GradientTransformation"),
+        (lambda: memory.impulse_response(CHAIN, 5), "tx must be an optax.GradientTransformation, got"),
+        (
+            lambda: memory.simulate(SGD, 5, [1], n_memories=9, seed=1.5),
+            "seed must be an integer of at least 0",
+        ),
+        (lambda: memory.simulate(SGD, 5, [[1]], n_memories=9), "ages must be a list, got the shape (1, 1)"),
+        (lambda: memory.simulate(SGD, 5, [1], n_memories=9, rule=lambda p: None), "rule must return what"),
+        (lambda: memory.hebbian(np.ones((3, 2))), "pattern must be [n] with at least two neurons"),
+        (lambda: memory.simulate(SGD, 1, [1], n_memories=9, rule=memory.hebbian), "pattern must be [n]"),
+        (lambda: memory.bistable(0.5).snr("a", 10), "t must hold finite numbers of at least 0, got 'a'"),
+        (lambda: memory.MarkovSynapse(np.eye(2), np.eye(2), [np.nan, 1]), "weights must hold finite real"),
+        (
+            lambda: memory.MarkovSynapse(np.full((2, 2), np.nan), np.eye(2), [0, 1]),
+            "potentiation must hold finite probabilities",
+        ),
+        (
+            lambda: memory.MarkovSynapse(np.eye(2), np.eye(2), [0, 1]),
+            "potentiation and depression must lead to one stationary distribution",
+        ),
+        (
+            lambda: memory.MarkovSynapse(*[[[1, 0], [1, 0]]] * 2, [0, 1]),
+            "weights must differ between the states that are ever reached",
+        ),
         (lambda: memory.bistable(1.5), "probability must be greater than 0 and at most 1, got 1.5"),
         (lambda: memory.multistate(1), "n_states must be an integer of at least 2, got 1"),
         (lambda: memory.cascade(3, 0.7), "ratio must be greater than 0 and at most 0.5, got 0.7"),
@@ -278,7 +337,7 @@ SGD = optax.sgd(1.0)
         ),
         (
             lambda: memory.MarkovSynapse(np.eye(2), np.ones((2, 2)), [0, 1]),
-            "depression must have rows of probabilities that sum to 1",
+            "depression must have rows of probabilities that sum to 1, got [1. 1.] in row 0",
         ),
         (
             lambda: memory.impulse_response(SGD, [0, 1]),

@@ -35,12 +35,14 @@ def discrete_synapse(
     two levels nearest to where it should be, at random, so that it is right on average:
 
     .. math::
-        v = u + Δ e_1, \qquad w_k = v_k + \frac{1}{C_k}[g_{k-1}(v_{k-1} - v_k) + g_k(v_{k+1} - v_k)],
+        v_1 = \mathrm{clip}(u_1 + Δ), \quad v_k = u_k, \\
+        w_k = v_k + \frac{1}{C_k}[g_{k-1}(v_{k-1} - v_k) + g_k(v_{k+1} - v_k)],
         \qquad u_k = \mathrm{clip}(\lfloor w_k \rceil_{random}).
 
     The :math:`m_k` levels of :math:`u_k` lie evenly around zero, ``spacing`` apart, from
-    :math:`-(m_k - 1)/2` to :math:`(m_k - 1)/2` of it. It is a model of biological synapses, not meant for
-    training: see :func:`simulate`. It must be the last of a chain, and the time step is 1.
+    :math:`-(m_k - 1)/2` to :math:`(m_k - 1)/2` of it; zero is one of them where :math:`m_k` is odd. It is a
+    model of biological synapses, not meant for training: see :func:`simulate`. It must be the last of a
+    chain, and the time step is 1.
 
     Args:
         chain: the chain; times in updates.
@@ -107,6 +109,9 @@ def discrete_synapse(
             )
         key = jax.random.fold_in(jax.random.key(seed), state.count)
         leaves, treedef = jax.tree.flatten(params)
+        given: Any = jax.tree.structure(updates)
+        if given != treedef:
+            raise ValueError(f"updates must be a tree like params, {treedef}, got {given}")
         columns = [jax.tree.leaves(tree) for tree in (updates, *state.beakers)]
         after = [
             step(jax.random.fold_in(key, i), leaf, *(column[i] for column in columns))

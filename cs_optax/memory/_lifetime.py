@@ -31,13 +31,17 @@ def lifetime(model: BeakerChain | MarkovSynapse, n_synapses: int, threshold: flo
 
     The root of ``SNR(t) = threshold``, where one memory comes per unit of time and SNR is that of the ideal
     observer who reads the synapses just after a memory: ``model.snr``, of a chain with ``dt=1``. Between two
-    whole ages ``log SNR`` is taken for linear.
+    whole ages ``log SNR`` is taken for linear. Where SNR rises for a moment, as that of a cascade does at
+    first, it is the last such age.
+
+    What :func:`simulate` measures differs in one point: there the noise is that of patterns that were never
+    stored, without the memory's own share, ``V - 1`` in the place of ``V = chain.variance(1.0)``. Such a
+    reading falls to 1 where this one falls to ``sqrt((V - 1)/V)``.
 
     Args:
-        model: a chain (with one beaker it is an exponential), or a comparison model. Its SNR must not
-            rise with age.
+        model: a chain (with one beaker it is an exponential), or a comparison model.
         n_synapses: number of synapses N, at least 1.
-        threshold: the least SNR at which something counts as remembered.
+        threshold: the least SNR at which something counts as remembered, greater than 0.
 
     Returns:
         The age; 0 where even a new memory is below the threshold.
@@ -57,7 +61,9 @@ def lifetime(model: BeakerChain | MarkovSynapse, n_synapses: int, threshold: flo
         Benna & Fusi, `Computational principles of synaptic memory consolidation
         <https://doi.org/10.1038/nn.4401>`_, Nature Neuroscience 19:1697-1706, 2016.
     """
-    n_synapses = _checks.count("n_synapses", n_synapses, least=1)
+    if not isinstance(model, BeakerChain | MarkovSynapse):
+        raise ValueError(f"model must be a BeakerChain or a MarkovSynapse, got {model!r}")
+    n_synapses = _checks.whole("n_synapses", n_synapses, least=1)
     threshold = _checks.positive("threshold", threshold)
     if isinstance(model, BeakerChain) and model.is_closed:
         raise ValueError("model must leak: the noise of a closed chain grows without bound")
@@ -71,7 +77,7 @@ def lifetime(model: BeakerChain | MarkovSynapse, n_synapses: int, threshold: flo
     if snr(0) < threshold:
         return 0.0
     forgotten = 1
-    while snr(forgotten) >= threshold:
+    while max(snr(forgotten), snr(2 * forgotten)) >= threshold:
         forgotten *= 2
     remembered = forgotten // 2
     while forgotten - remembered > 1:
@@ -97,7 +103,8 @@ def optimal_n_beakers(
 
     Args:
         n_synapses: number of synapses N, at least 1.
-        threshold: the least SNR at which something counts as remembered.
+        threshold: the least SNR at which something counts as remembered, greater than 0. Where nothing is,
+            the result is one beaker, with a lifetime of 0.
         alpha: shortest timescale, in memories.
         ratio: ``tau_{k+1}/tau_k``, greater than 1; ``x`` is its root.
 
@@ -129,22 +136,26 @@ def slope(t: Any, response: Any, between: tuple[float, float] | None = None) -> 
         between: only times from the first to the second.
 
     Raises:
-        ValueError: if fewer than two times are left, or a number is not greater than 0.
+        ValueError: if fewer than two times are left, or a number is not finite and greater than 0.
 
     Examples:
         >>> from cs_optax.memory import slope
         >>> round(slope([1.0, 10.0, 100.0], [1.0, 0.1, 0.01]), 6)
         -1.0
     """
-    times, values = np.asarray(t, float), np.asarray(response, float)
+    times, values = _checks.real("t", t), _checks.real("response", response)
     if times.shape != values.shape:
         raise ValueError(f"t and response must have the same shape, got {times.shape} and {values.shape}")
     chosen = np.ones(times.shape, bool)
     if between is not None:
+        if np.shape(between) != (2,) or not between[0] < between[1]:
+            raise ValueError(f"between must be two times, the earlier one first, got {between!r}")
         chosen = (times >= between[0]) & (times <= between[1])
     times, values = times[chosen], values[chosen]
     if len(np.unique(times)) < 2:
-        raise ValueError(f"t must hold at least two times in between={between!r}")
-    if not (np.all(times > 0) and np.all(values > 0)):
-        raise ValueError("t and response must be greater than 0")
+        within = "" if between is None else f" in between={between!r}"
+        raise ValueError(f"t must hold at least two times{within}, got {t!r}")
+    for name, those in (("t", times), ("response", values)):
+        if not np.all(those > 0):
+            raise ValueError(f"{name} must be greater than 0, got {those.min():g}")
     return float(np.polyfit(np.log(times), np.log(values), 1)[0])

@@ -62,8 +62,8 @@ def impulse_response(tx: optax.GradientTransformation, n_updates: Any) -> np.nda
         >>> impulse_response(tx, [1, 100, 10_000]).round(3)
         array([0.886, 0.134, 0.013], dtype=float32)
     """
-    wanted = np.asarray(n_updates)
-    _whole("n_updates", n_updates)
+    _checks.transformation("tx", tx)
+    wanted = _whole("n_updates", n_updates)
     distinct, places = np.unique(wanted, return_inverse=True)
 
     @jax.jit
@@ -93,12 +93,18 @@ def hebbian(pattern: jax.Array) -> jax.Array:
     Returns:
         One number for each of the ``n (n - 1)/2`` pairs.
 
+    Raises:
+        ValueError: if it is not one pattern of at least two neurons.
+
     Examples:
         >>> import jax.numpy as jnp
         >>> from cs_optax.memory import hebbian
         >>> hebbian(jnp.array([1.0, -1.0, 1.0]))
         Array([-1.,  1., -1.], dtype=float32)
     """
+    pattern = jnp.asarray(pattern)
+    if pattern.ndim != 1 or len(pattern) < 2:
+        raise ValueError(f"pattern must be [n] with at least two neurons, got the shape {pattern.shape}")
     first, second = np.triu_indices(pattern.shape[0], k=1)
     return pattern[first] * pattern[second]
 
@@ -132,7 +138,8 @@ def simulate(
             shape ``[n_trials, …]``, stacked rather than mapped over, so that links rest for all trials
             together; it should treat every weight alike.
         pattern_size: numbers in a pattern; without a ``rule`` one for each synapse.
-        ages: ages to recall, whole numbers of at least 1; 1 is right after the update that stored it.
+        ages: ages to recall, ``[A]``, whole numbers of at least 1; 1 is right after the update that stored
+            it.
         n_memories: updates in all.
         n_trials: independent populations.
         seed: of the patterns. A trial sees the same ones whatever ``n_trials`` is.
@@ -157,8 +164,12 @@ def simulate(
         >>> recall.snr.shape
         (2, 3)
     """
-    pattern_size = _checks.count("pattern_size", pattern_size, least=1)
+    _checks.transformation("tx", tx)
+    pattern_size = _checks.whole("pattern_size", pattern_size, least=1)
+    seed = _checks.count("seed", seed, least=0)
     ages = np.atleast_1d(_whole("ages", ages))
+    if ages.ndim > 1:
+        raise ValueError(f"ages must be a list, got the shape {ages.shape}")
     n_memories = _checks.count("n_memories", n_memories, least=1)
     n_trials = _checks.count("n_trials", n_trials, least=1)
     read_every = _checks.count("read_every", read_every, least=1)
@@ -171,11 +182,13 @@ def simulate(
         raise ValueError(
             f"n_memories must be at least burn_in + read_every, {burn_in + read_every}, got {n_memories}"
         )
-    if not 0 < _checks.positive("coding_level", coding_level) <= 1:
+    if _checks.positive("coding_level", coding_level) > 1:
         raise ValueError(f"coding_level must be greater than 0 and at most 1, got {coding_level!r}")
     rule = (lambda pattern: pattern) if rule is None else rule
     dtype = jnp.result_type(float)
     store_for_all = jax.vmap(rule)
+    if not jax.tree.leaves(jax.eval_shape(rule, jax.ShapeDtypeStruct((pattern_size,), dtype))):
+        raise ValueError("rule must return what the synapses receive, an array or a tree of them")
 
     def patterns(keys: jax.Array, step: Any, stream: int) -> jax.Array:
         """A pattern for each trial, int8 ``[n_trials, pattern_size]``."""
