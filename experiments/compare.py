@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from experiments.lab import processes
 from experiments.lab.description import describe, describe_methods
 from experiments.lab.settings import Method, SettingsError
 from experiments.run import (
     CommonOptions,
     draw,
     finish,
-    finish_runs,
     guarded,
     note,
     parse,
@@ -68,6 +68,7 @@ def compare(options: CompareOptions, command: str) -> None:
     seeds = range(options.seed, options.seed + options.n_seeds)
     from experiments.lab import results
     from experiments.lab.live import Live
+    from experiments.lab.runs import Job
 
     stamp = results.comparison_stamp(
         [results.identity(settings, m, seed, dataset.sha256) for m in methods for seed in seeds]
@@ -82,9 +83,17 @@ def compare(options: CompareOptions, command: str) -> None:
     with Live(options.output, settings, methods, f"compare-{stamp}") as live:
         show_page(live)
         for method in methods:
-            (finished[method],), seconds[method] = finish_runs(
-                [settings], method, seeds, dataset, options.output, live=live
-            )
+            (finished[method],), seconds[method] = Job(
+                configurations=[settings],
+                method=method,
+                seeds=seeds,
+                dataset=dataset,
+                output=options.output,
+                devices=options.machines.devices,
+                live=live,
+            ).finish()
+    if not processes.is_first():
+        return
     _show_table(finished, settings)
     draw(finished, settings, options.output.plot_dir, f"compare-{stamp}")
     finish(

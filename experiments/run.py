@@ -5,8 +5,7 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
-from experiments.lab.description import counted, describe, describe_methods
+from experiments.lab import processes
+from experiments.lab.description import describe, describe_methods
 from experiments.lab.settings import (
     WITH_BEAKERS,
     Baselines,
@@ -36,7 +36,6 @@ from experiments.lab.settings import (
 if TYPE_CHECKING:
     from experiments.lab.data import Dataset
     from experiments.lab.live import Live
-    from experiments.lab.progress import Progress
     from experiments.lab.results import FinishedRun, Run, Seconds
 
 Options = TypeVar("Options")
@@ -66,7 +65,6 @@ class Output:
         checkpoint_every: Seconds between two checkpoints of a training; 0 makes one at every log point.
         get_stamp: Print the stamp that names these results, and do nothing else. (The data are
             read: their checksum is part of the stamp.)
-        no_gpus: Compute on the CPU even where there is a GPU.
     """
 
     time: bool = False
@@ -84,12 +82,41 @@ class Output:
     resume: bool = False
     checkpoint_every: float = 60.0
     get_stamp: bool = False
-    no_gpus: bool = False
 
     def __post_init__(self) -> None:
         # The shell leaves the tilde of --results-dir=~/results to us.
         for name in ("results_dir", "plot_dir"):
             object.__setattr__(self, name, getattr(self, name).expanduser())
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where the runs are computed. What comes out is the same, but for rounding.
+
+    Attributes:
+        no_gpus: Compute on the CPU even where there is a GPU.
+        devices: Devices that the runs which train together are divided among (of each process); of a CPU, as
+            many parts as are wanted.
+        distributed: Divide the runs among several processes, perhaps on several computers, each of which is
+            started with this same command, and should find the same folders. Where JAX knows the cluster
+            (Slurm, Open MPI …), nothing more is needed.
+        coordinator: Elsewhere, HOST:PORT of the first process: the port is free, and all can reach it.
+        n_processes: The number of processes.
+        process_id: Which one this is, from 0. The first one writes the results.
+    """
+
+    no_gpus: bool = False
+    devices: int = 1
+    distributed: bool = False
+    coordinator: Annotated[
+        str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: the cluster's)")
+    ] = None
+    n_processes: Annotated[
+        int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the cluster's)")
+    ] = None
+    process_id: Annotated[
+        int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the cluster's)")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +147,9 @@ class CommonOptions:
     baselines: Annotated[Baselines, tyro.conf.arg(name="other methods")] = field(default_factory=Baselines)
     output: Annotated[EvaluationAndOutput, tyro.conf.arg(name="evaluation and output")] = field(
         default_factory=EvaluationAndOutput
+    )
+    machines: Annotated[Machines, tyro.conf.arg(name="devices and processes")] = field(
+        default_factory=Machines
     )
 
     def settings(self) -> Settings:
@@ -169,6 +199,7 @@ def run(options: RunOptions, command: str) -> None:
     settings, dataset = prepare(options, [method], options.seed)
     from experiments.lab import results
     from experiments.lab.live import Live
+    from experiments.lab.runs import Job
 
     stamp = results.run_stamp(results.identity(settings, method, options.seed, dataset.sha256))
     if options.output.get_stamp:
@@ -176,9 +207,17 @@ def run(options: RunOptions, command: str) -> None:
         return
     with Live(options.output, settings, [method], f"run-{stamp}") as live:
         show_page(live)
-        (finished,), seconds = finish_runs(
-            [settings], method, [options.seed], dataset, options.output, live=live
-        )
+        (finished,), seconds = Job(
+            configurations=[settings],
+            method=method,
+            seeds=[options.seed],
+            dataset=dataset,
+            output=options.output,
+            devices=options.machines.devices,
+            live=live,
+        ).finish()
+    if not processes.is_first():
+        return
     _show_accuracy(finished[0].run, settings)
     if options.output.pdf:
         draw({method: finished}, settings, options.output.plot_dir, f"run-{stamp}")
@@ -220,6 +259,12 @@ RUNS_ARE_KEPT = (
 
 def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> int:
     """Run a command; turn what the user can mend into one line and an exit status."""
+    status = _status_of(command, interrupted)
+    processes.leave(status)
+    return status
+
+
+def _status_of(command: Callable[[], None], interrupted: str) -> int:
     # A terminal without these characters is no reason to fail.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -233,6 +278,8 @@ def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> in
     except OSError as error:
         known = error.filename and error.strerror
         return _fail(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}", status=1)
+    except processes.LostError as error:
+        return _fail(f"error: {error}", status=1)
     except KeyboardInterrupt:
         return _fail(interrupted, status=130)
     return 0
@@ -264,10 +311,7 @@ def prepare(
         from experiments.lab.live import check_packages
 
         check_packages(output)
-    if output.no_gpus:
-        import jax
-
-        jax.config.update("jax_platforms", "cpu")
+    _prepare_machines(options)
     from experiments.lab import results
     from experiments.lab.cache import keep_compiled_programs
 
@@ -291,6 +335,28 @@ def prepare(
             note(f"note: --stream-file never shows task {numbers} (from 0), which the averages count too")
         settings = replace(settings, iters=len(planned.tasks))
     return settings, dataset
+
+
+def _prepare_machines(options: CommonOptions) -> None:
+    """Join the other processes, and see to the devices."""
+    machines, output = options.machines, options.output
+    if machines.no_gpus:
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+    for name in ("coordinator", "n_processes", "process_id"):
+        if getattr(machines, name) is not None and not machines.distributed:
+            raise SettingsError(f"{flag(name)}: goes with --distributed")
+    if machines.distributed:
+        for name in ("live", "tensorboard", "visdom"):
+            if getattr(output, name):
+                raise SettingsError(f"{flag(name)}: must be left out with --distributed")
+        if not output.get_stamp:
+            processes.join(machines.coordinator, machines.n_processes, machines.process_id)
+    if machines.devices != 1 and not output.get_stamp:
+        from experiments.lab.devices import local_devices
+
+        local_devices(machines.devices)
 
 
 def check_folders(*folders: tuple[str, Path]) -> None:
@@ -329,170 +395,6 @@ def _with_data(settings: Settings, data_dir: Path | None) -> tuple[Settings, "Da
     validate(known)
     validate_tasks(known)
     return known, dataset
-
-
-def finish_runs(
-    configurations: Sequence[Settings],
-    method: str,
-    seeds: Sequence[int],
-    dataset: "Dataset",
-    output: Output,
-    *,
-    live: "Live | None" = None,
-    title: str | None = None,
-    arguments: Collection[str] = (),
-) -> tuple[list[list["FinishedRun"]], "Seconds"]:
-    """Find again the runs of a method that are finished, and train the others, all together.
-
-    Args:
-        configurations: settings that can train together (`experiments.lab.training.train`).
-        method: the method's name.
-        seeds: those to train each configuration with.
-        dataset: the data set.
-        output: where runs are found and kept.
-        live: where to draw while training; with a single configuration only.
-        title: what the progress is called; the method's name by default.
-        arguments: see `experiments.lab.training.train`.
-
-    Returns:
-        For each configuration the runs in the order of the seeds, and the seconds spent on those that were
-        trained.
-
-    Raises:
-        SettingsError: if the settings do not fit the data.
-        OSError: if a run cannot be kept.
-        KeyboardInterrupt: if the user stops the training; what is finished has been kept.
-    """
-    from experiments.lab import results
-
-    pairs = [(number, seed) for number in range(len(configurations)) for seed in seeds]
-    identities = {
-        (number, seed): results.identity(configurations[number], method, seed, dataset.sha256)
-        for number, seed in pairs
-    }
-    found = {pair: results.find_run(output.results_dir, identity) for pair, identity in identities.items()}
-    probed = output.probes and method in WITH_BEAKERS
-    # A run without its probes is as good as none where they are asked for.
-    finished = {pair: one for pair, one in found.items() if one and (one.run.probes or not probed)}
-    if finished:
-        which = title or method
-        print(f"{which}: {len(finished)} of {len(pairs)} runs found again in {output.results_dir}")
-    if live is not None:
-        live.found(method, [one.run for one in finished.values()])
-    seconds = results.Seconds(0.0, 0.0, 0.0)
-    for numbers, missing in _to_train(output, pairs, finished, identities):
-        trained, spent = _train(
-            {number: configurations[number] for number in numbers},
-            method,
-            missing,
-            dataset,
-            output,
-            identities,
-            live=live,
-            title=title or method,
-            arguments=arguments,
-            probed=probed,
-        )
-        finished.update(trained)
-        seconds += spent
-    groups = [[finished[number, seed] for seed in seeds] for number in range(len(configurations))]
-    for group in groups:
-        _warn_if_diverged(title or method, [one.run for one in group])
-    return groups, seconds
-
-
-def _to_train(
-    output: Output,
-    pairs: Sequence[tuple[int, int]],
-    finished: Collection[tuple[int, int]],
-    identities: Mapping[tuple[int, int], Mapping[str, Any]],
-) -> list[tuple[list[int], list[int]]]:
-    """What is missing, as configurations that lack the same seeds, and those seeds."""
-    from experiments.lab import results
-
-    missing = [pair for pair in pairs if pair not in finished]
-    if missing and output.resume:
-        from experiments.lab.checkpoints import interrupted_group
-
-        by_stamp = {results.run_stamp(identities[pair]): pair for pair in pairs}
-        stamps = {results.run_stamp(identities[pair]) for pair in missing}
-        group = interrupted_group(output.results_dir, stamps, by_stamp)
-        # Stopped when some of its runs were kept already, all of them are made again, to the same bits.
-        missing = [by_stamp[stamp] for stamp in group] if group else missing
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number in sorted({number for number, _ in missing}):
-        groups.setdefault(tuple(seed for other, seed in missing if other == number), []).append(number)
-    return [(numbers, list(seeds)) for seeds, numbers in groups.items()]
-
-
-def _train(
-    configurations: Mapping[int, Settings],
-    method: str,
-    seeds: Sequence[int],
-    dataset: "Dataset",
-    output: Output,
-    identities: Mapping[tuple[int, int], Mapping[str, Any]],
-    *,
-    live: "Live | None",
-    title: str,
-    arguments: Collection[str],
-    probed: bool,
-) -> tuple[dict[tuple[int, int], "FinishedRun"], "Seconds"]:
-    """Train all seeds with all of these configurations together, and keep the runs."""
-    from experiments.lab import results, training
-    from experiments.lab.checkpoints import Checkpoints
-    from experiments.lab.progress import ProgressDisplay
-
-    group = [identities[number, seed] for number in configurations for seed in seeds]
-    checkpoints = Checkpoints(
-        output.results_dir,
-        f"{method}-{results.comparison_stamp(group)}{'-probed' if probed else ''}",
-        output.checkpoint_every,
-        output.resume,
-        [results.run_stamp(identity) for identity in group],
-    )
-    settings = list(configurations.values())
-    stamps = {
-        seed: results.run_stamp(identities[number, seed]) for number in configurations for seed in seeds
-    }
-    with (
-        ProgressDisplay(f"{title}, {counted(len(seeds), 'seed')}", settings[0].total_iterations) as display,
-        ExitStack() as stack,
-    ):
-        observers = [stack.enter_context(one) for one in (live.observers(method, stamps) if live else [])]
-
-        def observe(progress: "Progress") -> None:
-            for observer in observers:
-                observer(progress)
-            display(progress)  # the last one, for it raises what Ctrl-C asks for
-
-        groups, seconds = training.train(
-            settings,
-            method,
-            seeds,
-            dataset,
-            observe,
-            checkpoints,
-            arguments,
-            probed=probed,
-        )
-        # The width of the group changes the rounding of its results, so it is part of the record.
-        environment = {
-            **results.current_environment(),
-            "seeds_together": len(seeds),
-            "configurations_together": len(configurations),
-            "seconds": asdict(checkpoints.seconds_before + seconds),
-            "resumed_at": checkpoints.resumed_at,
-        }
-        finished = {
-            (number, run.seed): results.save_run(
-                output.results_dir, identities[number, run.seed], run, environment
-            )
-            for number, group in zip(configurations, groups, strict=True)
-            for run in group
-        }
-        checkpoints.discard()
-    return finished, seconds
 
 
 def finish(
@@ -621,19 +523,8 @@ def draw(
 
 def note(line: str) -> None:
     """Tell the user something that is no result."""
-    print(line, file=sys.stderr)
-
-
-def _warn_if_diverged(method: str, runs: Sequence["Run"]) -> None:
-    """One line for all seeds of a method; the user would take the accuracies for normal ones."""
-    diverged = {run.seed: run.diverged_at for run in runs if run.diverged_at is not None}
-    if not diverged:
-        return
-    seeds = f"seed{'s' if len(diverged) > 1 else ''} {', '.join(map(str, diverged))}"
-    first = f"{min(diverged.values())} on"
-    if len(set(diverged.values())) > 1:
-        first += " at the earliest"
-    note(f"warning: {method}, {seeds}: the loss is not finite from iteration {first}: the training diverged")
+    if processes.is_first():
+        print(line, file=sys.stderr)
 
 
 def _show_accuracy(run: "Run", settings: Settings) -> None:
@@ -651,7 +542,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _fail(message: str, status: int) -> int:
-    note(message)
+    print(message, file=sys.stderr)
     return status
 
 

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from experiments.compare import named, print_table
+from experiments.lab import processes
 from experiments.lab.description import counted, describe, describe_methods
 from experiments.lab.settings import TRAIN_TOGETHER, Method, Settings, SettingsError, validate_seeds
 from experiments.run import (
     CommonOptions,
     draw,
     finish,
-    finish_runs,
     guarded,
     parse,
     prepare,
@@ -114,6 +114,7 @@ def sweep(options: SweepOptions, command: str) -> None:
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     from experiments.lab import results, search
     from experiments.lab.live import Live
+    from experiments.lab.runs import Job
 
     ranges = search.read_ranges(options.ranges, methods)
     spaces = {method: search.search_space(settings, method, ranges) for method in methods}
@@ -144,10 +145,19 @@ def sweep(options: SweepOptions, command: str) -> None:
         show_page(live)
         for method in methods:
             best = replace(searches[method].best.settings, evaluate_on="test")
-            (finished[method],), spent = finish_runs(
-                [best], method, seeds, dataset, options.output, live=live, title=f"{method}, test"
-            )
+            (finished[method],), spent = Job(
+                configurations=[best],
+                method=method,
+                seeds=seeds,
+                dataset=dataset,
+                output=options.output,
+                devices=options.machines.devices,
+                live=live,
+                title=f"{method}, test",
+            ).finish()
             seconds[method] += spent
+    if not processes.is_first():
+        return
     _show(settings, searches, finished)
     records = {method: _as_record(of_method) for method, of_method in searches.items()}
     draw(finished, settings, options.output.plot_dir, f"sweep-{stamp}", searches=records)
@@ -204,17 +214,25 @@ def _search(
 ) -> tuple[Search, "Seconds"]:
     """Try the configurations of one method."""
     from experiments.lab import results, search
+    from experiments.lab.runs import Job
 
     seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
     searched = [name for name in search.varied(planned[0], space) if name in TRAIN_TOGETHER]
     candidates: dict[int, Candidate] = {}
     seconds = results.Seconds(0.0, 0.0, 0.0)
-    for places in search.together(planned, options.together, searched):
+    for places in search.together(planned, options.together * processes.count(), searched):
         group = [planned[place] for place in places]
         title = f"{method}, {len(candidates) + len(places)} of {len(planned)}"
-        runs, spent = finish_runs(
-            group, method, seeds, dataset, options.output, title=title, arguments=searched
-        )
+        runs, spent = Job(
+            configurations=group,
+            method=method,
+            seeds=seeds,
+            dataset=dataset,
+            output=options.output,
+            devices=options.machines.devices,
+            title=title,
+            arguments=searched,
+        ).finish()
         seconds += spent
         for place, one, of_one in zip(places, group, runs, strict=True):
             candidates[place] = Candidate(one, tuple(each.run.final_accuracy for each in of_one))

@@ -66,7 +66,7 @@ class Laboratory:
     def load(self, name, data_dir=None):
         return DATASET
 
-    def train(self, configurations, method, seeds, dataset, observe, checkpoints, arguments, probed):
+    def train(self, configurations, method, seeds, dataset, observe, checkpoints, arguments, probed, devices):
         (settings,) = configurations
         self.trained.append((method, list(seeds)))
         for iteration in range(1, settings.total_iterations + 1):
@@ -554,7 +554,7 @@ def test_published_command_lines_are_understood():
     )
     options, _ = run.parse(run.RunOptions, "experiments.run", everything.split())
     assert options.cs
-    assert options.output.no_gpus
+    assert options.machines.no_gpus
     assert options.settings() == settings.Settings(
         experiment="permMNIST",
         scenario="class",

@@ -34,7 +34,7 @@ class Laboratory:
     def __init__(self, folder):
         self.folder, self.trained = folder, []
 
-    def train(self, configurations, method, seeds, dataset, observe, checkpoints, arguments, probed):
+    def train(self, configurations, method, seeds, dataset, observe, checkpoints, arguments, probed, devices):
         self.trained.append((method, list(configurations), list(seeds)))
         return [[run_of(one, method, seed) for seed in seeds] for one in configurations], Seconds(
             1.0, 2.0, 3.0

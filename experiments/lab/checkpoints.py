@@ -45,6 +45,8 @@ class Checkpoints:
         every: seconds between two checkpoints; 0 means at every log point.
         resume: whether to go on from one that is there.
         group: the stamps of its runs, in their order.
+        at_the_end: whether to make one of a training that is done, for one that has to wait until its runs
+            are kept.
 
     Attributes:
         path: of the file.
@@ -53,10 +55,17 @@ class Checkpoints:
     """
 
     def __init__(
-        self, results_dir: Path, stamp: str, every: float, resume: bool, group: Sequence[str] = ()
+        self,
+        results_dir: Path,
+        stamp: str,
+        every: float,
+        resume: bool,
+        group: Sequence[str] = (),
+        at_the_end: bool = False,
     ) -> None:
         self.path = results_dir / CHECKPOINTS / f"{stamp}.npz"
         self._every, self._resume, self._group = every, resume, list(group)
+        self.at_the_end = at_the_end
         self._last = time.monotonic()
         self._environment = current_environment()
         self.resumed_at: int | None = None
@@ -146,10 +155,10 @@ class Checkpoints:
         return Kept(about["iteration"], carry, arrays, seconds), about["environment"]
 
 
-def interrupted_group(
+def interrupted_groups(
     results_dir: Path, missing: Collection[str], wanted: Collection[str]
-) -> list[str] | None:
-    """The group of a stopped training that would make the runs that are missing, and no unwanted ones.
+) -> list[list[str]]:
+    """The groups of stopped trainings that would make runs that are missing, and no unwanted ones.
 
     Args:
         results_dir: the folder of the results.
@@ -157,14 +166,16 @@ def interrupted_group(
         wanted: stamps of all runs that are asked for.
 
     Returns:
-        The stamps of its runs, in their order; None where there is no such checkpoint.
+        The stamps of the runs of each, in their order; no run is in two of them.
     """
+    groups: list[list[str]] = []
     for path in sorted((results_dir / CHECKPOINTS).glob("*.npz")):
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                group = json.loads(str(archive["about"]))["group"]
+                group = list(json.loads(str(archive["about"]))["group"])
         except (OSError, KeyError, *DAMAGE):
             continue
-        if set(missing) <= set(group) <= set(wanted):
-            return list(group)
-    return None
+        taken = {stamp for other in groups for stamp in other}
+        if set(group) & set(missing) and set(group) <= set(wanted) and not set(group) & taken:
+            groups.append(group)
+    return groups

@@ -263,7 +263,8 @@ def train(
             if checkpoints is not None:
                 checkpoints.keep(stop, spread.gather(carry, axes), log.records(), Seconds(**timer.seconds))
             raise
-        if checkpoints is not None and checkpoints.due:
+        last = stop == settings.total_iterations
+        if checkpoints is not None and (checkpoints.due or (last and checkpoints.at_the_end)):
             checkpoints.keep(stop, spread.gather(carry, axes), log.records(), Seconds(**timer.seconds))
     layers = layer_names(carry.params) if probed else []
     runs = log.runs(method, [*seeds] * n, layers)

@@ -1,0 +1,146 @@
+"""Several processes, perhaps on several hosts, that are started with the same command and divide its runs.
+
+Each trains its share on devices of its own, and only what comes of it is exchanged; the first process finds
+what is there already, and writes what is new. JAX's own runtime connects them, and ends all others where one
+has ended without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+from experiments.lab.settings import SettingsError
+
+PATIENCE = 30  # seconds without a sign of life after which a process counts as dead
+CONNECTING = 300  # seconds to wait for the others to start
+LOST = (
+    "another process of this command has ended, or cannot be reached; "
+    "what is finished is kept: with --resume, all of them together go on from there"
+)
+
+# JAX ends the process from within, where Python has no last word; another program has.
+_WATCH = "import sys; sys.stdin.read() or print(sys.argv[1], file=sys.stderr, flush=True)"
+_watcher: subprocess.Popen[str] | None = None
+
+
+def join(coordinator: str | None, n_processes: int | None, process_id: int | None) -> None:
+    """Join the other processes; before anything is computed.
+
+    Args:
+        coordinator: host and port of the first process; None where JAX knows the cluster, as it does Slurm.
+        n_processes: how many there are; likewise.
+        process_id: which one this is, from 0; likewise.
+
+    Raises:
+        SettingsError: if that does not say who they are, or they do not come.
+    """
+    global _watcher
+    given = (coordinator, n_processes, process_id)
+    if None in given and any(value is not None for value in given):
+        raise SettingsError("--coordinator, --n-processes, --process-id: must be given together, or left out")
+    if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
+        raise SettingsError(f"--coordinator {coordinator}: must be HOST:PORT")
+    if n_processes is not None and n_processes < 1:
+        raise SettingsError(f"--n-processes {n_processes}: must be at least 1")
+    if n_processes is not None and process_id is not None and not 0 <= process_id < n_processes:
+        raise SettingsError(f"--process-id {process_id}: must be 0 to {n_processes - 1}")
+    import jax
+
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            n_processes,
+            process_id,
+            initialization_timeout=CONNECTING,
+            heartbeat_timeout_seconds=PATIENCE,
+        )
+    except ValueError as error:
+        raise SettingsError(
+            "--distributed: no cluster that JAX knows was found; "
+            "--coordinator, --n-processes and --process-id say who belongs together"
+        ) from error
+    except RuntimeError as error:
+        raise SettingsError(f"--distributed: {str(error).splitlines()[0]}") from error
+    if jax.process_count() > 1:
+        _watcher = subprocess.Popen(
+            [sys.executable, "-c", _WATCH, f"error: process {jax.process_index()}: {LOST}"],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    if not is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as there is a process
+
+
+def joined() -> bool:
+    """Whether there are other processes."""
+    return _watcher is not None
+
+
+def is_first() -> bool:
+    """Whether this process is the one that finds, writes and speaks."""
+    return not joined() or _index() == 0
+
+
+def count() -> int:
+    """The number of processes."""
+    if not joined():
+        return 1
+    import jax
+
+    return jax.process_count()
+
+
+def share(parts: list[Any]) -> Any | None:
+    """What this process is to do, of one part for each; None where there is none for it."""
+    index = _index() if joined() else 0
+    return parts[index] if index < len(parts) else None
+
+
+def exchange(value: Any) -> list[Any]:
+    """The values of all processes, in their order; all have to call it.
+
+    Raises:
+        LostError: if one of them is not there any more.
+    """
+    if not joined():
+        return [value]
+    import numpy as np
+    from jax.experimental.multihost_utils import process_allgather
+
+    content = np.frombuffer(pickle.dumps(value), np.uint8)
+    try:
+        sizes = np.asarray(process_allgather(np.array([len(content)]))).ravel()
+        padded = np.zeros(sizes.max(), np.uint8)
+        padded[: len(content)] = content
+        rows = np.asarray(process_allgather(padded)).reshape(len(sizes), -1)
+    except (RuntimeError, ValueError) as error:
+        raise LostError(LOST) from error
+    return [pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
+
+
+class LostError(RuntimeError):
+    """Another process has ended."""
+
+
+def leave(status: int) -> None:
+    """Say that this process ends as it should; one that failed does not wait for the others."""
+    global _watcher
+    if _watcher is None:
+        return
+    _watcher.communicate("done")
+    if status == 0:
+        _watcher = None
+        return
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _index() -> int:
+    import jax
+
+    return jax.process_index()
