@@ -351,8 +351,12 @@ def _prepare_machines(options: CommonOptions) -> None:
         for name in ("live", "tensorboard", "visdom"):
             if getattr(output, name):
                 raise SettingsError(f"{flag(name)}: must be left out with --distributed")
-        if not output.get_stamp:
-            processes.join(machines.coordinator, machines.n_processes, machines.process_id)
+    if machines.devices != 1:
+        from experiments.lab.devices import ask_for
+
+        ask_for(machines.devices)
+    if machines.distributed and not output.get_stamp:
+        processes.join(machines.coordinator, machines.n_processes, machines.process_id)
     if machines.devices != 1 and not output.get_stamp:
         from experiments.lab.devices import local_devices
 

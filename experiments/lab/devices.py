@@ -17,17 +17,26 @@ AXIS = "run"  # of the mesh
 Item = TypeVar("Item")
 
 
-def local_devices(number: int) -> list[jax.Device]:
-    """The first devices of this process; of a CPU, as many as are asked for.
+def ask_for(number: int) -> None:
+    """Divide the CPU into so many devices, as can be done until JAX is used.
 
     Raises:
-        SettingsError: if there are not as many.
+        SettingsError: if ``number`` is less than 1.
     """
     if number < 1:
         raise SettingsError(f"--devices {number}: must be at least 1")
     if number > jax.config.jax_num_cpu_devices:  # type: ignore[attr-defined]
         with suppress(RuntimeError):  # where computations have begun, the devices are what they are
             jax.config.update("jax_num_cpu_devices", number)
+
+
+def local_devices(number: int) -> list[jax.Device]:
+    """The first devices of this process.
+
+    Raises:
+        SettingsError: if there are not as many.
+    """
+    ask_for(number)
     devices = jax.local_devices()
     if number > len(devices):
         raise SettingsError(f"--devices {number}: must be 1 to {len(devices)}, the devices of this process")

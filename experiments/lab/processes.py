@@ -15,14 +15,13 @@ from typing import Any
 
 from experiments.lab.settings import SettingsError
 
-PATIENCE = 30  # seconds without a sign of life after which a process counts as dead
+PATIENCE = 20  # seconds without a sign of life after which a process counts as dead
 CONNECTING = 300  # seconds to wait for the others to start
-LOST = (
-    "another process of this command has ended, or cannot be reached; "
-    "what is finished is kept: with --resume, all of them together go on from there"
-)
+GO_ON = "what is finished is kept, and with --resume all of them together go on from there"
+LOST = f"another process of this command has ended, or cannot be reached; {GO_ON}"
 
 # JAX ends the process from within, where Python has no last word; another program has.
+_WHY = "from outside, or by JAX because another process of this command is lost"
 _WATCH = "import sys; sys.stdin.read() or print(sys.argv[1], file=sys.stderr, flush=True)"
 _watcher: subprocess.Popen[str] | None = None
 
@@ -67,7 +66,12 @@ def join(coordinator: str | None, n_processes: int | None, process_id: int | Non
         raise SettingsError(f"--distributed: {str(error).splitlines()[0]}") from error
     if jax.process_count() > 1:
         _watcher = subprocess.Popen(
-            [sys.executable, "-c", _WATCH, f"error: process {jax.process_index()}: {LOST}"],
+            [
+                sys.executable,
+                "-c",
+                _WATCH,
+                f"error: process {jax.process_index()} was ended, {_WHY}; {GO_ON}",
+            ],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,

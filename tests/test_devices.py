@@ -1,0 +1,121 @@
+"""Runs divided among devices: the same results, and no device hears of another."""
+
+import dataclasses
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.lab.checkpoints import Checkpoints
+from experiments.lab.data import load
+from experiments.lab.devices import Spread, local_devices
+from experiments.lab.settings import Settings, SettingsError
+from experiments.lab.training import train
+
+SMALL = Settings(
+    experiment="splitDigits",
+    iters=6,
+    batch=16,
+    fc_units=8,
+    eval_log=6,
+    loss_log=3,
+    eval_n=20,
+    beakers=3,
+    alpha=4.0,
+    beta=64.0,
+    ewc_samples=20,
+)
+COLLECTIVE = re.compile("all-reduce|all-gather|all-to-all|collective|reduce-scatter")
+
+
+def trained(devices, method="cs", lrs=(0.01,), seeds=(3, 4, 5), observe=lambda progress: None, **more):
+    configurations = [dataclasses.replace(SMALL, lr=lr) for lr in lrs]
+    groups, _ = train(configurations, method, list(seeds), load("Digits"), observe, devices=devices, **more)
+    return [run for group in groups for run in group]
+
+
+def assert_close(ours, expected):
+    for one, other in zip(ours, expected, strict=True):
+        assert (one.method, one.seed) == (other.method, other.seed)
+        np.testing.assert_allclose(one.loss, other.loss, rtol=2e-3)
+        np.testing.assert_allclose(one.accuracy_matrix, other.accuracy_matrix, atol=0.03)
+        np.testing.assert_array_equal(one.seen, other.seen)
+
+
+@pytest.mark.parametrize(
+    ("method", "lrs", "devices"),
+    [
+        ("standard", (0.01,), 3),
+        ("cs", (0.01,), 2),  # two seeds on one device, the third and one that fills on the other
+        ("cs-published", (0.01,), 8),  # more devices than seeds
+        ("ewc", (0.01,), 3),
+        ("lwf", (0.01,), 3),
+        ("er", (0.01,), 2),
+        ("average", (0.01,), 3),
+        ("cs", (0.01, 0.02, 0.005, 0.001), 4),  # by configurations
+        ("ewc", (0.01, 0.02), 3),  # by seeds
+    ],
+)
+def test_the_results_are_the_same_and_nothing_is_communicated(method, lrs, devices, monkeypatch):
+    programs = []
+    compiled = Spread.compile
+
+    def recorded(self, *arguments, **options):
+        program = compiled(self, *arguments, **options)
+        programs.append((self.n_devices, program.as_text()))
+        return program
+
+    monkeypatch.setattr(Spread, "compile", recorded)
+    ours = trained(devices, method, lrs)
+    assert len(programs) >= 4
+    for used, text in programs:
+        assert used > 1
+        assert not COLLECTIVE.search(text)
+    assert_close(ours, trained(1, method, lrs))
+
+
+def test_probes_are_the_same():
+    one, many = (trained(devices, probed=True) for devices in (1, 3))
+    for a, b in zip(one, many, strict=True):
+        for name in ("distance", "flow", "accuracy"):
+            np.testing.assert_allclose(getattr(a.probes, name), getattr(b.probes, name), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3)])
+def test_a_training_goes_on_with_another_number_of_devices(before, after, tmp_path):
+    def stop(progress):
+        if progress.iteration == 12:
+            raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path, "one", every=1e9, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        trained(before, observe=stop, checkpoints=checkpoints)
+    assert_close(trained(after, checkpoints=checkpoints), trained(1))
+    assert checkpoints.resumed_at == 12
+
+
+@pytest.mark.parametrize(
+    ("configurations", "seeds", "devices", "used", "filled"),
+    [
+        (1, 10, 4, 4, 12),
+        (1, 10, 8, 5, 10),
+        (1, 1, 8, 1, 1),
+        (4, 2, 8, 4, 8),
+        (3, 10, 2, 2, 30),
+        (5, 3, 2, 2, 18),
+    ],
+)
+def test_work_is_divided_evenly(configurations, seeds, devices, used, filled):
+    """With as few that only fill as the busiest device's share allows."""
+    spread = Spread(configurations, seeds, jax.devices()[:devices])
+    assert spread.n_devices == used
+    whole = [(c, s) for c in spread.configurations(range(configurations)) for s in spread.seeds(range(seeds))]
+    assert len(whole) == filled
+    assert [whole[i] for i in spread.real] == [(c, s) for c in range(configurations) for s in range(seeds)]
+
+
+@pytest.mark.parametrize("number", [0, 9])
+def test_devices_that_are_not_there_are_refused(number):
+    with pytest.raises(SettingsError, match=f"--devices {number}: must be"):
+        local_devices(number)
