@@ -1,0 +1,216 @@
+"""A comparison or a sweep as jobs of a cluster: ``python -m experiments.submit --help``."""
+
+import importlib
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from experiments.compare import CompareOptions
+from experiments.lab.description import counted
+from experiments.lab.settings import SettingsError, flag
+from experiments.run import check_folders, guarded, parse
+from experiments.sweep import SweepOptions
+
+if TYPE_CHECKING:
+    import submitit
+
+COMMANDS: dict[str, Any] = {"compare": CompareOptions, "sweep": SweepOptions}
+MOST_AT_ONCE = 1000
+INTERRUPTED = "interrupted: jobs that were submitted go on; the same command again finds what is finished"
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """Hand a comparison or a sweep to Slurm: options of the jobs, then compare or sweep with its own options.
+
+    An array of jobs trains it in shards: each method is one, of a comparison every --seeds-per-job seeds of
+    each. When all are done, a last job puts the whole together from what they have kept in <results-dir>,
+    which all of them share. A job that is preempted or runs out of time is queued again and goes on where it
+    was; after a failure the same command again trains only what is missing.
+
+        python -m experiments.submit --gpus 1 --hours 4 sweep --methods standard cs ewc --n-seeds 20
+
+    Attributes:
+        cluster: slurm, or local: as processes on this computer, waiting for them.
+        seeds_per_job: Seeds of a comparison that train together in one job; 0 means all.
+        hours: Time limit of a job.
+        cpus: Cores of a job.
+        gpus: GPUs of a job; with more than one, give the command --devices as well.
+        memory: Memory of a job, in GB.
+        partition: Partition of the cluster; its default where it is not given.
+        account: Account to charge.
+        at_once: Jobs that may run at once; 0 means one on this computer, all on a cluster.
+        logs: Folder for the logs of the jobs, JOB_log.out and JOB_log.err.
+    """
+
+    cluster: Literal["slurm", "local"] = "slurm"
+    seeds_per_job: int = 0
+    hours: float = 4.0
+    cpus: int = 4
+    gpus: int = 0
+    memory: int = 16
+    partition: str = ""
+    account: str = ""
+    at_once: int = 0
+    logs: Path = Path("logs")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A command that a job runs; one that is stopped by the cluster is queued again."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+    def __call__(self) -> None:
+        """Run it.
+
+        Raises:
+            RuntimeError: if it fails, so that the job counts as failed.
+        """
+        status = importlib.import_module(f"experiments.{self.name}").main([*self.arguments, "--resume"])
+        if status != 0:
+            raise RuntimeError(f"experiments.{self.name} ended with status {status}")
+
+    def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
+        """What to queue when the time is up: the same again, which goes on from its last checkpoint."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    at = next((place for place, word in enumerate(given) if word in COMMANDS), len(given))
+    options, _ = parse(SubmitOptions, "experiments.submit", given[:at])
+    return guarded(lambda: submit(options, given[at:]), INTERRUPTED)
+
+
+def submit(options: SubmitOptions, command: Sequence[str]) -> None:
+    """Check the command, and submit it in shards.
+
+    Raises:
+        SettingsError: if the options or the command cannot be meant.
+    """
+    if not command:
+        raise SettingsError(f"name the command to submit: {' or '.join(COMMANDS)}")
+    for name, least in (("seeds_per_job", 0), ("cpus", 1), ("gpus", 0), ("memory", 1), ("at_once", 0)):
+        if getattr(options, name) < least:
+            raise SettingsError(f"{flag(name)} {getattr(options, name)}: must be at least {least}")
+    if not 0 < options.hours < float("inf"):
+        raise SettingsError(f"--hours {options.hours:g}: must be positive and finite")
+    if find_spec("submitit") is None:
+        raise SettingsError('jobs are submitted by submitit: pip install "submitit>=1.5"')
+    whole = Shard(command[0], tuple(command[1:]))
+    shards = [
+        replace(shard, arguments=(*shard.arguments, "--plot-dir", str(options.logs / "plots")))
+        for shard in shards_of(whole, options.seeds_per_job)
+    ]
+    _check(whole)
+    check_folders(("logs", options.logs))
+    executor = _executor(options)
+    print(f"{counted(len(shards), 'shard')}; logs: {options.logs.resolve()}")
+    if options.cluster == "local":
+        at_once = options.at_once or 1
+        for first in range(0, len(shards), at_once):
+            _wait(_start(executor, shards[first : first + at_once]))
+        whole()
+        return
+    array = _start(executor, shards)[0].job_id.partition("_")[0]
+    executor.update_parameters(
+        slurm_additional_parameters={"dependency": f"afterok:{array}", "kill-on-invalid-dep": "yes"}
+    )
+    print(f"job {executor.submit(whole).job_id}: the whole, once all of them are done; its log has the table")
+
+
+def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
+    """The parts of a command that can be trained on their own: what they keep is found by the whole.
+
+    Args:
+        whole: the command.
+        seeds_per_job: seeds of a comparison in one part; 0 means all.
+
+    Raises:
+        SettingsError: if a sweep is to be divided by seeds, which its search has to have together.
+    """
+    options, _ = parse(COMMANDS[whole.name], f"experiments.{whole.name}", whole.arguments)
+    if options.machines.distributed:
+        raise SettingsError("--distributed: must be left out, since each job is a command of its own")
+    if whole.name == "sweep" and seeds_per_job:
+        raise SettingsError("--seeds-per-job: goes with compare; the shards of a sweep are its methods")
+    size = seeds_per_job or max(options.n_seeds, 1)
+    shards = []
+    for method in options.methods:
+        arguments = [*whole.arguments, "--methods", method]
+        for first in range(0, options.n_seeds, size) if whole.name == "compare" else [0]:
+            if whole.name == "compare":
+                part = replace(options, seed=options.seed + first, n_seeds=min(size, options.n_seeds - first))
+                arguments = [*whole.arguments, "--methods", method]
+                arguments += ["--seed", str(part.seed), "--n-seeds", str(part.n_seeds)]
+            shards.append(Shard(whole.name, tuple(arguments)))
+    return shards
+
+
+def _check(whole: Shard) -> None:
+    """Find mistakes now rather than in a queue: the command reads its data and names its results."""
+    module = importlib.import_module(f"experiments.{whole.name}")
+    options, command = parse(COMMANDS[whole.name], f"experiments.{whole.name}", whole.arguments)
+    stamped = replace(options, output=replace(options.output, get_stamp=True))
+    with redirect_stdout(io.StringIO()):
+        getattr(module, whole.name)(stamped, command)
+
+
+def _start(executor: "submitit.AutoExecutor", shards: Sequence[Shard]) -> "list[submitit.Job[None]]":
+    """Submit these as one array."""
+    with executor.batch():
+        jobs = [executor.submit(shard) for shard in shards]
+    for shard, job in zip(shards, jobs, strict=True):
+        print(f"job {job.job_id}: {shard.name} {' '.join(shard.arguments)}", flush=True)
+    return jobs
+
+
+def _wait(jobs: "Sequence[submitit.Job[None]]") -> None:
+    """Until all are done.
+
+    Raises:
+        OSError: if one has failed; it names the log.
+    """
+    failed = [job for job in jobs if job.exception() is not None]
+    if failed:
+        raise OSError(
+            f"job {failed[0].job_id} has failed: see {failed[0].paths.stderr}; "
+            "what is finished is kept, and the same command goes on"
+        )
+
+
+def _executor(options: SubmitOptions) -> "submitit.AutoExecutor":
+    import submitit
+
+    try:
+        executor = submitit.AutoExecutor(options.logs, cluster=options.cluster)
+    except RuntimeError as error:
+        raise SettingsError(f"--cluster {options.cluster}: {error}") from error
+    executor.update_parameters(
+        name="cs_optax",
+        timeout_min=max(1, round(60 * options.hours)),
+        cpus_per_task=options.cpus,
+        gpus_per_node=options.gpus,
+        mem_gb=options.memory,
+    )
+    if options.cluster == "slurm":
+        named = {"slurm_partition": options.partition, "slurm_account": options.account}
+        executor.update_parameters(
+            slurm_array_parallelism=options.at_once or MOST_AT_ONCE,
+            **{name: value for name, value in named.items() if value},
+        )
+    return executor
+
+
+if __name__ == "__main__":
+    sys.exit(main())
