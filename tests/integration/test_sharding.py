@@ -170,6 +170,23 @@ def test_tools_keep_the_sharding(kind, dtype):
     assert_close(relaxed, alone)
 
 
+@pytest.mark.parametrize("kind", ["explicit", "auto"])
+def test_tools_need_no_communication(kind):
+    five, eight = (BeakerChain.from_timescales(K, 4.0, 64.0) for K in (5, 8))
+    tx = complex_synapse(chain=five)
+    with sharded(kind) as params:
+        state = tx.init(params)
+        tools = {
+            "init": lambda state, params: tx.init(params),
+            "relax": lambda state, params: relax(five, state, params, 10.0),
+            "readout": lambda state, params: readout(state, params, [0.2] * 5),
+            "reset": lambda state, params: reset_beakers(state, params),
+            "resize": lambda state, params: resize_beakers(state, params, five, eight),
+        }
+        for name, tool in tools.items():
+            assert not COLLECTIVE.search(jax.jit(tool).lower(state, params).compile().as_text()), name
+
+
 def partition_specs(tx, state):
     """As for ``jax.shard_map`` or ``jax.jit``: those of the parameters, and nothing sharded besides."""
     return optax.tree.map_params(

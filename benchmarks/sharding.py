@@ -1,0 +1,108 @@
+"""What each device holds of a sharded network with complex synapses: ``python -m benchmarks.sharding``.
+
+From the shapes of the optimizer's state, which nothing has to be computed for; the same count is checked
+against compiled training steps, of a network that fits, on 1, 2, 4 and 8 devices (of a CPU where there are no
+others), with what those steps communicate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.sharding import AxisType
+
+from benchmarks.report import options, publish
+from cs_optax import get_beakers
+from experiments.lab.devices import local_devices
+from experiments.lab.tables import Table
+from experiments.sharded import (
+    AXIS,
+    ShardedOptions,
+    by_parameter,
+    by_rows,
+    collectives,
+    initial,
+    optimizer_of,
+    step_of,
+)
+
+PARAMETERS = (1e8, 7e9, 7e10)
+BEAKERS = (5, 8, 12)
+DEVICES = (1, 8, 64, 512)
+COUNTS = (1, 2, 4, 8)
+GIB = 2**30
+
+
+def bytes_for_each(beakers: int, bfloat16: bool) -> tuple[float, float]:
+    """Bytes for each float32 parameter: of the hidden beakers, and of all that is held from step to step."""
+    tx = optimizer_of(ShardedOptions(beakers=beakers, bfloat16=bfloat16))
+    n = 1_000_000
+    param = jax.ShapeDtypeStruct((n,), "float32")
+    state = jax.eval_shape(tx.init, param)
+
+    def held(tree: Any) -> int:
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if leaf.shape == (n,))
+
+    return held(get_beakers(state)) / n, held((param, state)) / n
+
+
+def compiled_on(given: ShardedOptions) -> tuple[int, int, dict[str, int], dict[str, int]]:
+    """Bytes on a device by the count above and by XLA, and what a step and its optimizer communicate."""
+    mesh = jax.make_mesh(
+        (given.devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=local_devices(given.devices)
+    )
+    tx = optimizer_of(given)
+    make = jax.jit(initial, static_argnums=(1, 2), out_shardings=by_rows(mesh, given))
+    params = make(jax.random.key(0), given.width, given.layers)
+    places = by_parameter(tx, params)
+    state = jax.jit(tx.init, out_shardings=places)(params)
+    step = step_of(tx, mesh, given, places).lower(params, state, 0).compile()
+    update = jax.jit(tx.update, donate_argnums=1).lower(params, state, params).compile()
+    n = sum(leaf.size for leaf in jax.tree.leaves(params))
+    expected = round(n / given.devices * bytes_for_each(given.beakers, given.bfloat16)[1])
+    return expected, step.memory_analysis().argument_size_in_bytes, collectives(step), collectives(update)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Two tables."""
+    given = options(__doc__.splitlines()[0]).parse_args(arguments)
+    local_devices(max(COUNTS))
+    rows = []
+    for n in PARAMETERS:
+        for beakers in BEAKERS:
+            for bfloat16 in (False, True):
+                _, each = bytes_for_each(beakers, bfloat16)
+                dtype = "bfloat16" if bfloat16 else "float32"
+                rows.append([f"{n:.0e}", beakers, dtype, *(n * each / d / GIB for d in DEVICES)])
+    paper = Table(
+        "GiB on each device from step to step, fully sharded: float32 parameters, Adam's moments, hidden "
+        "beakers (gradients and activations come on top)",
+        ["parameters", "K", "beakers", *(f"{d} device{'s' if d > 1 else ''}" for d in DEVICES)],
+        rows,
+        [0, 0, 0, 2, 2, 2, 2],
+    )
+    checked = []
+    for bfloat16 in (False, True):
+        for devices in COUNTS:
+            expected, measured, of_step, of_update = compiled_on(
+                dataclasses.replace(ShardedOptions(), devices=devices, bfloat16=bfloat16)
+            )
+            words = ", ".join(f"{number} {name}" for name, number in of_step.items()) or "nothing"
+            dtype = "bfloat16" if bfloat16 else "float32"
+            by_synapse = ", ".join(of_update) or "nothing"
+            checked.append([dtype, devices, expected / 1e6, measured / 1e6, words, by_synapse])
+    compiled = Table(
+        "MB on each device of 4 layers of 512 units, K = 8: by the same count, and the arguments of the "
+        "compiled step; what the step communicates, and its optimizer alone",
+        ["beakers", "devices", "counted", "compiled", "step", "optimizer"],
+        checked,
+        [0, 0, 3, 3, 0, 0],
+    )
+    publish("sharding", given.out, [paper, compiled])
+
+
+if __name__ == "__main__":
+    main()
