@@ -172,16 +172,15 @@ def test_tools_keep_the_sharding(kind, dtype):
 
 @pytest.mark.parametrize("kind", ["explicit", "auto"])
 def test_tools_need_no_communication(kind):
-    five, eight = (BeakerChain.from_timescales(K, 4.0, 64.0) for K in (5, 8))
-    tx = complex_synapse(chain=five)
+    tx = complex_synapse(**CHAIN)
     with sharded(kind) as params:
         state = tx.init(params)
         tools = {
             "init": lambda state, params: tx.init(params),
-            "relax": lambda state, params: relax(five, state, params, 10.0),
-            "readout": lambda state, params: readout(state, params, [0.2] * 5),
+            "readout": lambda state, params: readout(
+                state, params, [1 / CHAIN["n_beakers"]] * CHAIN["n_beakers"]
+            ),
             "reset": lambda state, params: reset_beakers(state, params),
-            "resize": lambda state, params: resize_beakers(state, params, five, eight),
         }
         for name, tool in tools.items():
             assert not COLLECTIVE.search(jax.jit(tool).lower(state, params).compile().as_text()), name
