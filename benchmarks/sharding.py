@@ -12,22 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-from jax.sharding import AxisType
 
 from benchmarks.report import options, publish
 from cs_optax import get_beakers
 from experiments.lab.devices import local_devices
 from experiments.lab.tables import Table
-from experiments.sharded import (
-    AXIS,
-    ShardedOptions,
-    by_parameter,
-    by_rows,
-    collectives,
-    initial,
-    optimizer_of,
-    step_of,
-)
+from experiments.sharded import ShardedOptions, collectives, in_words, optimizer_of, prepare
 
 PARAMETERS = (1e8, 7e9, 7e10)
 BEAKERS = (5, 8, 12)
@@ -51,15 +41,8 @@ def bytes_for_each(beakers: int, bfloat16: bool) -> tuple[float, float]:
 
 def compiled_on(given: ShardedOptions) -> tuple[int, int, dict[str, int], dict[str, int]]:
     """Bytes on a device by the count above and by XLA, and what a step and its optimizer communicate."""
-    mesh = jax.make_mesh(
-        (given.devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=local_devices(given.devices)
-    )
-    tx = optimizer_of(given)
-    make = jax.jit(initial, static_argnums=(1, 2), out_shardings=by_rows(mesh, given))
-    params = make(jax.random.key(0), given.width, given.layers)
-    places = by_parameter(tx, params)
-    state = jax.jit(tx.init, out_shardings=places)(params)
-    step = step_of(tx, mesh, given, places).lower(params, state, 0).compile()
+    tx, params, state, jitted = prepare(given)
+    step = jitted.lower(params, state, 0).compile()
     update = jax.jit(tx.update, donate_argnums=1).lower(params, state, params).compile()
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
     expected = round(n / given.devices * bytes_for_each(given.beakers, given.bfloat16)[1])
@@ -90,10 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             expected, measured, of_step, of_update = compiled_on(
                 dataclasses.replace(ShardedOptions(), devices=devices, bfloat16=bfloat16)
             )
-            words = ", ".join(f"{number} {name}" for name, number in of_step.items()) or "nothing"
             dtype = "bfloat16" if bfloat16 else "float32"
-            by_synapse = ", ".join(of_update) or "nothing"
-            checked.append([dtype, devices, expected / 1e6, measured / 1e6, words, by_synapse])
+            words = in_words(of_step), in_words(of_update)
+            checked.append([dtype, devices, expected / 1e6, measured / 1e6, *words])
     compiled = Table(
         "MB on each device of 4 layers of 512 units, K = 8: by the same count, and the arguments of the "
         "compiled step; what the step communicates, and its optimizer alone",

@@ -4,6 +4,7 @@ import math
 import shlex
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -259,7 +260,13 @@ RUNS_ARE_KEPT = (
 
 def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> int:
     """Run a command; turn what the user can mend into one line and an exit status."""
-    status = _status_of(command, interrupted)
+    try:
+        status = _status_of(command, interrupted)
+    except BaseException:
+        if processes.joined():  # which must not wait for this one
+            traceback.print_exc()
+            processes.leave(1)
+        raise
     processes.leave(status)
     return status
 
@@ -542,7 +549,7 @@ def _show_accuracy(run: "Run", settings: Settings) -> None:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning; where it comes from does not matter to the user."""
-    note(f"warning: {message}")
+    print(f"warning: {processes.name()}{message}", file=sys.stderr)
 
 
 def _fail(message: str, status: int) -> int:

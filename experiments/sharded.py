@@ -4,6 +4,7 @@ The smallest training of its kind that is whole: parameters, Adam's moments and 
 batch too, checkpoints that are restored on another number of devices.
 """
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cs_optax import complex_synapse, get_beakers
 from experiments.lab.devices import local_devices
+from experiments.lab.results import write_json
 from experiments.lab.settings import SettingsError, flag
 from experiments.run import guarded, parse
 
 AXIS = "shard"  # of the mesh
+OPTIONS = "options.json"  # beside the checkpoints
 
 
 @dataclass(frozen=True)
@@ -87,20 +90,11 @@ def sharded(options: ShardedOptions) -> list[float]:
             )
     if options.no_gpus:
         jax.config.update("jax_platforms", "cpu")
-    mesh = jax.make_mesh(
-        (options.devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=local_devices(options.devices)
-    )
-    tx = optimizer_of(options)
-    params = jax.jit(initial, static_argnums=(1, 2), out_shardings=by_rows(mesh, options))(
-        jax.random.key(0), options.width, options.layers
-    )
-    places = by_parameter(tx, params)
-    state = jax.jit(tx.init, out_shardings=places)(params)
+    tx, params, state, step = prepare(options)
     done = 0
-    if options.checkpoint is not None and options.checkpoint.is_dir():
-        done, params, state = restored(options.checkpoint, params, state)
+    if options.checkpoint is not None and (kept := last_checkpoint(options)) is not None:
+        done, params, state = kept, *restored(options.checkpoint / str(kept), params, state)
         print(f"going on from step {done} of {options.checkpoint}")
-    step = step_of(tx, mesh, options, places)
     compiled = step.lower(params, state, 0).compile()
     report(options, params, state, compiled, tx)
     losses = []
@@ -110,9 +104,22 @@ def sharded(options: ShardedOptions) -> list[float]:
     if losses:
         print(f"loss: {losses[0]:.4f} in step {done}, {losses[-1]:.4f} in step {options.steps - 1}")
     if options.checkpoint is not None and losses:
-        keep(options.checkpoint, options.steps, params, state)
+        keep(options, params, state)
         print(f"checkpoint: {options.checkpoint / str(options.steps)}")
     return losses
+
+
+def prepare(options: ShardedOptions) -> tuple[optax.GradientTransformation, Any, Any, Any]:
+    """The optimizer, parameters and state as they begin, sharded, and the jitted step."""
+    devices = local_devices(options.devices)
+    mesh = jax.make_mesh((options.devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    tx = optimizer_of(options)
+    params = jax.jit(initial, static_argnums=(1, 2), out_shardings=by_rows(mesh, options))(
+        jax.random.key(0), options.width, options.layers
+    )
+    places = by_parameter(tx, params)
+    state = jax.jit(tx.init, out_shardings=places)(params)
+    return tx, params, state, step_of(tx, mesh, options, places)
 
 
 def optimizer_of(options: ShardedOptions) -> optax.GradientTransformation:
@@ -206,30 +213,53 @@ def report(options: ShardedOptions, params: Any, state: Any, step: Any, tx: Any)
     memory = step.memory_analysis()
     if memory is not None:
         print(f"  {'in a step':<12}{memory.temp_size_in_bytes / 1e6:9.3f}")
-    print(f"communicated in a step: {_words(collectives(step))}")
-    print(f"of that by the optimizer: {_words(collectives(update))}")
+    print(f"communicated in a step: {in_words(collectives(step))}")
+    print(f"of that by the optimizer: {in_words(collectives(update))}")
 
 
-def _words(found: dict[str, int]) -> str:
+def in_words(found: dict[str, int]) -> str:
+    """Say how many of each there are."""
     return ", ".join(f"{number} {name}" for name, number in found.items()) or "nothing"
 
 
-def keep(folder: Path, number: int, params: Any, state: Any) -> None:
+SAME = ("width", "layers", "batch", "beakers", "alpha", "beta", "bfloat16")  # before and after a checkpoint
+
+
+def keep(options: ShardedOptions, params: Any, state: Any) -> None:
     """Write a checkpoint, each device its own part."""
+    assert options.checkpoint is not None
     with _checkpointer()() as checkpointer:
-        checkpointer.save(folder.resolve() / str(number), {"params": params, "state": state}, force=True)
+        folder = options.checkpoint.resolve() / str(options.steps)
+        checkpointer.save(folder, {"params": params, "state": state}, force=True)
+    write_json(options.checkpoint / OPTIONS, {name: getattr(options, name) for name in SAME})
 
 
-def restored(folder: Path, params: Any, state: Any) -> tuple[int, Any, Any]:
-    """The last checkpoint, placed as these arrays are, whatever it was written on."""
-    done = max(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+def last_checkpoint(options: ShardedOptions) -> int | None:
+    """The step of the last checkpoint; None where there is none.
+
+    Raises:
+        SettingsError: if it is of another training.
+    """
+    assert options.checkpoint is not None
+    if not (options.checkpoint / OPTIONS).exists():
+        return None
+    before = json.loads((options.checkpoint / OPTIONS).read_text())
+    for name in SAME:
+        if before[name] != getattr(options, name):
+            given = f"{flag(name)} {getattr(options, name)}"
+            raise SettingsError(f"{given}: the checkpoint in {options.checkpoint} has {before[name]}")
+    return max(int(path.name) for path in options.checkpoint.iterdir() if path.name.isdigit())
+
+
+def restored(folder: Path, params: Any, state: Any) -> tuple[Any, Any]:
+    """A checkpoint, placed as these arrays are, whatever it was written on."""
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
         {"params": params, "state": state},
     )
     with _checkpointer()() as checkpointer:
-        found = checkpointer.restore(folder.resolve() / str(done), like)
-    return done, found["params"], found["state"]
+        found = checkpointer.restore(folder.resolve(), like)
+    return found["params"], found["state"]
 
 
 def _checkpointer() -> Callable[[], Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.compare import CompareOptions
 from experiments.lab.description import counted
-from experiments.lab.settings import SettingsError, flag
+from experiments.lab.settings import WITH_BEAKERS, SettingsError, flag
 from experiments.run import check_folders, guarded, parse
 from experiments.sweep import SweepOptions
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, Any] = {"compare": CompareOptions, "sweep": SweepOptions}
 MOST_AT_ONCE = 1000
-INTERRUPTED = "interrupted: jobs that were submitted go on; the same command again finds what is finished"
+TIMES = 100  # that a job may be queued again after its time limit
+NOTICE = 300  # seconds before the limit at which a job is told of it
+INTERRUPTED = "interrupted: what is finished is kept; jobs that are in the queue of a cluster go on"
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,14 @@ class Shard:
         Raises:
             RuntimeError: if it fails, so that the job counts as failed.
         """
-        status = importlib.import_module(f"experiments.{self.name}").main([*self.arguments, "--resume"])
+        status = self.run()
         if status != 0:
             raise RuntimeError(f"experiments.{self.name} ended with status {status}")
+
+    def run(self) -> int:
+        """Run it here, and return its exit status."""
+        status: int = importlib.import_module(f"experiments.{self.name}").main([*self.arguments, "--resume"])
+        return status
 
     def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
         """What to queue when the time is up: the same again, which goes on from its last checkpoint."""
@@ -89,11 +96,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     at = next((place for place, word in enumerate(given) if word in COMMANDS), len(given))
     options, _ = parse(SubmitOptions, "experiments.submit", given[:at])
-    return guarded(lambda: submit(options, given[at:]), INTERRUPTED)
+    status = 0
+
+    def command() -> None:
+        nonlocal status
+        status = submit(options, given[at:])
+
+    return guarded(command, INTERRUPTED) or status
 
 
-def submit(options: SubmitOptions, command: Sequence[str]) -> None:
+def submit(options: SubmitOptions, command: Sequence[str]) -> int:
     """Check the command, and submit it in shards.
+
+    Returns:
+        The exit status: on this computer that of the whole command.
 
     Raises:
         SettingsError: if the options or the command cannot be meant.
@@ -103,6 +119,8 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> None:
     for name, least in (("seeds_per_job", 0), ("cpus", 1), ("gpus", 0), ("memory", 1), ("at_once", 0)):
         if getattr(options, name) < least:
             raise SettingsError(f"{flag(name)} {getattr(options, name)}: must be at least {least}")
+    if options.cluster == "local" and options.gpus and options.at_once > 1:
+        raise SettingsError("--at-once: must be left out with --gpus on this computer: its jobs share them")
     if not 0 < options.hours < float("inf"):
         raise SettingsError(f"--hours {options.hours:g}: must be positive and finite")
     if find_spec("submitit") is None:
@@ -112,7 +130,8 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> None:
         replace(shard, arguments=(*shard.arguments, "--plot-dir", str(options.logs / "plots")))
         for shard in shards_of(whole, options.seeds_per_job)
     ]
-    _check(whole)
+    for each in (whole, *shards):
+        _check(each)
     check_folders(("logs", options.logs))
     executor = _executor(options)
     print(f"{counted(len(shards), 'shard')}; logs: {options.logs.resolve()}")
@@ -120,13 +139,13 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> None:
         at_once = options.at_once or 1
         for first in range(0, len(shards), at_once):
             _wait(_start(executor, shards[first : first + at_once]))
-        whole()
-        return
+        return whole.run()
     array = _start(executor, shards)[0].job_id.partition("_")[0]
     executor.update_parameters(
         slurm_additional_parameters={"dependency": f"afterok:{array}", "kill-on-invalid-dep": "yes"}
     )
     print(f"job {executor.submit(whole).job_id}: the whole, once all of them are done; its log has the table")
+    return 0
 
 
 def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
@@ -139,6 +158,8 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
     Raises:
         SettingsError: if a sweep is to be divided by seeds, which its search has to have together.
     """
+    from experiments.lab.search import of_method
+
     options, _ = parse(COMMANDS[whole.name], f"experiments.{whole.name}", whole.arguments)
     if options.machines.distributed:
         raise SettingsError("--distributed: must be left out, since each job is a command of its own")
@@ -148,12 +169,16 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
     shards = []
     for method in options.methods:
         arguments = [*whole.arguments, "--methods", method]
-        for first in range(0, options.n_seeds, size) if whole.name == "compare" else [0]:
-            if whole.name == "compare":
-                part = replace(options, seed=options.seed + first, n_seeds=min(size, options.n_seeds - first))
-                arguments = [*whole.arguments, "--methods", method]
-                arguments += ["--seed", str(part.seed), "--n-seeds", str(part.n_seeds)]
+        if method not in WITH_BEAKERS:
+            arguments = [word for word in arguments if word != "--probes"]
+        if whole.name == "sweep":
+            if options.ranges:  # those of other methods would be refused
+                arguments += ["--ranges", *of_method(options.ranges, method)]
             shards.append(Shard(whole.name, tuple(arguments)))
+            continue
+        for first in range(0, options.n_seeds, size):
+            seeds = [str(options.seed + first), str(min(size, options.n_seeds - first))]
+            shards.append(Shard(whole.name, (*arguments, "--seed", seeds[0], "--n-seeds", seeds[1])))
     return shards
 
 
@@ -167,9 +192,16 @@ def _check(whole: Shard) -> None:
 
 
 def _start(executor: "submitit.AutoExecutor", shards: Sequence[Shard]) -> "list[submitit.Job[None]]":
-    """Submit these as one array."""
-    with executor.batch():
-        jobs = [executor.submit(shard) for shard in shards]
+    """Submit these as one array.
+
+    Raises:
+        OSError: if the cluster does not take them.
+    """
+    try:
+        with executor.batch():
+            jobs = [executor.submit(shard) for shard in shards]
+    except RuntimeError as error:
+        raise OSError(f"the jobs were not submitted: {error}") from error
     for shard, job in zip(shards, jobs, strict=True):
         print(f"job {job.job_id}: {shard.name} {' '.join(shard.arguments)}", flush=True)
     return jobs
@@ -193,7 +225,7 @@ def _executor(options: SubmitOptions) -> "submitit.AutoExecutor":
     import submitit
 
     try:
-        executor = submitit.AutoExecutor(options.logs, cluster=options.cluster)
+        executor = submitit.AutoExecutor(options.logs, cluster=options.cluster, slurm_max_num_timeout=TIMES)
     except RuntimeError as error:
         raise SettingsError(f"--cluster {options.cluster}: {error}") from error
     executor.update_parameters(
@@ -206,6 +238,7 @@ def _executor(options: SubmitOptions) -> "submitit.AutoExecutor":
     if options.cluster == "slurm":
         named = {"slurm_partition": options.partition, "slurm_account": options.account}
         executor.update_parameters(
+            slurm_signal_delay_s=min(NOTICE, round(1800 * options.hours)),
             slurm_array_parallelism=options.at_once or MOST_AT_ONCE,
             **{name: value for name, value in named.items() if value},
         )

@@ -3,10 +3,12 @@ from pathlib import Path
 
 import jax
 import pytest
+import submitit  # noqa: F401  # now: it closes all log handlers, later absl's too, which closes pytest's stderr
 
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # of the commands that tests start
 jax.config.update("jax_enable_compilation_cache", False)
-jax.config.update("jax_num_cpu_devices", 8)  # for the tests of sharding, before anything runs
+jax.config.update("jax_num_cpu_devices", 8)  # for the tests of sharding
+jax.devices()  # and from now on there are as many
 
 
 @pytest.fixture

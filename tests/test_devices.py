@@ -43,6 +43,28 @@ def assert_close(ours, expected):
         np.testing.assert_array_equal(one.seen, other.seen)
 
 
+@pytest.fixture
+def programs(monkeypatch):
+    """All that are compiled for several devices, as text."""
+    texts = []
+    compiled = Spread.compile
+
+    def recorded(self, *arguments, **options):
+        program = compiled(self, *arguments, **options)
+        if self.n_devices > 1:
+            texts.append(program.as_text())
+        return program
+
+    monkeypatch.setattr(Spread, "compile", recorded)
+    return texts
+
+
+def assert_nothing_is_communicated(programs):
+    assert len(programs) >= 4
+    for text in programs:
+        assert not COLLECTIVE.search(text)
+
+
 @pytest.mark.parametrize(
     ("method", "lrs", "devices"),
     [
@@ -57,26 +79,15 @@ def assert_close(ours, expected):
         ("ewc", (0.01, 0.02), 3),  # by seeds
     ],
 )
-def test_the_results_are_the_same_and_nothing_is_communicated(method, lrs, devices, monkeypatch):
-    programs = []
-    compiled = Spread.compile
-
-    def recorded(self, *arguments, **options):
-        program = compiled(self, *arguments, **options)
-        programs.append((self.n_devices, program.as_text()))
-        return program
-
-    monkeypatch.setattr(Spread, "compile", recorded)
+def test_the_results_are_the_same_and_nothing_is_communicated(method, lrs, devices, programs):
     ours = trained(devices, method, lrs)
-    assert len(programs) >= 4
-    for used, text in programs:
-        assert used > 1
-        assert not COLLECTIVE.search(text)
+    assert_nothing_is_communicated(programs)
     assert_close(ours, trained(1, method, lrs))
 
 
-def test_probes_are_the_same():
+def test_probes_are_the_same(programs):
     one, many = (trained(devices, probed=True) for devices in (1, 3))
+    assert_nothing_is_communicated(programs)
     for a, b in zip(one, many, strict=True):
         for name in ("distance", "flow", "accuracy"):
             np.testing.assert_allclose(getattr(a.probes, name), getattr(b.probes, name), rtol=1e-3, atol=1e-6)

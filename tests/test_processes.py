@@ -63,7 +63,7 @@ def alone(tmp_path_factory):
 
 @pytest.mark.parametrize(("n", "devices"), [(2, 2), (4, 1)])
 def test_processes_find_what_one_finds_and_the_first_one_writes_it(n, devices, tmp_path, alone):
-    statuses = [one.wait() for one in start(tmp_path, n, "--iters=20", f"--devices={devices}")]
+    statuses = [one.wait(timeout=200) for one in start(tmp_path, n, "--iters=20", f"--devices={devices}")]
     assert statuses == [0] * n, said(tmp_path, 0)
     together = runs_in(tmp_path)
     assert together.keys() == alone.keys()
@@ -71,6 +71,9 @@ def test_processes_find_what_one_finds_and_the_first_one_writes_it(n, devices, t
         np.testing.assert_allclose(one.run.loss, alone[stamp].run.loss, rtol=2e-3)
         np.testing.assert_allclose(one.run.accuracy_matrix, alone[stamp].run.accuracy_matrix, atol=0.05)
         assert one.environment["seeds_together"] <= -(-5 // n)
+        assert one.environment["processes"] == n
+        assert one.environment["devices"] == devices
+        assert one.environment["devices_used"] <= devices
     assert "summary: " in said(tmp_path, 0)
     assert [said(tmp_path, i).count("splitDigits") for i in range(1, n)] == [0] * (n - 1)
     assert not list(tmp_path.glob("results/checkpoints/*"))
@@ -188,10 +191,11 @@ def test_what_cannot_be_meant_is_said_before_anything_is_done(wrong, message, tm
     [
         (([0], [1, 2, 3, 4, 5]), 2, [([0], [1, 2]), ([0], [3, 4, 5])]),
         (([0, 1, 2], [7, 8]), 2, [([0], [7, 8]), ([1, 2], [7, 8])]),
+        (([0, 1], [7, 8, 9]), 4, [([0], [7]), ([0], [8, 9]), ([1], [7]), ([1], [8, 9])]),
         (([0], [7]), 4, [([0], [7])]),
     ],
 )
-def test_a_group_is_divided_along_its_longer_side(group, n, parts):
+def test_a_group_is_divided_by_configurations_and_then_by_seeds(group, n, parts):
     assert _parts(group, n) == parts
 
 

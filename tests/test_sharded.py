@@ -3,12 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 
 from benchmarks.sharding import bytes_for_each, compiled_on
 from cs_optax import get_beakers
 from experiments import sharded
-from experiments.sharded import ShardedOptions, by_parameter, by_rows, bytes_on_each, initial, optimizer_of
+from experiments.sharded import ShardedOptions, bytes_on_each, prepare
 
 SMALL = {"width": 32, "layers": 3, "batch": 16, "beakers": 5}
 
@@ -30,11 +29,7 @@ def test_each_device_holds_its_share_and_the_optimizer_communicates_nothing(devi
 
 def test_beakers_are_shared_out_evenly():
     """(K - 1)/devices of a copy of the parameters each."""
-    options = small(devices=8)
-    mesh = jax.make_mesh((8,), (sharded.AXIS,), axis_types=(AxisType.Auto,))
-    tx = optimizer_of(options)
-    params = jax.device_put(initial(jax.random.key(0), 32, 3), by_rows(mesh, options))
-    state = jax.jit(tx.init, out_shardings=by_parameter(tx, params))(params)
+    _, params, state, _ = prepare(small(devices=8))
     whole = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     held = bytes_on_each(get_beakers(state))
     assert len(held) == 8
@@ -57,6 +52,14 @@ def test_a_checkpoint_of_eight_devices_goes_on_on_one_two_and_eight(tmp_path, ca
         rest = sharded.sharded(small(devices=devices, steps=8, checkpoint=folder))
         np.testing.assert_allclose(first + rest, whole, rtol=1e-5)
         assert "going on from step 4" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_a_folder_without_one_is_none(tmp_path, capsys):
+    pytest.importorskip("orbax.checkpoint")
+    tiny = ["--width=16", "--layers=2", "--batch=8", "--steps=2", f"--checkpoint={tmp_path}"]
+    assert sharded.main(tiny) == 0
+    assert sharded.main([*tiny, "--beakers=7"]) == 2
+    assert f"error: --beakers 7: the checkpoint in {tmp_path} has 8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ def test_shards_are_methods_and_of_a_comparison_groups_of_seeds():
         for seed, n in (("7", "2"), ("9", "1"))
     ]
     assert len(shards_of(whole, 0)) == 2
+    probing = shards_of(Shard("compare", ("--probes", "--methods", "standard", "cs")), 0)
+    assert ["--probes" in shard.arguments for shard in probing] == [False, True]
+    ranged = Shard("sweep", ("--methods", "standard", "cs", "--ranges", "alpha=1:100", "lr=1e-4:1e-2"))
+    assert [shard.arguments[-3:] for shard in shards_of(ranged, 0)] == [
+        ("standard", "--ranges", "lr=1e-4:1e-2"),
+        ("--ranges", "alpha=1:100", "lr=1e-4:1e-2"),
+    ]
     sweep = Shard("sweep", ("--methods", "standard", "cs", "l2"))
     assert [shard.arguments[-1] for shard in shards_of(sweep, 0)] == ["standard", "cs", "l2"]
 
@@ -84,7 +91,7 @@ def test_slurm_gets_an_array_and_the_whole_after_it(here, capsys, monkeypatch):
     fake_slurm(commands)
     monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
     options = ["--gpus=1", "--cpus=8", "--memory=32", "--hours=2.5", "--partition=gpu", "--at-once=2"]
-    sweep = ["sweep", *TINY, "--methods", "standard", "cs", "l2", "--n-seeds", "2"]
+    sweep = ["sweep", *TINY, "--methods", "standard", "cs", "l2", "--n-seeds", "2", "--ranges", "alpha=1:9"]
     assert submit.main([*options, *sweep]) == 0
     out = capsys.readouterr().out
     array, last = ((commands / f"{n}.sbatch").read_text() for n in (1, 2))

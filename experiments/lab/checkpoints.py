@@ -166,15 +166,19 @@ def interrupted_groups(
         wanted: stamps of all runs that are asked for.
 
     Returns:
-        The stamps of the runs of each, in their order; no run is in two of them.
+        The stamps of the runs of each, in their order; no run is in two of them, and of two that share one it
+        is the training that was further.
     """
-    groups: list[list[str]] = []
+    found = []
     for path in sorted((results_dir / CHECKPOINTS).glob("*.npz")):
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                group = list(json.loads(str(archive["about"]))["group"])
+                about = json.loads(str(archive["about"]))
+                found.append((about["iteration"], about["group"]))
         except (OSError, KeyError, *DAMAGE):
             continue
+    groups: list[list[str]] = []
+    for _, group in sorted(found, key=lambda one: -one[0]):
         taken = {stamp for other in groups for stamp in other}
         if set(group) & set(missing) and set(group) <= set(wanted) and not set(group) & taken:
             groups.append(group)

@@ -142,6 +142,15 @@ class Spread:
             axes,
         )
 
+    def gathered(self, tree: Any, axes: Any) -> Any:
+        """Shapes and dtypes of what `gather` gives."""
+
+        def shape(leaf: Any, axis: int) -> jax.ShapeDtypeStruct:
+            sizes = [self._size if i == axis else size for i, size in enumerate(leaf.shape)]
+            return jax.ShapeDtypeStruct(tuple(sizes), leaf.dtype)
+
+        return jax.tree.map(shape, tree, axes)
+
     def scatter(self, tree: Any, axes: Any) -> Any:
         """On the devices again, what `gather` gave."""
 

@@ -17,6 +17,7 @@ from experiments.lab.settings import SettingsError
 
 PATIENCE = 20  # seconds without a sign of life after which a process counts as dead
 CONNECTING = 300  # seconds to wait for the others to start
+WAITING = 365 * 86_400  # seconds to wait for the others to finish: as long as they live
 GO_ON = "what is finished is kept, and with --resume all of them together go on from there"
 LOST = f"another process of this command has ended, or cannot be reached; {GO_ON}"
 
@@ -24,6 +25,7 @@ LOST = f"another process of this command has ended, or cannot be reached; {GO_ON
 _WHY = "from outside, or by JAX because another process of this command is lost"
 _WATCH = "import sys; sys.stdin.read() or print(sys.argv[1], file=sys.stderr, flush=True)"
 _watcher: subprocess.Popen[str] | None = None
+_meetings = 0
 
 
 def join(coordinator: str | None, n_processes: int | None, process_id: int | None) -> None:
@@ -90,6 +92,11 @@ def is_first() -> bool:
     return not joined() or _index() == 0
 
 
+def name() -> str:
+    """What its warnings begin with; empty where it is alone."""
+    return f"process {_index()}: " if joined() else ""
+
+
 def count() -> int:
     """The number of processes."""
     if not joined():
@@ -116,6 +123,7 @@ def exchange(value: Any) -> list[Any]:
     import numpy as np
     from jax.experimental.multihost_utils import process_allgather
 
+    _wait()
     content = np.frombuffer(pickle.dumps(value), np.uint8)
     try:
         sizes = np.asarray(process_allgather(np.array([len(content)]))).ravel()
@@ -132,16 +140,39 @@ class LostError(RuntimeError):
 
 
 def leave(status: int) -> None:
-    """Say that this process ends as it should; one that failed does not wait for the others."""
+    """End as this process should: after all others, or at once where it has failed."""
     global _watcher
     if _watcher is None:
         return
-    _watcher.communicate("done")
     if status == 0:
-        _watcher = None
-        return
-    sys.stderr.flush()
-    os._exit(status)
+        try:
+            _wait()
+        except LostError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 1
+    _watcher.communicate("done")
+    _watcher = None
+    if status != 0:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _wait() -> None:
+    """For all others. A collective alone would give up after half an hour on a CPU.
+
+    Raises:
+        LostError: if one of them is not there any more.
+    """
+    global _meetings
+    from jax._src.distributed import global_state  # JAX has no public barrier that waits for long
+
+    _meetings += 1
+    try:
+        client: Any = global_state.client
+        client.wait_at_barrier(f"cs_optax {_meetings}", 1000 * WAITING)
+    except RuntimeError as error:
+        raise LostError(LOST) from error
 
 
 def _index() -> int:

@@ -285,13 +285,13 @@ def current_environment() -> dict[str, Any]:
 
     import cs_optax
 
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     return {
         **{name: version(name) for name in ("jax", "jaxlib", "optax", "flax", "numpy", "scipy")},
         "python": platform.python_version(),
         "platform": device.platform,
         "device": device.device_kind,
-        "devices": jax.device_count(),
+        "devices": jax.local_device_count(),
         "x64": bool(jax.config.read("jax_enable_x64")),
         "system": f"{platform.system()} {platform.machine()}",
         "cs_optax": cs_optax.__version__,

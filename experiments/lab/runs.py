@@ -15,6 +15,7 @@ from rich.console import Console
 from experiments.lab import processes, results
 from experiments.lab.checkpoints import Checkpoints, interrupted_groups
 from experiments.lab.description import counted
+from experiments.lab.devices import Spread, local_devices
 from experiments.lab.progress import Progress, ProgressDisplay
 from experiments.lab.results import FinishedRun, Run, Seconds
 from experiments.lab.settings import WITH_BEAKERS, Settings
@@ -179,12 +180,14 @@ class Job:
                 probed=self._probed,
                 devices=self.devices,
             )
+            spread = Spread(len(places), len(seeds), local_devices(self.devices))
             # The width of the group changes the rounding of its results, so it is part of the record.
             environment = {
                 **results.current_environment(),
                 "seeds_together": len(seeds),
                 "configurations_together": len(places),
-                "devices_used": self.devices,
+                "devices_used": spread.n_devices,
+                "processes": processes.count(),
                 "seconds": asdict(checkpoints.seconds_before + seconds),
                 "resumed_at": checkpoints.resumed_at,
             }
@@ -241,11 +244,9 @@ def _products(pairs: Sequence[Pair]) -> list[Group]:
 
 
 def _parts(group: Group, n: int) -> list[Group]:
-    """A group in at most ``n`` parts of about the same size, along its longer side."""
-    places, seeds = group
-    if len(places) >= len(seeds):
-        return [(part, seeds) for part in _split(places, n)]
-    return [(places, part) for part in _split(seeds, n)]
+    """A group in at most ``n`` parts of about the same size: by configurations, and then by seeds."""
+    by_place = _split(group[0], n)
+    return [(places, seeds) for places in by_place for seeds in _split(group[1], n // len(by_place))]
 
 
 def _split(items: list[int], n: int) -> list[list[int]]:

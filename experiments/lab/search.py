@@ -72,6 +72,16 @@ def search_space(settings: Settings, method: str, ranges: Mapping[str, Range]) -
     return {name: ranges.get(name, usual) for name, usual in space.items()}
 
 
+def of_method(given: Sequence[str], method: str) -> list[str]:
+    """Those of the ranges, written as for `read_ranges`, whose settings are searched for this method.
+
+    >>> of_method(["lr=1e-4:1e-2", "si-strength=1:9"], "cs")
+    ['lr=1e-4:1e-2']
+    """
+    known = {"lr", *SPACES.get(method, {})}
+    return [text for text in given if text.partition("=")[0].replace("-", "_") in known]
+
+
 def read_ranges(given: Sequence[str], methods: Sequence[str]) -> dict[str, Range]:
     """Read ranges written as ``name=low:high``.
 

@@ -233,7 +233,7 @@ def train(
         return of_all.reshape(-1, of_all.shape[-1])[spread.real]
 
     done = -1  # not even evaluated at the start
-    if checkpoints is not None and (kept := checkpoints.find(spread.gather(carry, axes))) is not None:
+    if checkpoints is not None and (kept := checkpoints.find(spread.gathered(carry, axes))) is not None:
         done, carry = kept.iteration, spread.scatter(kept.carry, axes)
         log.restore(kept.records)
     for stop in log.stops_after(done):
