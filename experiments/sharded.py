@@ -21,7 +21,7 @@ from cs_optax import complex_synapse, get_beakers
 from experiments.lab.devices import local_devices
 from experiments.lab.results import write_json
 from experiments.lab.settings import SettingsError, flag
-from experiments.run import guarded, parse
+from experiments.run import check_folders, guarded, parse
 
 AXIS = "shard"  # of the mesh
 OPTIONS = "options.json"  # beside the checkpoints
@@ -88,6 +88,8 @@ def sharded(options: ShardedOptions) -> list[float]:
             raise SettingsError(
                 f"{flag(name)} {getattr(options, name)}: must be a multiple of --devices {options.devices}"
             )
+    if options.checkpoint is not None:
+        check_folders(("checkpoint", options.checkpoint))
     if options.no_gpus:
         jax.config.update("jax_platforms", "cpu")
     tx, params, state, step = prepare(options)
@@ -97,6 +99,8 @@ def sharded(options: ShardedOptions) -> list[float]:
         print(f"going on from step {done} of {options.checkpoint}")
     compiled = step.lower(params, state, 0).compile()
     report(options, params, state, compiled, tx)
+    if done >= options.steps:
+        print(f"nothing to do: --steps {options.steps}, and the checkpoint has as many")
     losses = []
     for number in range(done, options.steps):
         params, state, loss = compiled(params, state, number)
@@ -123,9 +127,16 @@ def prepare(options: ShardedOptions) -> tuple[optax.GradientTransformation, Any,
 
 
 def optimizer_of(options: ShardedOptions) -> optax.GradientTransformation:
-    """Adam with complex synapses."""
+    """Adam with complex synapses.
+
+    Raises:
+        SettingsError: if there are none of these timescales.
+    """
     dtype = "bfloat16" if options.bfloat16 else None
-    synapse = complex_synapse(options.beakers, options.alpha, options.beta, beaker_dtype=dtype)
+    try:
+        synapse = complex_synapse(options.beakers, options.alpha, options.beta, beaker_dtype=dtype)
+    except ValueError as error:
+        raise SettingsError(f"--beakers, --alpha, --beta: {error}") from error
     return optax.chain(optax.adam(1e-3), synapse)
 
 
@@ -209,7 +220,7 @@ def report(options: ShardedOptions, params: Any, state: Any, step: Any, tx: Any)
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
     print(f"{n} parameters over {options.devices} devices; on the fullest one, in MB:")
     for name, tree in (("parameters", params), ("Adam", state[0]), ("beakers", beakers)):
-        print(f"  {name:<12}{max(bytes_on_each(tree).values()) / 1e6:9.3f}")
+        print(f"  {name:<12}{max(bytes_on_each(tree).values(), default=0) / 1e6:9.3f}")
     memory = step.memory_analysis()
     if memory is not None:
         print(f"  {'in a step':<12}{memory.temp_size_in_bytes / 1e6:9.3f}")

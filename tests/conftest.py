@@ -18,6 +18,14 @@ def x64():
         yield
 
 
+@pytest.fixture
+def quick_to_compile():
+    """For tests that compile many small trainings, and care for what they compute, not for how."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder of the four MNIST files, where the environment variable MNIST_DIR names one."""

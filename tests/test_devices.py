@@ -13,6 +13,7 @@ from experiments.lab.devices import Spread, local_devices
 from experiments.lab.settings import Settings, SettingsError
 from experiments.lab.training import train
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = Settings(
     experiment="splitDigits",
     iters=6,

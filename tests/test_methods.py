@@ -27,6 +27,7 @@ from experiments.lab.streams import fisher_samples, joint_stream, replay_stream,
 from experiments.lab.training import train
 
 NAMES = get_args(Method)
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = Settings(
     experiment="splitDigits",
     iters=12,

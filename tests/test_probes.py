@@ -20,6 +20,7 @@ from experiments.lab.probes import distances_and_flows, layer_names
 from experiments.lab.settings import Settings
 from experiments.lab.training import train
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = Settings(
     experiment="splitDigits",
     iters=6,

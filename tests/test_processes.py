@@ -169,6 +169,18 @@ def arguments(folder):
             "--coordinator a: must be HOST:PORT",
         ),
         (
+            ["--distributed", "--coordinator=:4000", "--n-processes=2", "--process-id=1"],
+            "--coordinator :4000: must be HOST:PORT",
+        ),
+        (
+            ["--distributed", "--coordinator=localhost:99999", "--n-processes=2", "--process-id=1"],
+            "--coordinator localhost:99999: must be HOST:PORT",
+        ),
+        (
+            ["--distributed", "--coordinator=no.such.host.invalid:4000", "--n-processes=2", "--process-id=1"],
+            "--coordinator no.such.host.invalid:4000: ",
+        ),
+        (
             ["--distributed", "--coordinator=a:1", "--n-processes=2", "--process-id=2"],
             "--process-id 2: must be 0 to 1",
         ),
@@ -184,6 +196,16 @@ def test_what_cannot_be_meant_is_said_before_anything_is_done(wrong, message, tm
     assert compare.main([*arguments(tmp_path), *wrong]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_port_that_is_taken_is_said(tmp_path, capsys):
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        coordinator = f"localhost:{other.getsockname()[1]}"
+        who = ["--distributed", "--coordinator", coordinator, "--n-processes=2", "--process-id=0"]
+        assert compare.main([*arguments(tmp_path), *who]) == 2
+    assert f"error: --coordinator {coordinator}: Address already in use" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def test_a_checkpoint_of_another_network_is_refused_and_a_folder_without_one_is_
     [
         (["--devices=3"], "--width 512: must be a multiple of --devices 3"),
         (["--steps=0"], "--steps 0: must be at least 1"),
+        (["--alpha=100", "--beta=10"], "--beakers, --alpha, --beta: beta must be at least alpha"),
+        (["--checkpoint=/proc/none"], "--checkpoint /proc/none: cannot be written in: "),
         (["--devices=64"], "--devices 64: must be 1 to"),
     ],
 )

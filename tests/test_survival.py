@@ -24,6 +24,7 @@ from experiments.lab.results import Run
 from experiments.lab.settings import Method, Settings
 from experiments.lab.training import train
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = Settings(
     experiment="splitDigits",
     iters=6,

@@ -15,6 +15,7 @@ from experiments.lab.model import make_model
 from experiments.lab.settings import Settings
 from experiments.lab.training import train as train_together
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = Settings(
     experiment="splitDigits",
     iters=6,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -43,14 +44,15 @@ def join(coordinator: str | None, n_processes: int | None, process_id: int | Non
     given = (coordinator, n_processes, process_id)
     if None in given and any(value is not None for value in given):
         raise SettingsError("--coordinator, --n-processes, --process-id: must be given together, or left out")
-    if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
-        raise SettingsError(f"--coordinator {coordinator}: must be HOST:PORT")
     if n_processes is not None and n_processes < 1:
         raise SettingsError(f"--n-processes {n_processes}: must be at least 1")
     if n_processes is not None and process_id is not None and not 0 <= process_id < n_processes:
         raise SettingsError(f"--process-id {process_id}: must be 0 to {n_processes - 1}")
+    if coordinator is not None:
+        _check(coordinator, is_here=process_id == 0)
     import jax
 
+    print(f"waiting for all processes, at most {CONNECTING} s", file=sys.stderr)
     try:
         jax.distributed.initialize(
             coordinator,
@@ -80,6 +82,25 @@ def join(coordinator: str | None, n_processes: int | None, process_id: int | Non
         )
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as there is a process
+
+
+def _check(coordinator: str, is_here: bool) -> None:
+    """Find what JAX would wait for in vain, or end at.
+
+    Raises:
+        SettingsError: if it is not a host that is known, and a port that is free where it is this one's.
+    """
+    host, _, port = coordinator.rpartition(":")
+    if not (host and port.isdigit() and 0 < int(port) < 2**16):
+        raise SettingsError(f"--coordinator {coordinator}: must be HOST:PORT")
+    try:
+        socket.getaddrinfo(host, int(port))
+        if is_here:
+            with socket.socket() as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(("", int(port)))
+    except OSError as error:
+        raise SettingsError(f"--coordinator {coordinator}: {error.strerror or error}") from error
 
 
 def joined() -> bool:
