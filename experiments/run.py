@@ -92,7 +92,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Machines:
-    """Where the runs are computed. What comes out is the same but for rounding, and what training makes of it.
+    """Where the runs are computed. Results are the same but for rounding, and what training makes of it.
 
     Attributes:
         no_gpus: Compute on the CPU even where there is a GPU.
