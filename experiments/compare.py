@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from experiments.lab import processes
 from experiments.lab.description import describe, describe_methods
+from experiments.lab.processes import note
 from experiments.lab.settings import Method, SettingsError
 from experiments.run import (
     CommonOptions,
     draw,
     finish,
     guarded,
-    note,
     parse,
     prepare,
     show_page,
@@ -68,7 +68,6 @@ def compare(options: CompareOptions, command: str) -> None:
     seeds = range(options.seed, options.seed + options.n_seeds)
     from experiments.lab import results
     from experiments.lab.live import Live
-    from experiments.lab.runs import Job
 
     stamp = results.comparison_stamp(
         [results.identity(settings, m, seed, dataset.sha256) for m in methods for seed in seeds]
@@ -83,15 +82,8 @@ def compare(options: CompareOptions, command: str) -> None:
     with Live(options.output, settings, methods, f"compare-{stamp}") as live:
         show_page(live)
         for method in methods:
-            (finished[method],), seconds[method] = Job(
-                configurations=[settings],
-                method=method,
-                seeds=seeds,
-                dataset=dataset,
-                output=options.output,
-                devices=options.machines.devices,
-                live=live,
-            ).finish()
+            job = options.job(dataset, configurations=[settings], method=method, seeds=seeds, live=live)
+            (finished[method],), seconds[method] = job.finish()
     if not processes.is_first():
         return
     _show_table(finished, settings)

@@ -16,6 +16,7 @@ import tyro
 
 from experiments.lab import processes
 from experiments.lab.description import describe, describe_methods
+from experiments.lab.processes import note
 from experiments.lab.settings import (
     WITH_BEAKERS,
     Baselines,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from experiments.lab.data import Dataset
     from experiments.lab.live import Live
     from experiments.lab.results import FinishedRun, Run, Seconds
+    from experiments.lab.runs import Job
 
 Options = TypeVar("Options")
 
@@ -153,6 +155,17 @@ class CommonOptions:
         default_factory=Machines
     )
 
+    def job(self, dataset: "Dataset", **what: Any) -> "Job":
+        """Runs to find or to train, kept and computed as these options say.
+
+        Args:
+            dataset: the data set.
+            what: the rest of `experiments.lab.runs.Job`.
+        """
+        from experiments.lab.runs import Job
+
+        return Job(dataset=dataset, output=self.output, devices=self.machines.devices, **what)
+
     def settings(self) -> Settings:
         """The settings that change results, in one flat object."""
         given = {
@@ -200,7 +213,6 @@ def run(options: RunOptions, command: str) -> None:
     settings, dataset = prepare(options, [method], options.seed)
     from experiments.lab import results
     from experiments.lab.live import Live
-    from experiments.lab.runs import Job
 
     stamp = results.run_stamp(results.identity(settings, method, options.seed, dataset.sha256))
     if options.output.get_stamp:
@@ -208,15 +220,8 @@ def run(options: RunOptions, command: str) -> None:
         return
     with Live(options.output, settings, [method], f"run-{stamp}") as live:
         show_page(live)
-        (finished,), seconds = Job(
-            configurations=[settings],
-            method=method,
-            seeds=[options.seed],
-            dataset=dataset,
-            output=options.output,
-            devices=options.machines.devices,
-            live=live,
-        ).finish()
+        job = options.job(dataset, configurations=[settings], method=method, seeds=[options.seed], live=live)
+        (finished,), seconds = job.finish()
     if not processes.is_first():
         return
     _show_accuracy(finished[0].run, settings)
@@ -359,14 +364,14 @@ def _prepare_machines(options: CommonOptions) -> None:
             if getattr(output, name):
                 raise SettingsError(f"{flag(name)}: must be left out with --distributed")
     if machines.devices != 1:
-        from experiments.lab.devices import ask_for
+        from experiments.lab.devices import ask_for, local_devices
 
-        ask_for(machines.devices)
-    if machines.distributed and not output.get_stamp:
+        ask_for(machines.devices)  # before anything starts JAX
+    if output.get_stamp:
+        return
+    if machines.distributed:
         processes.join(machines.coordinator, machines.n_processes, machines.process_id)
-    if machines.devices != 1 and not output.get_stamp:
-        from experiments.lab.devices import local_devices
-
+    if machines.devices != 1:
         local_devices(machines.devices)
 
 
@@ -530,12 +535,6 @@ def draw(
             continue
         for path in figures.save(figure, plot_dir, f"{name}-{kind}", formats or figures.FORMATS):
             print(f"figure: {path}")
-
-
-def note(line: str) -> None:
-    """Tell the user something that is no result."""
-    if processes.is_first():
-        print(line, file=sys.stderr)
 
 
 def _show_accuracy(run: "Run", settings: Settings) -> None:

@@ -114,7 +114,6 @@ def sweep(options: SweepOptions, command: str) -> None:
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     from experiments.lab import results, search
     from experiments.lab.live import Live
-    from experiments.lab.runs import Job
 
     ranges = search.read_ranges(options.ranges, methods)
     spaces = {method: search.search_space(settings, method, ranges) for method in methods}
@@ -145,16 +144,10 @@ def sweep(options: SweepOptions, command: str) -> None:
         show_page(live)
         for method in methods:
             best = replace(searches[method].best.settings, evaluate_on="test")
-            (finished[method],), spent = Job(
-                configurations=[best],
-                method=method,
-                seeds=seeds,
-                dataset=dataset,
-                output=options.output,
-                devices=options.machines.devices,
-                live=live,
-                title=f"{method}, test",
-            ).finish()
+            job = options.job(
+                dataset, configurations=[best], method=method, seeds=seeds, live=live, title=f"{method}, test"
+            )
+            (finished[method],), spent = job.finish()
             seconds[method] += spent
     if not processes.is_first():
         return
@@ -214,7 +207,6 @@ def _search(
 ) -> tuple[Search, "Seconds"]:
     """Try the configurations of one method."""
     from experiments.lab import results, search
-    from experiments.lab.runs import Job
 
     seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
     searched = [name for name in search.varied(planned[0], space) if name in TRAIN_TOGETHER]
@@ -223,16 +215,10 @@ def _search(
     for places in search.together(planned, options.together * processes.count(), searched):
         group = [planned[place] for place in places]
         title = f"{method}, {len(candidates) + len(places)} of {len(planned)}"
-        runs, spent = Job(
-            configurations=group,
-            method=method,
-            seeds=seeds,
-            dataset=dataset,
-            output=options.output,
-            devices=options.machines.devices,
-            title=title,
-            arguments=searched,
-        ).finish()
+        job = options.job(
+            dataset, configurations=group, method=method, seeds=seeds, title=title, arguments=searched
+        )
+        runs, spent = job.finish()
         seconds += spent
         for place, one, of_one in zip(places, group, runs, strict=True):
             candidates[place] = Candidate(one, tuple(each.run.final_accuracy for each in of_one))

@@ -92,7 +92,7 @@ class Spread:
 
     def place(self, tree: Any, seeds: int = -1, configurations: int = -1) -> Any:
         """Put arrays, of NumPy or JAX, that have these axes where they belong."""
-        return jax.device_put(tree, NamedSharding(self._mesh, _spec(self.axis(seeds, configurations))))
+        return jax.device_put(tree, self._sharding(self.axis(seeds, configurations)))
 
     def compile(
         self, function: Callable[..., Any], *arguments: Any, out: Any, donate: int | None = None
@@ -132,24 +132,11 @@ class Spread:
 
     def gather(self, tree: Any, axes: Any) -> Any:
         """On the host, without what only fills: the same arrays whatever the devices."""
-        return jax.tree.map(
-            lambda leaf, axis: (
-                np.asarray(leaf)[(slice(None),) * axis + (slice(self._size),)]
-                if axis >= 0
-                else np.asarray(leaf)
-            ),
-            tree,
-            axes,
-        )
+        return jax.tree.map(lambda leaf, axis: self._without_filling(np.asarray(leaf), axis), tree, axes)
 
     def gathered(self, tree: Any, axes: Any) -> Any:
         """Shapes and dtypes of what `gather` gives."""
-
-        def shape(leaf: Any, axis: int) -> jax.ShapeDtypeStruct:
-            sizes = [self._size if i == axis else size for i, size in enumerate(leaf.shape)]
-            return jax.ShapeDtypeStruct(tuple(sizes), leaf.dtype)
-
-        return jax.tree.map(shape, tree, axes)
+        return jax.eval_shape(lambda tree: jax.tree.map(self._without_filling, tree, axes), tree)
 
     def scatter(self, tree: Any, axes: Any) -> Any:
         """On the devices again, what `gather` gave."""
@@ -158,9 +145,15 @@ class Spread:
             if axis >= 0:
                 more = [(0, self._filled - self._size if i == axis else 0) for i in range(np.ndim(leaf))]
                 leaf = np.pad(leaf, more, mode="edge")
-            return jax.device_put(leaf, NamedSharding(self._mesh, _spec(axis)))
+            return jax.device_put(leaf, self._sharding(axis))
 
         return jax.tree.map(placed, tree, axes)
+
+    def _without_filling(self, leaf: Any, axis: int) -> Any:
+        return leaf[(slice(None),) * axis + (slice(self._size),)] if axis >= 0 else leaf
+
+    def _sharding(self, axis: int) -> NamedSharding:
+        return NamedSharding(self._mesh, _spec(axis))
 
     def _fill(self, items: Sequence[Item]) -> list[Item]:
         return [*items, *[items[-1]] * (self._filled - self._size)]

@@ -118,6 +118,12 @@ def name() -> str:
     return f"process {_index()}: " if joined() else ""
 
 
+def note(line: str) -> None:
+    """Tell the user something that is no result."""
+    if is_first():
+        print(line, file=sys.stderr)
+
+
 def count() -> int:
     """The number of processes."""
     if not joined():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -95,9 +94,8 @@ class Job:
             finished.update(trained)
             seconds += spent
         groups = [[finished[place, seed] for seed in self.seeds] for place in range(len(self.configurations))]
-        if processes.is_first():
-            for group in groups:
-                _warn_if_diverged(title, [one.run for one in group])
+        for group in groups:
+            _warn_if_diverged(title, [one.run for one in group])
         return groups, seconds
 
     @property
@@ -229,9 +227,8 @@ def _warn_if_diverged(title: str, runs: Sequence[Run]) -> None:
     first = f"{min(diverged.values())} on"
     if len(set(diverged.values())) > 1:
         first += " at the earliest"
-    print(
-        f"warning: {title}, {seeds}: the loss is not finite from iteration {first}: the training diverged",
-        file=sys.stderr,
+    processes.note(
+        f"warning: {title}, {seeds}: the loss is not finite from iteration {first}: the training diverged"
     )
 
 

@@ -172,9 +172,6 @@ def train(
         def end(one: Settings, how: Method) -> Callable[..., Carry]:
             return _end_of_task(problem, apply, how)
 
-        def weights_of(number: int) -> Any:
-            return jax.eval_shape(init, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), number)))
-
         keys = jnp.stack([jax.random.key(seed) for seed in trained])
         weights, keys = spread.place((init(keys), keys), seeds=0)
         begin = configured(start, None)
