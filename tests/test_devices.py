@@ -6,27 +6,16 @@ import re
 import jax
 import numpy as np
 import pytest
+import small_runs
 
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import load
 from experiments.lab.devices import Spread, local_devices
-from experiments.lab.settings import Settings, SettingsError
+from experiments.lab.settings import SettingsError
 from experiments.lab.training import train
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
-SMALL = Settings(
-    experiment="splitDigits",
-    iters=6,
-    batch=16,
-    fc_units=8,
-    eval_log=6,
-    loss_log=3,
-    eval_n=20,
-    beakers=3,
-    alpha=4.0,
-    beta=64.0,
-    ewc_samples=20,
-)
+SMALL = dataclasses.replace(small_runs.SMALL, eval_log=6, loss_log=3, beakers=3, ewc_samples=20)
 COLLECTIVE = re.compile("all-reduce|all-gather|all-to-all|collective|reduce-scatter")
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_runs
 
 from cs_optax import BeakerChain, diagnose
 from experiments import run
@@ -17,21 +18,10 @@ from experiments.lab.data import load
 from experiments.lab.methods import as_trained, make_method
 from experiments.lab.model import make_model
 from experiments.lab.probes import distances_and_flows, layer_names
-from experiments.lab.settings import Settings
 from experiments.lab.training import train
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
-SMALL = Settings(
-    experiment="splitDigits",
-    iters=6,
-    batch=16,
-    fc_units=8,
-    eval_log=4,
-    eval_n=20,
-    beakers=3,
-    alpha=4.0,
-    beta=64.0,
-)
+SMALL = dataclasses.replace(small_runs.SMALL, beakers=3)
 
 
 def quietly(progress):

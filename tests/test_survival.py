@@ -16,29 +16,17 @@ from typing import get_args
 import jax
 import numpy as np
 import pytest
+import small_runs
 
 from experiments import compare, run
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import load
 from experiments.lab.results import Run
-from experiments.lab.settings import Method, Settings
+from experiments.lab.settings import Method
 from experiments.lab.training import train
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
-SMALL = Settings(
-    experiment="splitDigits",
-    iters=6,
-    batch=16,
-    fc_units=8,
-    eval_log=4,
-    loss_log=3,
-    eval_n=20,
-    beakers=4,
-    alpha=4.0,
-    beta=64.0,
-    ewc_samples=20,
-    class_order="shuffled",
-)
+SMALL = dataclasses.replace(small_runs.SMALL, loss_log=3, beakers=4, ewc_samples=20, class_order="shuffled")
 KILLS = 30
 
 

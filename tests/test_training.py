@@ -7,26 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import small_runs
 
 from experiments.lab import training
 from experiments.lab.data import Dataset, load
 from experiments.lab.methods import make_method
 from experiments.lab.model import make_model
-from experiments.lab.settings import Settings
 from experiments.lab.training import train as train_together
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
-SMALL = Settings(
-    experiment="splitDigits",
-    iters=6,
-    batch=16,
-    fc_units=8,
-    loss_log=3,
-    eval_log=4,
-    eval_n=20,
-    alpha=4.0,
-    beta=64.0,
-)
+SMALL = dataclasses.replace(small_runs.SMALL, loss_log=3)
 
 
 def quietly(_):
