@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 WITH_DATA = ("comparison", "startup")
-WITHOUT = ("update_cost", "growth", "seeds", "memory", "products", "together", "sharding")
+WITHOUT = ("update_cost", "growth", "seeds", "memory", "offloading", "products", "together", "sharding")
 
 
 def main() -> int:

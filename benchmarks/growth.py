@@ -12,7 +12,7 @@ import jax
 import optax
 
 from benchmarks.report import curves, options, publish
-from benchmarks.timing import MLP, Shapes, compiled_update, times_of_updates
+from benchmarks.timing import MLP, Shapes, compiled_update, in_a_row, times_of_updates
 from benchmarks.update_cost import ADAM, with_synapse
 from experiments.lab.figures import panels
 from experiments.lab.tables import Table
@@ -33,7 +33,7 @@ def over_parameters(largest: float, repeats: int) -> Table:
     }
     rows = []
     for size in (size for size in PARAMETERS if size <= largest):
-        n_steps = 12 * int(min(80, max(1, 2e7 / size)))  # a multiple of the slower links' periods
+        n_steps = in_a_row(12 * int(min(80, max(1, 2e7 / size))))  # a multiple of the slower links' periods
         shapes: Shapes = {"w": (int(size),)}
         # The largest take turns in pairs, lest all their states be held at once.
         times = {ADAM: 0.0}
@@ -59,7 +59,7 @@ def over_beakers(repeats: int) -> Table:
         optimizers[f"{k} exchange 10"] = with_synapse(k, 10.0)
         optimizers[f"{k} every link"] = with_synapse(k, 10.0, resolution=0.0)
         optimizers[f"{k} euler"] = with_synapse(k, 10.0, method="sequential_euler")
-    times = times_of_updates(optimizers, MLP, n_steps=192, repeats=repeats)
+    times = times_of_updates(optimizers, MLP, n_steps=in_a_row(192), repeats=repeats)
     kinds = ("exchange 500", "exchange 10", "every link", "euler")
     return Table(
         f"Time of one update of the MLP over Adam's ({times[ADAM]:.3f} ms)",
@@ -85,7 +85,7 @@ def over_leaves(most: int, repeats: int) -> Table:
     rows = []
     for n in (n for n in LEAVES if n <= most):
         shapes: Shapes = {f"w{number}": (PARAMETERS_IN_LEAVES // n,) for number in range(n)}
-        times = times_of_updates(optimizers, shapes, n_steps=96, repeats=repeats)
+        times = times_of_updates(optimizers, shapes, n_steps=in_a_row(96), repeats=repeats)
         seconds = [compile_seconds(tx, shapes) for tx in optimizers.values()]
         rows.append([n, times[ADAM], *(times[name] / times[ADAM] for name in list(optimizers)[1:]), *seconds])
     return Table(
@@ -97,12 +97,13 @@ def over_leaves(most: int, repeats: int) -> Table:
     )
 
 
-def compile_over_beakers() -> Table:
-    """Seconds to compile an update of the MLP and of 100 leaves."""
-    leaves: Shapes = {f"w{number}": (5000,) for number in range(100)}
+def compile_over_beakers(most: int) -> Table:
+    """Seconds to compile an update of the MLP and of up to 100 leaves."""
+    n_leaves = min(most, 100)
+    leaves: Shapes = {f"w{number}": (PARAMETERS_IN_LEAVES // n_leaves,) for number in range(n_leaves)}
     return Table(
         "Seconds to compile a single update, alpha=10",
-        ["K", "MLP (6 leaves)", "100 leaves"],
+        ["K", "MLP (6 leaves)", f"{n_leaves} leaves"],
         [[ADAM, *(compile_seconds(optax.adam(1e-3), tree) for tree in (MLP, leaves))]]
         + [[k, *(compile_seconds(with_synapse(k, 10.0), tree) for tree in (MLP, leaves))] for k in BEAKERS],
         [0, 2, 2],
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parameters = over_parameters(given.largest, given.repeats)
     beakers = over_beakers(given.repeats)
     leaves = over_leaves(given.leaves, given.repeats)
-    compilation = compile_over_beakers()
+    compilation = compile_over_beakers(given.leaves)
 
     figure, axes = panels(["an update over the parameters", "over the beakers (MLP)", "over the leaves"])
     sizes = [float(row[0]) for row in parameters.rows]

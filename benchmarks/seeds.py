@@ -94,7 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--most", type=int, default=256 if on_gpu else 64, help="seeds at most (default 64, on a GPU 256)"
     )
-    parser.add_argument("--steps", type=int, default=12, help="steps in a call (default 12)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=48 if on_gpu else 12,
+        help="steps in a call (default 12, on a GPU 48)",
+    )
     given = parser.parse_args(arguments)
     counts = [n for n in SEEDS if n <= given.most]
     kinds = [(name, how) for how in ("batched", "one by one", "vmap") for name in OPTIMIZERS]

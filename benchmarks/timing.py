@@ -23,6 +23,11 @@ MLP: Shapes = {
 }
 
 
+def in_a_row(n: int) -> int:
+    """So many steps in one call on a CPU; more on accelerators, which would be done with them too soon."""
+    return n if jax.default_backend() == "cpu" else 16 * n
+
+
 def in_turns(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median seconds of each call over so many rounds, after one that is not counted."""
     times: dict[str, list[float]] = {name: [] for name in calls}

@@ -16,7 +16,7 @@ import jax
 import optax
 
 from benchmarks.report import options, publish
-from benchmarks.timing import MLP, Shapes, in_turns, numbers, times_of_updates
+from benchmarks.timing import MLP, Shapes, in_a_row, in_turns, numbers, times_of_updates
 from cs_optax import BeakerChain, complex_synapse
 from experiments.lab.tables import Table
 
@@ -83,10 +83,11 @@ def words(variant: str, in_loops: bool = False) -> float:
 
 def copy_bandwidth(shape: tuple[int, ...], repeats: int) -> float:
     """Words per second that a scan of plain updates of one array, as large as all of Adam's, moves."""
+    n_copies = in_a_row(COPIES)
 
     @partial(jax.jit, donate_argnums=0)
     def copy(x: jax.Array) -> jax.Array:
-        return jax.lax.scan(lambda x, _: (x * 1.0001, None), x, length=COPIES)[0]
+        return jax.lax.scan(lambda x, _: (x * 1.0001, None), x, length=n_copies)[0]
 
     held = [numbers({"w": (4 * shape[0],)})["w"]]
 
@@ -94,7 +95,7 @@ def copy_bandwidth(shape: tuple[int, ...], repeats: int) -> float:
         held.append(copy(held.pop()))
         return held[0]
 
-    return 2 * held[0].size * COPIES / in_turns({"copy": call}, repeats)["copy"]
+    return 2 * held[0].size * n_copies / in_turns({"copy": call}, repeats)["copy"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -112,11 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             optimizers, shapes, n_steps=n_steps, n_calls=n_calls, repeats=given.repeats
         )
         for name, shapes, how, n_steps, n_calls in (
-            ("MLP", MLP, "scan", 192, 1),
+            ("MLP", MLP, "scan", in_a_row(192), 1),
             ("MLP", MLP, "single calls", 1, 192),
-            (one_array, large, "scan", STEPS, 1),
-            (one_array, large, "single calls", 1, STEPS),
-            ("200 leaves of 2500", LEAVES, "scan", 96, 1),
+            (one_array, large, "scan", in_a_row(STEPS), 1),
+            (one_array, large, "single calls", 1, in_a_row(STEPS)),
+            ("200 leaves of 2500", LEAVES, "scan", in_a_row(96), 1),
         )
     }
     bandwidth = copy_bandwidth(large["w"], given.repeats)

@@ -3,7 +3,7 @@
 from cs_optax._diagnostics import Diagnostics, DriftReport, diagnose, drift_report
 from cs_optax._evolution import relax, resize_beakers
 from cs_optax._optimizers import complex_synapse_adam, complex_synapse_sgd
-from cs_optax._state import get_beakers, readout, reset_beakers
+from cs_optax._state import get_beakers, offload_beakers, readout, reset_beakers
 from cs_optax._transform import ComplexSynapseState, complex_synapse
 from cs_optax.chain import BeakerChain, Timescales, suggest_timescales
 
@@ -21,6 +21,7 @@ __all__ = [
     "diagnose",
     "drift_report",
     "get_beakers",
+    "offload_beakers",
     "readout",
     "relax",
     "reset_beakers",

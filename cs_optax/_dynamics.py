@@ -19,6 +19,7 @@ from jax import lax
 
 from cs_optax._dtypes import is_low_precision, wide_dtype
 from cs_optax._links import Links
+from cs_optax._places import fetched, on_host, put_back
 from cs_optax._rounding import round_stochastically, seed_of
 
 Tree = Any
@@ -51,32 +52,37 @@ def exchange(
     """
     n_links = len(links.fires)
 
-    def left_side(k: int, beakers: Beakers, links: Links, rest: Tree | None) -> Side:
-        return Side(links.fires[k], links.left[k], beakers[k] if k < len(beakers) else rest)
+    def left_side(k: int, slower: Beakers, links: Links, rest: Tree | None) -> Side:
+        return Side(links.fires[k], links.left[k], slower[0] if slower else rest)
 
-    def from_first(beakers: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
-        """What happens to the hidden beakers where link 1 fires."""
-        weights, links, rest = fixed
-        if not beakers:
-            return beakers
-        sides = [left_side(1, beakers, links, rest)] if n_links > 1 else []
-        first, slower = _filled(beakers[0], weights, links, sides, seed), beakers[1:]
-        if slower:
-            slower = _if_due(from_second, links.fires[1], slower, (first, links, rest), seed)
-        return first, *slower
+    def from_link(k: int) -> Firing:
+        """What happens to the beakers on the right of link ``k`` and of those after it where it fires.
 
-    def from_second(slower: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
-        """What happens to ``u_3 … u_K`` where link 2 fires."""
-        first, links, rest = fixed
-        beakers = first, *slower
-        for k in range(1, len(beakers)):
-            sides = [Side(None, links.right[k], beakers[k - 1])]
-            if k + 1 < n_links:
-                sides.append(left_side(k + 1, beakers, links, rest))
-            due = links.fires[k] if k > 1 else None
-            beaker = _if_due(_drawn, due, beakers[k], sides, seed_of(seed, k))
-            beakers = (*beakers[:k], beaker, *beakers[k + 1 :])
-        return beakers[1:]
+        Each of these loops asks whether it is due, for which a GPU waits. So those of slower links stand
+        within those of faster ones; more and more of them side by side, as they are seldom reached and
+        Python's stack is finite.
+        """
+        stop = k + 1 if k < 2 else len(beakers)
+
+        def fire(slower: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
+            left, links, rest = fixed
+            new: Beakers = ()
+            for j in range(k, stop):
+                beaker, *others = slower[j - k :]
+                sides = [left_side(j + 1, tuple(others), links, rest)] if j + 1 < n_links else []
+                if j == 0:
+                    left = _filled(beaker, left, links, sides, seed)
+                else:
+                    sides = [Side(None, links.right[j], left), *sides]
+                    due = links.fires[j] if j > k else None
+                    left = _if_due(_drawn, due, beaker, sides, seed_of(seed, j))
+                new = *new, left
+            slowest = slower[stop - k :]
+            if slowest:
+                slowest = _if_due(from_link(stop), links.fires[stop], slowest, (left, links, rest), seed)
+            return *new, *slowest
+
+        return fire
 
     def visible(p: Any, d: Any, *target: Any) -> jax.Array:
         update = _add(d, _pull(side.rate, _add(d, p), *target))
@@ -85,7 +91,9 @@ def exchange(
     side = left_side(0, beakers, links, rest)
     updates = jax.tree.map(visible, params, inputs, *_known(side.target))
     weights = jax.tree.map(lambda p, d, up: Weight(p, d, _applied(p, up)), params, inputs, updates)
-    return updates, _if_due(from_first, links.fires[0], beakers, (weights, links, rest), seed)
+    if beakers:
+        beakers = _if_due(from_link(0), links.fires[0], beakers, (weights, links, rest), seed)
+    return updates, beakers
 
 
 def _if_due(function: Firing, due: jax.Array | None, contents: Tree, fixed: Tree, seed: jax.Array) -> Tree:
@@ -165,10 +173,22 @@ def _drawn(beaker: Tree, sides: list[Side], seed: jax.Array) -> Tree:
 def _moved(u: Any, sides: list[Side], targets: Sequence[Any]) -> Any:
     """One leaf moved by one side after the other; the targets are those leaves that are not zero."""
     known = iter(targets)
+    u = fetched(u)
     for side in sides:
         target = [next(known) for _ in _known(side.target)]
-        u = _where(side.fires, _add(u, _pull(side.rate, u, *target)), u)
+        if side.fires is not None and any(map(on_host, target)):
+            # Not to fetch a neighbour in vain.
+            u = u.astype(wide_dtype(u, *target))
+            u = _once_if(_towards, side.fires, u, (side.rate, *target), jnp.uint32(0))
+        else:
+            u = _where(side.fires, _add(u, _pull(side.rate, u, *target)), u)
     return u
+
+
+def _towards(u: jax.Array, link: tuple[jax.Array, jax.Array], _: jax.Array) -> jax.Array:
+    """``u + rate · (target − u)``."""
+    rate, target = link
+    return _add(u, _pull(rate, u, target))
 
 
 def _targets(sides: list[Side]) -> list[Tree]:
@@ -238,8 +258,8 @@ def sequential_euler(
 def _pull(rate: Any, u: Any, *target: Any) -> jax.Array:
     """``rate · (target − u)``; no target is a target of zero."""
     dtype = wide_dtype(u, *target)
-    start = u.astype(dtype)
-    gap = target[0].astype(dtype) - start if target else -start
+    start = fetched(u).astype(dtype)
+    gap = fetched(target[0]).astype(dtype) - start if target else -start
     return rate.astype(dtype) * gap
 
 
@@ -252,10 +272,10 @@ def _stored(tree: Tree, like: Tree, seed: jax.Array, *place: int) -> Tree:
 
     def round_leaf(path: Any, x: Any, u: Any) -> jax.Array:
         if not is_low_precision(u):
-            return x.astype(u.dtype)
+            return put_back(x.astype(u.dtype), u)
         # Of the path, not of a number, which leaves in two groups of parameters may share.
         name = np.uint32(zlib.crc32(jax.tree_util.keystr(path).encode()))
-        return round_stochastically(x, u.dtype, seed_of(seed, name, *place))
+        return put_back(round_stochastically(x, u.dtype, seed_of(seed, name, *place)), u)
 
     return jax.tree_util.tree_map_with_path(round_leaf, tree, like)
 
@@ -275,7 +295,8 @@ def _applied(p: Any, update: Any) -> jax.Array:
 def _add(*arrays: Any) -> jax.Array:
     """The sum, in the dtype that holds them all."""
     dtype = wide_dtype(*arrays)
-    return sum((array.astype(dtype) for array in arrays[1:]), start=arrays[0].astype(dtype))
+    first, *others = (fetched(array).astype(dtype) for array in arrays)
+    return sum(others, start=first)
 
 
 def _known(tree: Tree | None) -> tuple[Tree, ...]:

@@ -13,6 +13,7 @@ import optax
 
 from cs_optax import _checks
 from cs_optax._dtypes import wide_dtype
+from cs_optax._places import fetched, offloaded
 from cs_optax._transform import ComplexSynapseState
 from cs_optax._trees import is_array, is_masked, map_leaves, merge_masked
 from cs_optax.chain import BeakerChain
@@ -128,6 +129,44 @@ def reset_beakers(opt_state: Any, params: Tree) -> Any:
         )
 
     return map_synapses(reset, opt_state)
+
+
+def offload_beakers(opt_state: Any, first: int) -> Any:
+    """The state with the slow beakers, from ``u_first`` on, in host memory, the others on the device.
+
+    They stay there: an update fetches a beaker only where a link of it fires, which is the more seldom the
+    slower it is, and puts it back. The numbers are the same to the last bit. Can be jitted, and keeps
+    shardings: each device's part goes to its own host (``memory_kind="pinned_host"``). Of a state that is
+    made under ``jax.jit`` the device never holds the beakers that are offloaded:
+    ``jax.jit(lambda params: offload_beakers(tx.init(params), first))``.
+
+    Args:
+        opt_state: the state of any composition with :func:`complex_synapse` in it.
+        first: the first beaker to keep on the host, counted as in ``u_k``, at least 2. With one more than
+            there are beakers, all are fetched.
+
+    Raises:
+        ValueError: if ``first`` is out of range, or if there is no synapse.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax
+        >>> from cs_optax import complex_synapse, get_beakers, offload_beakers
+        >>> tx = complex_synapse(n_beakers=4, alpha=8.0, beta=512.0)
+        >>> state = offload_beakers(tx.init(jnp.zeros(3)), first=3)
+        >>> [beaker.sharding.memory_kind for beaker in get_beakers(state)]
+        ['device', 'pinned_host', 'pinned_host']
+    """
+    require_synapse(opt_state)
+    first = _checks.count("first", first, least=2)
+
+    def place(state: ComplexSynapseState) -> ComplexSynapseState:
+        beakers = [
+            jax.tree.map(offloaded if k >= first else fetched, beaker)
+            for k, beaker in enumerate(state.beakers, start=2)
+        ]
+        return state._replace(beakers=tuple(beakers))
+
+    return map_synapses(place, opt_state)
 
 
 def _is_synapse(node: Any) -> bool:

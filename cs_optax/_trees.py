@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from cs_optax._places import fetched, put_back
+
 Tree = Any
 
 
@@ -48,7 +50,8 @@ def map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
 
     Model libraries keep a parameter and what belongs to it in containers of different types. None and
     ``MaskedNode`` are leaves, and in the other trees stand for everything below them. Python numbers
-    that are weights come as arrays.
+    that are weights come as arrays, and arrays in host memory are fetched; what is made of a leaf is kept
+    where the leaf is.
     """
     paths, structure = _paths(tree)
     tables = [dict(_paths(other)[0]) for other in others]
@@ -73,8 +76,9 @@ def map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     def of_leaf(path: tuple[Any, ...], leaf: Any) -> Any:
         leaves = [leaf, *(counterpart(table, path, leaf) for table in tables)]
         if any(map(is_array, leaves)) or all(isinstance(leaf, float | complex) for leaf in leaves):
-            leaves = [leaf if is_absent(leaf) else jnp.asarray(leaf) for leaf in leaves]
-        return function(*leaves)
+            leaves = [leaf if is_absent(leaf) else fetched(jnp.asarray(leaf)) for leaf in leaves]
+        result = function(*leaves)
+        return put_back(result, leaf) if is_array(leaf) and is_array(result) else result
 
     return structure.unflatten(of_leaf(path, leaf) for path, leaf in paths)
 

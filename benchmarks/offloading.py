@@ -1,0 +1,76 @@
+"""Slow beakers in host memory: ``python -m benchmarks.offloading``.
+
+Bytes that the optimizer keeps on the device and on its host, for fewer and fewer beakers on the device, and
+the time of donated updates one after the other: on average, over so many that link 5 fires twice, and of
+the longest one, in which it does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from benchmarks.report import options, publish
+from benchmarks.timing import numbers, repeated_update
+from benchmarks.update_cost import chain_of
+from cs_optax import complex_synapse, offload_beakers
+from experiments.lab.tables import Table
+
+K = 8
+FIRST = (9, 6, 5, 4, 3)
+UPDATES = 2 * 192  # two periods of link 5
+
+
+def kept(tree: Any, on_host: bool) -> int:
+    """Bytes of a tree in the memory of the host, or of the device."""
+    places = [(leaf.nbytes, leaf.sharding.memory_kind.endswith("host")) for leaf in jax.tree.leaves(tree)]
+    return sum(size for size, far in places if far == on_host)
+
+
+def measured(first: int, size: int) -> list[float]:
+    """Bytes a parameter on the device, on the host, beside them; milliseconds, on average and the longest."""
+    tx = optax.chain(optax.adam(1e-3), complex_synapse(chain=chain_of(K, 10.0)))
+    grads = numbers({"w": (size,)}, seed=1)
+    params = numbers({"w": (size,)})
+    # Made under jit, so that the device never holds what is offloaded.
+    state = jax.jit(lambda params: offload_beakers(tx.init(params), first))(params)
+    update = repeated_update(tx, 1).lower(params, state, grads).compile()
+    needs = update.memory_analysis()
+    beside = needs.temp_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
+    space = [kept(state, False) / size, kept(state, True) / size, beside / size]
+    seconds = []
+    for _ in range(UPDATES):
+        began = time.perf_counter()
+        params, state = jax.block_until_ready(update(params, state, grads))
+        seconds.append(time.perf_counter() - began)
+    return [*space, 1e3 * float(np.mean(seconds[1:])), 1e3 * max(seconds[1:])]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """One table."""
+    parser = options(__doc__.splitlines()[0])
+    default = 1e7 if jax.default_backend() == "cpu" else 1e8
+    parser.add_argument(
+        "--size", type=float, default=default, help="parameters of the array (default 1e7, on a GPU 1e8)"
+    )
+    given = parser.parse_args(arguments)
+    rows = [
+        [f"{first} to {K}" if first <= K else "none", *measured(first, int(given.size))] for first in FIRST
+    ]
+    table = Table(
+        f"{given.size:g} float32 parameters in one array, Adam and K={K}, alpha=10: bytes for each, of the "
+        f"state in both memories and of an update beside it; milliseconds of an update, over {UPDATES}",
+        ["beakers on the host", "device", "host", "beside", "mean", "longest"],
+        rows,
+        [0, 1, 1, 1, 2, 2],
+    )
+    publish("offloading", given.out, [table])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Slow beakers in the memory of the host: the same numbers, and nothing fetched without need."""
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from trials import assert_close, assert_equal
+
+from cs_optax import (
+    BeakerChain,
+    complex_synapse,
+    diagnose,
+    drift_report,
+    get_beakers,
+    offload_beakers,
+    readout,
+    relax,
+    reset_beakers,
+    resize_beakers,
+)
+
+K, FIRST = 6, 4
+CHAIN = BeakerChain.from_timescales(K, 2.0, 400.0)
+OPTIONS = {
+    "exchange": {},
+    "every link": {"resolution": 0.0},
+    "bfloat16": {"beaker_dtype": "bfloat16"},
+    "initial": {"leak": "initial", "visible_resolution": 0.25},
+    "closed": {"leak": "none"},
+    "incremental": {"backflow": "incremental"},
+    "euler": {"method": "sequential_euler"},
+}
+
+
+def parameters():
+    key, other = jax.random.split(jax.random.key(0))
+    return {"w": jax.random.normal(key, (8, 5)), "b": jax.random.normal(other, (3,))}
+
+
+def kinds(opt_state):
+    """Where each beaker is."""
+    found = [{leaf.sharding.memory_kind for leaf in jax.tree.leaves(u)} for u in get_beakers(opt_state)]
+    assert all(len(kind) == 1 for kind in found)
+    return [kind.pop() for kind in found]
+
+
+OFFLOADED = ["device"] * (FIRST - 2) + ["pinned_host"] * (K - FIRST + 1)
+
+
+def moving(p, n):
+    return 0.1 * (jnp.sin(3 * p + n) - p)
+
+
+def trained(tx, params, state, n_steps=60, wrapped=jax.jit):
+    @wrapped
+    def step(params, state, n):
+        updates, state = tx.update(jax.tree.map(lambda p: moving(p, n), params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    for n in range(n_steps):
+        params, state = step(params, state, n)
+    return params, state
+
+
+@pytest.mark.parametrize("first", [2, FIRST])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_same_numbers_to_the_last_bit(name, first):
+    tx = optax.chain(optax.adam(0.01), complex_synapse(chain=CHAIN, **OPTIONS[name]))
+    params, state = parameters(), tx.init(parameters())
+    apart = trained(tx, params, offload_beakers(state, first))
+    assert_equal(apart, trained(tx, params, state))
+    assert kinds(apart[1]) == ["device"] * (first - 2) + ["pinned_host"] * (K - first + 1)
+
+
+def test_without_jit_in_a_scan_and_donated():
+    tx = complex_synapse(chain=CHAIN)
+    params, state = parameters(), offload_beakers(tx.init(parameters()), FIRST)
+    expected = trained(tx, params, state, 20)
+    assert_close(trained(tx, params, state, 20, wrapped=lambda step: step), expected)
+
+    def scanned(params, state):
+        def step(carry, n):
+            params, state = carry
+            updates, state = tx.update(jax.tree.map(lambda p: moving(p, n), params), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, state), jnp.arange(20))[0]
+
+    result = jax.jit(scanned, donate_argnums=(0, 1))(params, state)
+    assert_close(result, expected)
+    assert kinds(result[1]) == OFFLOADED
+
+
+def test_fetched_only_where_a_link_fires():
+    """In the program all transfers stand in loops of no or one trip."""
+    tx = complex_synapse(chain=CHAIN)
+    state = offload_beakers(tx.init(parameters()), FIRST)
+    program = jax.make_jaxpr(tx.update)(parameters(), state, parameters())
+
+    def transfers(jaxpr, in_loop=False):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "device_put":
+                yield in_loop
+            inside = in_loop or equation.primitive.name == "while"
+            for inner in jax.extend.core.jaxprs_in_params(equation.params):
+                yield from transfers(inner, inside)
+
+    found = list(transfers(program.jaxpr))
+    assert len(found) >= 2 * (K - FIRST + 1)
+    assert all(found)
+
+
+def test_fetched_again_and_made_under_jit():
+    tx = optax.chain(optax.adam(0.01), complex_synapse(chain=CHAIN))
+    made = jax.jit(lambda params: offload_beakers(tx.init(params), FIRST))(parameters())
+    assert kinds(made) == OFFLOADED
+    assert kinds(offload_beakers(made, K + 1)) == ["device"] * (K - 1)
+    assert_equal(offload_beakers(made, K + 1), tx.init(parameters()))
+    assert kinds(jax.jit(lambda state: offload_beakers(state, 3))(made)) == ["device", *["pinned_host"] * 4]
+
+
+def test_tools_look_there_and_leave_it_there():
+    tx = complex_synapse(chain=CHAIN, leak="initial")
+    params, near = trained(tx, parameters(), tx.init(parameters()), 10)
+    state = offload_beakers(near, FIRST)
+    weights = np.linspace(0, 1, K)
+    assert_equal(readout(state, params, weights), readout(near, params, weights))
+    assert_equal(
+        diagnose(state, params, CHAIN, leak="initial"), diagnose(near, params, CHAIN, leak="initial")
+    )
+    assert drift_report(state, params, CHAIN, leak="initial") == drift_report(
+        near, params, CHAIN, leak="initial"
+    )
+    relaxed, after = relax(CHAIN, state, params, 10.0, leak="initial")
+    assert_equal((relaxed, after), relax(CHAIN, near, params, 10.0, leak="initial"))
+    assert kinds(after) == kinds(reset_beakers(state, params)) == OFFLOADED
+    longer = BeakerChain(np.append(CHAIN.capacities, 2e4), np.append(CHAIN.conductances, 1e-3))
+    _, resized = resize_beakers(state, params, CHAIN, longer, leak="initial")
+    assert kinds(resized) == [*OFFLOADED, "pinned_host"]
+
+
+def test_differentiated():
+    tx = complex_synapse(chain=CHAIN)
+    near = tx.init(parameters())
+
+    def loss(params, state):
+        updates, state = tx.update(jax.tree.map(jnp.sin, params), state, params)
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves((updates, state.beakers[0])))
+
+    expected = jax.grad(loss)(parameters(), near)
+    assert_close(jax.jit(jax.grad(loss))(parameters(), offload_beakers(near, FIRST)), expected)
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_sharded_ones_go_to_the_host_in_parts(axis_type):
+    mesh = jax.make_mesh((8,), ("shard",), axis_types=(axis_type,))
+    tx = complex_synapse(chain=CHAIN)
+    places = {"w": NamedSharding(mesh, PartitionSpec("shard")), "b": NamedSharding(mesh, PartitionSpec())}
+    params = jax.device_put(parameters(), places)
+    expected = trained(tx, parameters(), tx.init(parameters()), 30)
+    with jax.set_mesh(mesh):
+        result = trained(tx, params, offload_beakers(tx.init(params), FIRST), 30)
+    assert kinds(result[1]) == OFFLOADED
+    for beaker in get_beakers(result[1]):
+        assert beaker["w"].sharding.shard_shape((8, 5)) == (1, 5)
+    assert_close(result, expected)
+
+
+def test_refusals():
+    params = parameters()
+    with pytest.raises(ValueError, match="first must be an integer of at least 2, got 1"):
+        offload_beakers(complex_synapse(chain=CHAIN).init(params), 1)
+    with pytest.raises(ValueError, match="opt_state must hold a complex synapse"):
+        offload_beakers(optax.adam(0.1).init(params), 3)
