@@ -135,10 +135,10 @@ def offload_beakers(opt_state: Any, first: int) -> Any:
     """The state with the slow beakers, from ``u_first`` on, in host memory, the others on the device.
 
     They stay there: an update fetches a beaker only where a link of it fires, which is the more seldom the
-    slower it is, and puts it back. The numbers are the same to the last bit. Can be jitted, and keeps
-    shardings: each device's part goes to its own host (``memory_kind="pinned_host"``). Of a state that is
-    made under ``jax.jit`` the device never holds the beakers that are offloaded:
-    ``jax.jit(lambda params: offload_beakers(tx.init(params), first))``.
+    slower it is, and puts it back. The numbers are the same. Can be jitted, as in
+    ``jax.jit(lambda params: offload_beakers(tx.init(params), first))``, and keeps shardings: each device's part
+    goes to its own host (``memory_kind="pinned_host"``). Not for states that are mapped over by ``jax.vmap``,
+    which would fetch all beakers in every step.
 
     Args:
         opt_state: the state of any composition with :func:`complex_synapse` in it.
