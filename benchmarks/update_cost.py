@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         in_scan = columns[f"{one_array}, scan"][name]
         reached = words(name) * given.large / (1e-3 * in_scan) / bandwidth
         times = [
-            f"{column[name]:.2f} ms" if name == ADAM else column[name] / column[ADAM]
+            f"{column[name]:.3g} ms" if name == ADAM else column[name] / column[ADAM]
             for column in columns.values()
         ]
         rows.append([name, words(name), words(name, in_loops=True), *times, reached])

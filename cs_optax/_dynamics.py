@@ -24,6 +24,7 @@ from cs_optax._rounding import round_stochastically, seed_of
 
 Tree = Any
 Beakers = tuple[Tree, ...]
+N_NESTED = 2  # of the loops in `exchange` within each other: those of links 1 to 3
 Firing = Callable[[Tree, Tree, jax.Array], Tree]  # contents, what stays fixed, and a seed -> contents
 
 
@@ -50,50 +51,54 @@ def exchange(
         rest: the tree that the leak pulls towards; None for zero.
         seed: of this step, for the rounding of beakers of low precision; uint32.
     """
-    n_links = len(links.fires)
-
-    def left_side(k: int, slower: Beakers, links: Links, rest: Tree | None) -> Side:
-        return Side(links.fires[k], links.left[k], slower[0] if slower else rest)
-
-    def from_link(k: int) -> Firing:
-        """What happens to the beakers on the right of link ``k`` and of those after it where it fires.
-
-        Each of these loops asks whether it is due, for which a GPU waits. So those of slower links stand
-        within those of faster ones; more and more of them side by side, as they are seldom reached and
-        Python's stack is finite.
-        """
-        stop = k + 1 if k < 2 else len(beakers)
-
-        def fire(slower: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
-            left, links, rest = fixed
-            new: Beakers = ()
-            for j in range(k, stop):
-                beaker, *others = slower[j - k :]
-                sides = [left_side(j + 1, tuple(others), links, rest)] if j + 1 < n_links else []
-                if j == 0:
-                    left = _filled(beaker, left, links, sides, seed)
-                else:
-                    sides = [Side(None, links.right[j], left), *sides]
-                    due = links.fires[j] if j > k else None
-                    left = _if_due(_drawn, due, beaker, sides, seed_of(seed, j))
-                new = *new, left
-            slowest = slower[stop - k :]
-            if slowest:
-                slowest = _if_due(from_link(stop), links.fires[stop], slowest, (left, links, rest), seed)
-            return *new, *slowest
-
-        return fire
 
     def visible(p: Any, d: Any, *target: Any) -> jax.Array:
         update = _add(d, _pull(side.rate, _add(d, p), *target))
         return _rounded(_where(side.fires, update, d), p.dtype)
 
-    side = left_side(0, beakers, links, rest)
+    (side,) = _left_side(0, beakers, links, rest)
     updates = jax.tree.map(visible, params, inputs, *_known(side.target))
     weights = jax.tree.map(lambda p, d, up: Weight(p, d, _applied(p, up)), params, inputs, updates)
     if beakers:
-        beakers = _if_due(from_link(0), links.fires[0], beakers, (weights, links, rest), seed)
+        beakers = _if_due(_from_link(0), links.fires[0], beakers, (weights, links, rest), seed)
     return updates, beakers
+
+
+def _from_link(k: int) -> Firing:
+    """What happens to the beakers on the right of link ``k`` (from 0) and of those after it, where it fires.
+
+    Each loop asks whether its link is due, and a GPU has the host wait for the answer. So the first loops
+    stand one in the other, and a slow link is not asked where a faster one rests. The slower ones, seldom
+    reached, stand side by side, since Python's stack is finite and deep nests compile slowly.
+    """
+
+    def fire(slower: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
+        left, links, rest = fixed
+        n_here = 1 if k < N_NESTED else len(slower)
+        new: Beakers = ()
+        for j, beaker in enumerate(slower[:n_here], start=k):
+            sides = _left_side(j + 1, slower[j + 1 - k :], links, rest)
+            if j == 0:
+                left = _filled(beaker, left, links, sides, seed)
+            else:
+                sides = [Side(None, links.right[j], left), *sides]
+                due = links.fires[j] if j > k else None
+                left = _if_due(_drawn, due, beaker, sides, seed_of(seed, j))
+            new = *new, left
+        slowest = slower[n_here:]
+        if slowest:
+            j = k + n_here
+            slowest = _if_due(_from_link(j), links.fires[j], slowest, (left, links, rest), seed)
+        return *new, *slowest
+
+    return fire
+
+
+def _left_side(k: int, slower: Beakers, links: Links, rest: Tree | None) -> list[Side]:
+    """What link ``k`` does to the beaker on its left; ``slower`` are on its right. No link, no side."""
+    if k == len(links.fires):
+        return []
+    return [Side(links.fires[k], links.left[k], slower[0] if slower else rest)]
 
 
 def _if_due(function: Firing, due: jax.Array | None, contents: Tree, fixed: Tree, seed: jax.Array) -> Tree:

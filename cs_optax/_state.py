@@ -135,15 +135,20 @@ def offload_beakers(opt_state: Any, first: int) -> Any:
     """The state with the slow beakers, from ``u_first`` on, in host memory, the others on the device.
 
     They stay there: an update fetches a beaker only where a link of it fires, which is the more seldom the
-    slower it is, and puts it back. The numbers are the same. Can be jitted, as in
-    ``jax.jit(lambda params: offload_beakers(tx.init(params), first))``, and keeps shardings: each device's part
-    goes to its own host (``memory_kind="pinned_host"``). Not for states that are mapped over by ``jax.vmap``,
-    which would fetch all beakers in every step.
+    slower it is, and puts it back (with ``resolution=0`` or ``sequential_euler``: in every step). The numbers
+    are the same. Can be jitted, as ``jax.jit(lambda params: offload_beakers(tx.init(params), first))``, and
+    keeps shardings: each device's part goes to its own host (``memory_kind="pinned_host"``). The copy that
+    ``leak="initial"`` reads stays on the device.
+
+    Three things JAX cannot do with such arrays yet: a step that donates has to donate both parameters and
+    state, and to return them in this order, or JAX may pair arrays of different memories and end the process;
+    for reverse-mode derivatives through several updates all beakers have to be fetched before; and under
+    ``jax.vmap`` over states all of them are fetched in every step.
 
     Args:
         opt_state: the state of any composition with :func:`complex_synapse` in it.
-        first: the first beaker to keep on the host, counted as in ``u_k``, at least 2. With one more than
-            there are beakers, all are fetched.
+        first: the first beaker to keep on the host, counted as in ``u_k``, at least 3: ``u_2`` exchanges
+            with the weights in every step. With one more than there are beakers, or more, all are fetched.
 
     Raises:
         ValueError: if ``first`` is out of range, or if there is no synapse.
@@ -157,7 +162,7 @@ def offload_beakers(opt_state: Any, first: int) -> Any:
         ['device', 'pinned_host', 'pinned_host']
     """
     require_synapse(opt_state)
-    first = _checks.count("first", first, least=2)
+    first = _checks.count("first", first, least=3)
 
     def place(state: ComplexSynapseState) -> ComplexSynapseState:
         beakers = [

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -95,11 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     at = next((place for place, word in enumerate(given) if word in COMMANDS), len(given))
-    options, _ = parse(SubmitOptions, "experiments.submit", given[:at])
     status = 0
 
     def command() -> None:
         nonlocal status
+        if at == len(given) and not {"-h", "--help"} & set(given):
+            found = f", found none in: {shlex.join(given)}" if given else ""
+            raise SettingsError(f"name the command to submit: {' or '.join(COMMANDS)}{found}")
+        options, _ = parse(SubmitOptions, "experiments.submit", given[:at])
         status = submit(options, given[at:])
 
     return guarded(command, INTERRUPTED) or status
@@ -114,8 +118,6 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> int:
     Raises:
         SettingsError: if the options or the command cannot be meant.
     """
-    if not command:
-        raise SettingsError(f"name the command to submit: {' or '.join(COMMANDS)}")
     for name, least in (("seeds_per_job", 0), ("cpus", 1), ("gpus", 0), ("memory", 1), ("at_once", 0)):
         if getattr(options, name) < least:
             raise SettingsError(f"{flag(name)} {getattr(options, name)}: must be at least {least}")

@@ -123,6 +123,7 @@ def test_a_job_that_is_stopped_is_queued_again():
     ("wrong", "message"),
     [
         ([], "name the command to submit: compare or sweep"),
+        (["--gpus=1", "comparison"], "name the command to submit: compare or sweep, found none in: --gpus=1"),
         (["--cpus=0", "compare"], "--cpus 0: must be at least 1"),
         (["--hours=0", "compare"], "--hours 0: must be positive and finite"),
         (["--seeds-per-job=2", "sweep"], "--seeds-per-job: goes with compare"),

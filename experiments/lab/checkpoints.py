@@ -47,6 +47,7 @@ class Checkpoints:
         group: the stamps of its runs, in their order.
         at_the_end: whether to make one of a training that is done, for one that has to wait until its runs
             are kept.
+        title: what the user is told that the training is.
 
     Attributes:
         path: of the file.
@@ -62,10 +63,11 @@ class Checkpoints:
         resume: bool,
         group: Sequence[str] = (),
         at_the_end: bool = False,
+        title: str = "a training",
     ) -> None:
         self.path = results_dir / CHECKPOINTS / f"{stamp}.npz"
         self._every, self._resume, self._group = every, resume, list(group)
-        self.at_the_end = at_the_end
+        self.at_the_end, self._title = at_the_end, title
         self._last = time.monotonic()
         self._environment = current_environment()
         self.resumed_at: int | None = None
@@ -135,7 +137,7 @@ class Checkpoints:
                 stacklevel=2,
             )
         self.resumed_at, self.seconds_before = kept.iteration, kept.seconds
-        print(f"going on from iteration {kept.iteration}", file=sys.stderr)
+        print(f"{self._title}: going on from iteration {kept.iteration}", file=sys.stderr)
         return kept
 
     def discard(self) -> None:

@@ -158,7 +158,7 @@ def exchange(value: Any) -> list[Any]:
         padded[: len(content)] = content
         rows = np.asarray(process_allgather(padded)).reshape(len(sizes), -1)
     except (RuntimeError, ValueError) as error:
-        raise LostError(LOST) from error
+        raise LostError(_lost(error)) from error
     return [pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
 
 
@@ -199,7 +199,13 @@ def _wait() -> None:
         client: Any = global_state.client
         client.wait_at_barrier(f"cs_optax {_meetings}", 1000 * WAITING)
     except RuntimeError as error:
-        raise LostError(LOST) from error
+        raise LostError(_lost(error)) from error
+
+
+def _lost(error: Exception) -> str:
+    """What happened, with the first line of what JAX says, where it may name the process."""
+    said = str(error).strip().splitlines()
+    return f"{LOST} (JAX: {said[0][:300]})" if said else LOST
 
 
 def _index() -> int:

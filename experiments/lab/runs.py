@@ -139,6 +139,10 @@ class Job:
 
         places, seeds = group
         identities = [self._identity((place, seed)) for place in places for seed in seeds]
+        spread = Spread(len(places), len(seeds), local_devices(self.devices))
+        title = f"{self.title or self.method}, {counted(len(seeds), 'seed')}"
+        if self.devices > 1:
+            title += f" on {counted(spread.n_devices, 'device')}"
         checkpoints = Checkpoints(
             self.output.results_dir,
             f"{self.method}-{results.comparison_stamp(identities)}{'-probed' if self._probed else ''}",
@@ -146,10 +150,10 @@ class Job:
             self.output.resume,
             [results.run_stamp(identity) for identity in identities],
             at_the_end=processes.joined(),
+            title=title,
         )
         settings = [self.configurations[place] for place in places]
         stamps = {seed: results.run_stamp(self._identity((places[-1], seed))) for seed in seeds}
-        title = f"{self.title or self.method}, {counted(len(seeds), 'seed')}"
         console = None
         if processes.joined():
             title += f" (process 0 of {processes.count()})"
@@ -178,7 +182,6 @@ class Job:
                 probed=self._probed,
                 devices=self.devices,
             )
-            spread = Spread(len(places), len(seeds), local_devices(self.devices))
             # The width of the group changes the rounding of its results, so it is part of the record.
             environment = {
                 **results.current_environment(),

@@ -1,5 +1,8 @@
 """Slow beakers in the memory of the host: the same numbers, and nothing fetched without need."""
 
+from collections import Counter
+from functools import partial
+
 import jax
 import jax.extend
 import jax.numpy as jnp
@@ -65,7 +68,7 @@ def trained(tx, params, state, n_steps=60, wrapped=jax.jit):
     return params, state
 
 
-@pytest.mark.parametrize("first", [2, FIRST])
+@pytest.mark.parametrize("first", [3, FIRST])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_same_numbers_to_the_last_bit(name, first):
     tx = optax.chain(optax.adam(0.01), complex_synapse(chain=CHAIN, **OPTIONS[name]))
@@ -95,22 +98,23 @@ def test_without_jit_in_a_scan_and_donated():
 
 
 def test_fetched_only_where_a_link_fires():
-    """In the program all transfers stand in loops of no or one trip."""
+    """Each transfer stands in the loop of the link that needs it: of link 3, in that of link 2, and so on."""
     tx = complex_synapse(chain=CHAIN)
     state = offload_beakers(tx.init(parameters()), FIRST)
     program = jax.make_jaxpr(tx.update)(parameters(), state, parameters())
 
-    def transfers(jaxpr, in_loop=False):
+    def transfers(jaxpr, depth=0):
         for equation in jaxpr.eqns:
             if equation.primitive.name == "device_put":
-                yield in_loop
-            inside = in_loop or equation.primitive.name == "while"
+                yield depth
             for inner in jax.extend.core.jaxprs_in_params(equation.params):
-                yield from transfers(inner, inside)
+                yield from transfers(inner, depth + (equation.primitive.name == "while"))
 
-    found = list(transfers(program.jaxpr))
-    assert len(found) >= 2 * (K - FIRST + 1)
-    assert all(found)
+    in_link_3 = 3  # u_4 fetched for u_3; fetched for itself, and put back
+    in_links_4_and_5 = 7  # u_5 fetched for u_4; u_5 fetched beside u_4 and put back; u_6 beside u_5
+    within_link_4 = 1  # u_6 fetched for u_5
+    expected = {2: 2 * in_link_3, 3: 2 * in_links_4_and_5, 4: 2 * within_link_4}
+    assert Counter(transfers(program.jaxpr)) == expected
 
 
 def test_fetched_again_and_made_under_jit():
@@ -143,15 +147,29 @@ def test_tools_look_there_and_leave_it_there():
 
 
 def test_differentiated():
+    """Forwards as they are; backwards through several steps with all beakers fetched before."""
     tx = complex_synapse(chain=CHAIN)
-    near = tx.init(parameters())
+    kept = offload_beakers(tx.init(parameters()), FIRST)
 
-    def loss(params, state):
-        updates, state = tx.update(jax.tree.map(jnp.sin, params), state, params)
-        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves((updates, state.beakers[0])))
+    def slowest(params, first):
+        state = offload_beakers(kept, first)
+        for n in range(4):
+            updates = jax.tree.map(partial(moving, n=n), params)
+            updates, state = tx.update(updates, state, params)
+            params = optax.apply_updates(params, updates)
+        (last,) = get_beakers(offload_beakers(state, K + 1))[-1:]
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(last))
 
-    expected = jax.grad(loss)(parameters(), near)
-    assert_close(jax.jit(jax.grad(loss))(parameters(), offload_beakers(near, FIRST)), expected)
+    def near(params):
+        return slowest(params, K + 1)
+
+    params, direction = parameters(), jax.tree.map(jnp.cos, parameters())
+    far, along = jax.jit(lambda p, d: jax.jvp(lambda p: slowest(p, FIRST), (p,), (d,)))(params, direction)
+    assert_close((far, along), jax.jvp(near, (params,), (direction,)))
+    gradient = jax.jit(jax.grad(near))(params)
+    total = sum(jnp.vdot(gradient[name], direction[name]) for name in params)
+    assert_close(total, along)
+    assert abs(along) > 1e-6
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
@@ -171,7 +189,7 @@ def test_sharded_ones_go_to_the_host_in_parts(axis_type):
 
 def test_refusals():
     params = parameters()
-    with pytest.raises(ValueError, match="first must be an integer of at least 2, got 1"):
-        offload_beakers(complex_synapse(chain=CHAIN).init(params), 1)
+    with pytest.raises(ValueError, match="first must be an integer of at least 3, got 2"):
+        offload_beakers(complex_synapse(chain=CHAIN).init(params), 2)
     with pytest.raises(ValueError, match="opt_state must hold a complex synapse"):
         offload_beakers(optax.adam(0.1).init(params), 3)
