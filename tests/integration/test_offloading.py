@@ -148,7 +148,7 @@ def test_tools_look_there_and_leave_it_there():
 
 def test_differentiated():
     """Forwards as they are; backwards through several steps with all beakers fetched before."""
-    tx = complex_synapse(chain=CHAIN)
+    tx = complex_synapse(chain=BeakerChain.from_timescales(K, 0.5, 20.0))
     kept = offload_beakers(tx.init(parameters()), FIRST)
 
     def slowest(params, first):
