@@ -94,19 +94,13 @@ def diagnose(
     absent = jnp.array(math.nan if per_leaf else 0.0, jnp.float32)
 
     def measure(p: Any, *others: Any) -> Any:
-        """Squares of the norms, of the distances, and of the differences between neighbours: ``[3, K]``."""
         if not is_array(p) or (beakers and not any(map(is_array, others[: len(beakers)]))):
             return None
         dtype = wide_dtype(p, *filter(is_array, others))
         us: list[Any] = [u.astype(dtype) if is_array(u) else None for u in (p, *others)]
         end = us.pop() if initial is not None else jnp.zeros_like(us[0])
-
-        def square(u: Any, v: Any = 0.0) -> jax.Array:
-            return absent if u is None or v is None else jnp.sum(jnp.square(jnp.abs(u - v)))
-
-        gaps = [square(u, v) for u, v in zip(us, (*us[1:], end), strict=True)]
-        rows = [square(u) for u in us], [square(u, us[0]) for u in us], gaps
-        return jnp.stack([jnp.stack(row) for row in rows])
+        # One after the other: some backends mix up sums over several hosts that run at the same time.
+        return jax.block_until_ready(_squares(us, end, absent))
 
     squares = map_leaves(measure, params, *beakers, *(() if initial is None else (initial,)))
     if not per_leaf:
@@ -116,6 +110,18 @@ def diagnose(
         return Diagnostics(norms, distances, None)
     flows = jax.tree.map(lambda gap: gap * jnp.asarray(chain.conductances, gap.dtype), gaps)
     return Diagnostics(norms, distances, flows)
+
+
+@jax.jit
+def _squares(us: list[jax.Array | None], end: jax.Array, absent: jax.Array) -> jax.Array:
+    """Squares of the norms, of the distances from the first, and of the gaps to the next: ``[3, K]``."""
+
+    def square(u: Any, v: Any = 0.0) -> jax.Array:
+        return absent if u is None or v is None else jnp.sum(jnp.square(jnp.abs(u - v)))
+
+    gaps = [square(u, v) for u, v in zip(us, (*us[1:], end), strict=True)]
+    rows = [square(u) for u in us], [square(u, us[0]) for u in us], gaps
+    return jnp.stack([jnp.stack(row) for row in rows])
 
 
 def drift_report(opt_state: Any, params: Tree, chain: BeakerChain, *, leak: str = "zero") -> DriftReport:
@@ -153,6 +159,7 @@ def drift_report(opt_state: Any, params: Tree, chain: BeakerChain, *, leak: str 
     elapsed = float(known_clocks(state)[0])
     drift = float(diagnose(opt_state, params, chain, leak=leak).flows[0]) / effective.capacities[0]
     contents = (params, *get_beakers(opt_state))
+    absent = jnp.zeros((), jnp.float32)
 
     def distance(*us: Any) -> Any:
         """From the end, squared."""
@@ -165,7 +172,7 @@ def drift_report(opt_state: Any, params: Tree, chain: BeakerChain, *, leak: str 
             end = sum(share * u for share, u in zip(shares.tolist(), us, strict=True))
         else:
             end = us[-1] if state.initial is not None else jnp.zeros_like(us[0])
-        return jnp.sum(jnp.square(jnp.abs(us[0] - end)))
+        return jax.block_until_ready(_squares([us[0]], end, absent)[2, 0])
 
     ends = () if state.initial is None else (state.initial,)
     squares = jax.tree.leaves(map_leaves(distance, *contents, *ends))

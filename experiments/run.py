@@ -240,6 +240,9 @@ def run(options: RunOptions, command: str) -> None:
     )
 
 
+OF_EACH_PROCESS = ("coordinator", "process_id", "data_dir", "results_dir", "plot_dir", "stream_file")
+
+
 def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> tuple[Options, str]:
     """Read the command line; a mistake in it ends the program with status 2.
 
@@ -346,7 +349,20 @@ def prepare(
             numbers = ", ".join(str(task) for task in absent)
             note(f"note: --stream-file never shows task {numbers} (from 0), which the averages count too")
         settings = replace(settings, iters=len(planned.tasks))
+    processes.agree({**_what_decides(options), "the data's checksum": dataset.sha256})
     return settings, dataset
+
+
+def _what_decides(options: CommonOptions) -> dict[str, Any]:
+    """What all processes of one command have in common: all but who they are and where their files lie."""
+    import jax
+
+    decides = {"the command": type(options).__name__, "the version of JAX": jax.__version__}
+    for name, value in asdict(options).items():
+        for inner, one in value.items() if isinstance(value, dict) else [(name, value)]:
+            if inner not in OF_EACH_PROCESS:
+                decides[flag(inner)] = one
+    return decides
 
 
 def _prepare_machines(options: CommonOptions) -> None:

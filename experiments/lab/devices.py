@@ -13,6 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from experiments.lab.settings import SettingsError
 
 AXIS = "run"  # of the mesh
+MOST = 1024  # devices of one process
 
 Item = TypeVar("Item")
 
@@ -21,10 +22,10 @@ def ask_for(number: int) -> None:
     """Divide the CPU into so many devices, as can be done until JAX is used.
 
     Raises:
-        SettingsError: if ``number`` is less than 1.
+        SettingsError: if ``number`` is less than 1, or more than a process could have.
     """
-    if number < 1:
-        raise SettingsError(f"--devices {number}: must be at least 1")
+    if not 1 <= number <= MOST:
+        raise SettingsError(f"--devices {number}: must be 1 to {MOST}")
     if number > jax.config.jax_num_cpu_devices:  # type: ignore[attr-defined]
         with suppress(RuntimeError):  # where computations have begun, the devices are what they are
             jax.config.update("jax_num_cpu_devices", number)

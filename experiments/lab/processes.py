@@ -12,6 +12,8 @@ import pickle
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.lab.settings import SettingsError
@@ -22,10 +24,16 @@ WAITING = 365 * 86_400  # seconds to wait for the others to finish: as long as t
 GO_ON = "what is finished is kept, and with --resume all of them together go on from there"
 LOST = f"another process of this command has ended, or cannot be reached; {GO_ON}"
 
-# JAX ends the process from within, where Python has no last word; another program has.
-_WHY = "from outside, or by JAX because another process of this command is lost"
-_WATCH = "import sys; sys.stdin.read() or print(sys.argv[1], file=sys.stderr, flush=True)"
+# JAX ends the process from within, where Python has no last word; another program has: the last line that it
+# has been told, if any.
+_WATCH = """
+import sys
+said = sys.stdin.read().splitlines()
+if said[-1]:
+    print(said[-1], file=sys.stderr, flush=True)
+"""
 _watcher: subprocess.Popen[str] | None = None
+_joined = False
 _meetings = 0
 
 
@@ -40,7 +48,7 @@ def join(coordinator: str | None, n_processes: int | None, process_id: int | Non
     Raises:
         SettingsError: if that does not say who they are, or they do not come.
     """
-    global _watcher
+    global _watcher, _joined
     given = (coordinator, n_processes, process_id)
     if None in given and any(value is not None for value in given):
         raise SettingsError("--coordinator, --n-processes, --process-id: must be given together, or left out")
@@ -52,8 +60,15 @@ def join(coordinator: str | None, n_processes: int | None, process_id: int | Non
         _check(coordinator, is_here=process_id == 0)
     import jax
 
+    # SIGTERM is to end the process, which JAX would take as news about the cluster.
+    jax.config.update("jax_enable_preemption_service", False)
     print(f"waiting for all processes, at most {CONNECTING} s", file=sys.stderr)
-    try:
+    _watcher = subprocess.Popen(
+        [sys.executable, "-c", _WATCH], stdin=subprocess.PIPE, text=True, start_new_session=True
+    )
+    _last_word(f"error: --distributed: not all processes came within {CONNECTING} s, or found {coordinator}")
+
+    def initialize() -> None:
         jax.distributed.initialize(
             coordinator,
             n_processes,
@@ -61,6 +76,9 @@ def join(coordinator: str | None, n_processes: int | None, process_id: int | Non
             initialization_timeout=CONNECTING,
             heartbeat_timeout_seconds=PATIENCE,
         )
+
+    try:
+        _interruptible(initialize)
     except ValueError as error:
         raise SettingsError(
             "--distributed: no cluster that JAX knows was found; "
@@ -68,18 +86,13 @@ def join(coordinator: str | None, n_processes: int | None, process_id: int | Non
         ) from error
     except RuntimeError as error:
         raise SettingsError(f"--distributed: {str(error).splitlines()[0]}") from error
-    if jax.process_count() > 1:
-        _watcher = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                _WATCH,
-                f"error: process {jax.process_index()} was ended, {_WHY}; {GO_ON}",
-            ],
-            stdin=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    if jax.process_count() == 1:
+        return _dismiss()
+    _joined = True
+    _last_word(
+        f"error: process {_index()} was ended, from outside, or by JAX because another process of this "
+        f"command is lost; {GO_ON}"
+    )
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as there is a process
 
@@ -103,9 +116,63 @@ def _check(coordinator: str, is_here: bool) -> None:
         raise SettingsError(f"--coordinator {coordinator}: {error.strerror or error}") from error
 
 
+def _last_word(line: str) -> None:
+    """What is said where this process ends without a word of its own."""
+    assert _watcher is not None
+    assert _watcher.stdin is not None
+    _watcher.stdin.write(f"{line}\n")
+    _watcher.stdin.flush()
+
+
+def _dismiss() -> None:
+    """No last word is needed any more."""
+    global _watcher, _joined
+    _joined = False
+    if _watcher is not None:
+        _watcher.communicate("\n")
+        _watcher = None
+
+
+def _interruptible(function: Callable[[], Any]) -> None:
+    """Call it in a thread of its own: while this one waits in C++, Python would not hear of Ctrl-C."""
+    failed: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if failed:
+        raise failed[0]
+
+
+def agree(what: Mapping[str, Any]) -> None:
+    """Make sure that all processes have been started with the same: what they exchange would be mixed up.
+
+    Args:
+        what: names, and what must be the same everywhere.
+
+    Raises:
+        SettingsError: if it is not, in all of them.
+    """
+    first, *others = exchange(dict(what))
+    for index, other in enumerate(others, start=1):
+        for name in sorted(first.keys() | other.keys()):
+            if first.get(name) != other.get(name):
+                raise SettingsError(
+                    "--distributed: all processes must be started with the same command and data, but "
+                    f"{name} is {first.get(name)} in process 0, and {other.get(name)} in process {index}"
+                )
+
+
 def joined() -> bool:
     """Whether there are other processes."""
-    return _watcher is not None
+    return _joined
 
 
 def is_first() -> bool:
@@ -168,7 +235,6 @@ class LostError(RuntimeError):
 
 def leave(status: int) -> None:
     """End as this process should: after all others, or at once where it has failed."""
-    global _watcher
     if _watcher is None:
         return
     if status == 0:
@@ -177,8 +243,7 @@ def leave(status: int) -> None:
         except LostError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 1
-    _watcher.communicate("done")
-    _watcher = None
+    _dismiss()
     if status != 0:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -197,7 +262,8 @@ def _wait() -> None:
     _meetings += 1
     try:
         client: Any = global_state.client
-        client.wait_at_barrier(f"cs_optax {_meetings}", 1000 * WAITING)
+        barrier = f"cs_optax {_meetings}"
+        _interruptible(lambda: client.wait_at_barrier(barrier, 1000 * WAITING))
     except RuntimeError as error:
         raise LostError(_lost(error)) from error
 
