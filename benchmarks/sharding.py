@@ -54,7 +54,7 @@ def compiled_on(given: ShardedOptions) -> Compiled:
     """A step, and its optimizer alone, compiled."""
     tx, params, state, jitted = prepare(given)
     step = jitted.lower(params, state, 0).compile()
-    update = jax.jit(tx.update, donate_argnums=1).lower(params, state, params).compile()
+    update = jax.jit(tx.update, donate_argnums=(0, 1)).lower(params, state, params).compile()
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
     return Compiled(
         counted=round(n / given.devices * bytes_for_each(given.beakers, given.bfloat16)[1]),

@@ -216,7 +216,7 @@ def bytes_on_each(tree: Any) -> dict[Any, int]:
 def report(options: ShardedOptions, params: Any, state: Any, step: Any, tx: Any) -> None:
     """Print what each device holds, and what is communicated."""
     beakers = get_beakers(state)
-    update = jax.jit(tx.update, donate_argnums=1).lower(params, state, params).compile()
+    update = jax.jit(tx.update, donate_argnums=(0, 1)).lower(params, state, params).compile()
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
     print(f"{n} parameters over {options.devices} devices; on the fullest one, in MB:")
     for name, tree in (("parameters", params), ("Adam", state[0]), ("beakers", beakers)):
