@@ -295,6 +295,12 @@ def _status_of(command: Callable[[], None], interrupted: str) -> int:
         return _fail(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}", status=1)
     except processes.LostError as error:
         return _fail(f"error: {error}", status=1)
+    except MemoryError as error:
+        return _fail(f"error: not enough memory: {error}", status=1)
+    except RuntimeError as error:  # JAX's own class, which would load JAX to be named
+        if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
+            raise
+        return _fail(f"error: not enough memory: {str(error).splitlines()[0]}", status=1)
     except KeyboardInterrupt:
         return _fail(interrupted, status=130)
     return 0

@@ -99,6 +99,13 @@ class Search:
         """The one with the highest score; of equals, the first."""
         return max(self.candidates, key=lambda candidate: candidate.score)
 
+    @property
+    def edges(self) -> list[str]:
+        """The settings in which the best one lies at an edge."""
+        from experiments.lab import search
+
+        return search.at_the_edge(self.best.settings, self.space, [one.settings for one in self.candidates])
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
@@ -236,8 +243,8 @@ def _show(
 
     for method, of_method in searches.items():
         best = of_method.best
-        edges = search.at_the_edge(best.settings, of_method.space)
-        at_edge = f" (at the edge of what was searched: {', '.join(edges)})" if edges else ""
+        edges = of_method.edges
+        at_edge = f" (at the edge of what was tried: {', '.join(edges)})" if edges else ""
         flags = search.as_flags(search.varied(best.settings, of_method.space))
         tried = counted(len(of_method.candidates), "configuration")
         print(f"best of {tried}, {method}: {flags}, {100 * best.score:.2f} % on validation data{at_edge}")
@@ -267,7 +274,7 @@ def _as_record(of_method: Search) -> dict[str, Any]:
         ],
         "best": best,
         "flags_of_best": search.as_flags(best),
-        "at_the_edge": search.at_the_edge(of_method.best.settings, of_method.space),
+        "at_the_edge": of_method.edges,
     }
 
 

@@ -119,6 +119,10 @@ def test_what_lies_at_an_edge_is_named():
     assert search.at_the_edge(dataclasses.replace(inside, lr=1e-4), space) == ["lr"]
     assert search.at_the_edge(dataclasses.replace(inside, ewc_strength=1e9), space) == ["ewc_strength"]
     assert search.at_the_edge(dataclasses.replace(inside, ewc_strength=0.0), space) == ["ewc_strength"]
+    tried = [dataclasses.replace(inside, lr=lr) for lr in (2e-4, 1e-3, 3e-3)]
+    assert search.at_the_edge(tried[0], space, tried) == ["lr"]
+    assert search.at_the_edge(tried[1], space, tried) == []
+    assert search.at_the_edge(tried[2], space, tried) == ["lr"]
 
 
 def test_edges_of_what_settings_follow_from_are_named_too():

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from experiments.lab._npz import DAMAGE, NotArraysError, read_arrays
-from experiments.lab.results import Seconds, current_environment, write_atomically
+from experiments.lab.results import Seconds, current_environment, temporaries, write_atomically
 
 CHECKPOINTS = "checkpoints"  # the folder of the checkpoints, in that of the results
 
@@ -141,8 +141,10 @@ class Checkpoints:
         return kept
 
     def discard(self) -> None:
-        """Remove it: its runs are finished and kept."""
+        """Remove it, and what a process that was killed while writing it has left: its runs are kept."""
         self.path.unlink(missing_ok=True)
+        for unfinished in temporaries(self.path):
+            unfinished.unlink(missing_ok=True)
 
     def _read(self, like: Any) -> tuple[Kept, dict[str, Any]]:
         arrays = read_arrays(self.path)
@@ -177,8 +179,8 @@ def interrupted_groups(
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 about = json.loads(str(archive["about"]))
                 found.append((about["iteration"], about["group"]))
-        except (OSError, KeyError, *DAMAGE):
-            continue
+        except (OSError, KeyError, TypeError, AttributeError, IndexError, *DAMAGE):
+            continue  # whatever it is, it is none of ours
     groups: list[list[str]] = []
     for _, group in sorted(found, key=lambda one: -one[0]):
         taken = {stamp for other in groups for stamp in other}

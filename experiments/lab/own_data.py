@@ -176,6 +176,11 @@ def _check_kinds(refuse: Any, train: Mapping[str, np.ndarray], test: Mapping[str
                 f"the {half} data have class {labels.max()} and task {tasks.max()}, "
                 f"the training data {n_classes} classes and {n_tasks} tasks"
             )
+        if n_classes * n_tasks > len(labels):
+            raise refuse(
+                f"the {half} data have {len(labels)} samples of {n_classes * n_tasks} classes, tasks apart: "
+                "labels and tasks count from 0, and each has a sample"
+            )
         counts = np.bincount(n_classes * tasks + labels, minlength=n_classes * n_tasks)
         if not counts.all():
             task, label = divmod(int(np.argmin(counts)), n_classes)

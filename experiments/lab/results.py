@@ -6,6 +6,7 @@ its stamp, whichever command made it. Files appear whole or not at all. Numbers 
 """
 
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -386,6 +387,11 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         if isinstance(error, OSError):  # those of write and fsync know no path, the others the temporary one
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
+
+
+def temporaries(path: Path) -> list[Path]:
+    """What `write_atomically` was writing of this file when it was killed, or is writing now."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
 
 
 def _protocol(settings: Mapping[str, Any]) -> str:

@@ -156,10 +156,27 @@ def as_flags(settings: Mapping[str, object]) -> str:
     return " ".join(f"{flag(name)} {value!r}" for name, value in settings.items())
 
 
-def at_the_edge(configuration: Settings, space: Mapping[str, Range], near: float = 0.05) -> list[str]:
-    """The settings that lie at an edge of what was searched, where something better may lie beyond."""
-    where = {name: usual.place(_searched(configuration, name)) for name, usual in space.items()}
-    return [name for name, place in where.items() if not near <= place <= 1 - near]
+def at_the_edge(
+    configuration: Settings,
+    space: Mapping[str, Range],
+    tried: Sequence[Settings] = (),
+    near: float = 0.05,
+) -> list[str]:
+    """The settings that lie at an edge of their range or of what was tried: something better may lie beyond.
+
+    Args:
+        configuration: the one that did best.
+        space: what was searched.
+        tried: all configurations.
+        near: as near to an end of a range, as a part of it, as counts as its edge.
+    """
+
+    def is_at_edge(name: str, usual: Range) -> bool:
+        value, values = _searched(configuration, name), {_searched(one, name) for one in tried}
+        is_extreme = len(values) > 2 and value in (min(values), max(values))
+        return is_extreme or not near <= usual.place(value) <= 1 - near
+
+    return [name for name, usual in space.items() if is_at_edge(name, usual)]
 
 
 def check(configuration: Settings, method: str, space: Mapping[str, Range]) -> None:

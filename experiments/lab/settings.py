@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
+MOST_BEAKERS = 200  # each has to be compiled
+MOST_SAMPLES = 10**9  # that a run is shown, since they are drawn beforehand
 MOST_SEEDS = 1000  # of one comparison, since they train together in the device's memory
 LARGEST_SEED = 2**31 - 1  # larger ones would be cut to 32 bits by JAX, and two seeds become one
 
@@ -314,7 +316,9 @@ def validate(settings: Settings) -> None:
         _require(settings, name, 0 < getattr(settings, name) < math.inf, "positive and finite")
     _require(settings, "overlap", 0 <= settings.overlap <= 1, "0 to 1")
     _require(settings, "average_time", 1 <= settings.average_time < math.inf, "finite and at least 1")
-    _require(settings, "beakers", settings.beakers >= 0, "at least 0")
+    _require(settings, "beakers", 0 <= settings.beakers <= MOST_BEAKERS, f"0 to {MOST_BEAKERS}")
+    most = MOST_SAMPLES // (max(settings.tasks, 1) * settings.batch)
+    _require(settings, "iters", settings.iters <= most, f"at most {most}: {MOST_SAMPLES:g} samples in all")
     last = max(settings.beakers, 1)
     _require(settings, "readout", 0 <= settings.readout <= last, f"0 to {last}, the number of --beakers")
     _require(

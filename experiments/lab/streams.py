@@ -115,6 +115,8 @@ def read_stream(settings: Settings) -> Samples:
         raise refuse(f"has batches of {tasks.shape[1]}, but --batch is {settings.batch}")
     if rows is not None and rows.shape != tasks.shape:
         raise refuse(f"rows has the shape {rows.shape}; must be {tasks.shape}, as tasks")
+    if rows is not None and not 0 <= rows.min() <= rows.max() <= np.iinfo(np.int32).max:
+        raise refuse(f"names the rows {rows.min()} to {rows.max()}, which are no samples")
     if rows is not None and settings.evaluate_on == "validation":
         raise refuse("names training samples (rows), some of which --evaluate-on validation holds out")
     return Samples(None if rows is None else rows.astype(np.int32), tasks.astype(np.int32))

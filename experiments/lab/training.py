@@ -500,7 +500,8 @@ class _Log:
                 matrix_at=np.array(self.matrix_at),
                 final_accuracy=float(matrix[-1, number].mean()),
                 diverged_at=int(first_not_finite[number]) or None,
-                probes=Probes(layers, **{name: of[..., number] for name, of in probes.items()})
+                # In the precision that they are read in again.
+                probes=Probes(layers, **{name: of[..., number].astype(float) for name, of in probes.items()})
                 if probes
                 else None,
             )
