@@ -130,6 +130,10 @@ WRONG = {
     "infinite": ({**GOOD, "x": np.full_like(GOOD["x"], np.inf)}, "x holds numbers that are not finite"),
     "negative": ({**GOOD, "task": GOOD["task"] - 1}, "task holds -1; must count from 0"),
     "gap in classes": ({**GOOD, "y": 2 * GOOD["y"]}, "no sample of class 1 of task 0"),
+    "absurd class": (
+        {**GOOD, "y": np.where(GOOD["y"] == 1, 10**13, GOOD["y"])},
+        "labels and tasks count from 0",
+    ),
     "gap in tasks": ({**GOOD, "task": 2 * GOOD["task"]}, "no sample of class 0 of task 1"),
     "bytes and fractions": (
         {**GOOD, **{f"{name}_test": GOOD[name] for name in GOOD}, "x": GOOD["x"].astype(np.uint8)},

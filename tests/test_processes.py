@@ -107,7 +107,7 @@ def wait_for_checkpoints(folder, n):
 @pytest.mark.parametrize(("killed", "by"), [(0, signal.SIGKILL), (1, signal.SIGTERM)])
 def test_where_one_is_killed_the_others_say_so_and_all_go_on_later(killed, by, tmp_path):
     """Within a minute, though they are in the middle of a training."""
-    long = ["--iters=20000", "--checkpoint-every=0", "--eval-log=1000", "--loss-log=1000"]
+    long = ["--iters=10000", "--checkpoint-every=0", "--eval-log=500", "--loss-log=500"]
     several = start(tmp_path, 2, *long)
     wait_for_checkpoints(tmp_path, 2)
     several[killed].send_signal(by)

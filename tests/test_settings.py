@@ -106,6 +106,8 @@ def test_unusual_settings_that_make_sense_are_allowed(allowed):
         ({"beta": -2.0}, "--beta -2"),
         ({"beta": 499.0}, "--beta 499"),
         ({"beakers": -1}, "--beakers -1"),
+        ({"beakers": 100_000}, "--beakers 100000"),
+        ({"iters": 10**12}, "--iters 1000000000000"),
         ({"readout": 6}, "--readout 6"),
         ({"decay": -0.1}, "--decay -0.1"),
         ({"decay": math.nan}, "--decay nan"),

@@ -151,6 +151,7 @@ TWO_BATCHES = np.zeros((2, 8), int)
         ({"tasks": TWO_BATCHES + 0.5}, {}, "tasks must be integers, not float64"),
         ({"tasks": TWO_BATCHES + 5}, {}, "names the tasks 5 to 5; with --tasks 5 they are 0 to 4"),
         ({"tasks": TWO_BATCHES - 1}, {}, "names the tasks -1 to -1"),
+        ({"tasks": TWO_BATCHES, "rows": TWO_BATCHES + 2**32}, {}, "names the rows 4294967296 to"),
         ({"tasks": TWO_BATCHES[:, :3]}, {}, "has batches of 3, but --batch is 8"),
         ({"tasks": TWO_BATCHES[None]}, {}, r"tasks has the shape \(1, 2, 8\)"),
         ({"tasks": TWO_BATCHES[:0]}, {}, r"tasks has the shape \(0, 8\)"),

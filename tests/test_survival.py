@@ -19,7 +19,7 @@ import pytest
 import small_runs
 
 from experiments import compare, run
-from experiments.lab.checkpoints import Checkpoints
+from experiments.lab.checkpoints import Checkpoints, interrupted_groups
 from experiments.lab.data import load
 from experiments.lab.results import Run
 from experiments.lab.settings import Method
@@ -289,3 +289,21 @@ def test_two_processes_on_one_folder_do_not_disturb_each_other(tmp_path, start):
     assert run["seed"] == 3
     left = (tmp_path / "one" / "results").rglob("*")
     assert not [path for path in left if path.suffix in (".tmp", ".npz")]
+
+
+def test_strays_among_the_checkpoints_are_no_ones(tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    np.save(folder / "array.npy", np.ones(3))
+    (folder / "array.npy").rename(folder / "stray.npz")
+    (folder / "text.npz").write_text("nothing of ours")
+    assert interrupted_groups(tmp_path, {"a"}, {"a"}) == []
+
+
+def test_what_a_killed_process_was_writing_is_removed_in_the_end(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "one", every=0, resume=False)
+    checkpoints.path.parent.mkdir()
+    unfinished = checkpoints.path.with_name(f".{checkpoints.path.name}.0123abcd.tmp")
+    unfinished.write_bytes(b"half")
+    checkpoints.discard()
+    assert not unfinished.exists()
