@@ -195,13 +195,12 @@ print(f"  10 to {40 * iterations}, iteration:    ", difference(scenarios["task"]
 # ## How to read this
 #
 # A handful of seeds and settings that nobody searched for show what the commands do, not what is true: look at the width of the
-# intervals. With every method tuned alike on validation data and ten seeds
-# ([every method at its best](../experiments/README.md#every-method-at-its-best)),
+# intervals. With every method tuned alike on validation data
+# ([every method tuned](../experiments/README.md#every-method-tuned)),
 #
-# * the visible weights of complex synapses help in the domain scenario alone, and much of the gain that is seen without tuning is
-#   the learning rate's;
-# * the weights in a slow beaker are far better than plain training where tasks share outputs, and do as well as methods that
-#   are told when a task ends, in the domain scenario;
+# * complex synapses do not help the visible weights, and much of the gain that is seen without tuning is the learning rate's;
+# * the weights in a slow beaker are better than plain training where tasks share outputs, and do as well as methods that are told
+#   when a task ends, in the domain scenario;
 # * a single slow average of the weights does as well as the slow beaker, and replay of stored images better than all.
 #
 # `python -m experiments.sweep --help` is how such a comparison is made; `python -m experiments.compare --help` has all protocols.
