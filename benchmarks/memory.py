@@ -13,7 +13,7 @@ import jax
 import optax
 
 from benchmarks.report import options, publish
-from benchmarks.timing import Shapes, compiled_update
+from benchmarks.timing import Shapes, bytes_beside, compiled_update
 from benchmarks.update_cost import ADAM, with_synapse
 from experiments.lab.tables import Table
 
@@ -25,9 +25,7 @@ def memory_of(tx: optax.GradientTransformation, shapes: Shapes) -> tuple[float, 
     update, state = compiled_update(tx, shapes)
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     n_parameters = sum(math.prod(shape) for shape in shapes.values())
-    needs = update.memory_analysis()
-    beside = needs.temp_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
-    return held / n_parameters, beside / n_parameters
+    return held / n_parameters, bytes_beside(update) / n_parameters
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from benchmarks.report import options, publish
-from benchmarks.timing import numbers, repeated_update
+from benchmarks.timing import bytes_beside, numbers, repeated_update
 from benchmarks.update_cost import chain_of
 from cs_optax import complex_synapse, offload_beakers
 from experiments.lab.tables import Table
@@ -37,13 +37,10 @@ def measured(first: int, size: int) -> list[float]:
     tx = optax.chain(optax.adam(1e-3), complex_synapse(chain=chain_of(K, 10.0)))
     grads = numbers({"w": (size,)}, seed=1)
     params = numbers({"w": (size,)})
-    # Made under jit, so that the device never holds what is offloaded.
     state = jax.jit(lambda params: offload_beakers(tx.init(params), first))(params)
     update = repeated_update(tx, 1).lower(params, state, grads).compile()
-    needs = update.memory_analysis()
-    beside = needs.temp_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
     device, host = kept(state, False), kept(state, True)
-    space = [device / size, host / size, (device + beside) / size]
+    space = [device / size, host / size, (device + bytes_beside(update)) / size]
     seconds = []
     for _ in range(UPDATES):
         began = time.perf_counter()

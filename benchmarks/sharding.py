@@ -17,7 +17,14 @@ from benchmarks.report import options, publish
 from cs_optax import get_beakers
 from experiments.lab.devices import local_devices
 from experiments.lab.tables import Table
-from experiments.sharded import ShardedOptions, collectives, in_words, optimizer_of, prepare
+from experiments.sharded import (
+    ShardedOptions,
+    collectives,
+    compiled_optimizer,
+    in_words,
+    optimizer_of,
+    prepare,
+)
 
 PARAMETERS = (1e8, 7e9, 7e10)
 BEAKERS = (5, 8, 12)
@@ -54,7 +61,7 @@ def compiled_on(given: ShardedOptions) -> Compiled:
     """A step, and its optimizer alone, compiled."""
     tx, params, state, jitted = prepare(given)
     step = jitted.lower(params, state, 0).compile()
-    update = jax.jit(tx.update, donate_argnums=(0, 1)).lower(params, state, params).compile()
+    update = compiled_optimizer(tx, params, state)
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
     return Compiled(
         counted=round(n / given.devices * bytes_for_each(given.beakers, given.bfloat16)[1]),

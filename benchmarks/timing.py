@@ -73,6 +73,12 @@ def compiled_update(tx: optax.GradientTransformation, shapes: Shapes) -> tuple[A
     return repeated_update(tx, 1).lower(params, state, params).compile(), state
 
 
+def bytes_beside(update: Any) -> int:
+    """What a compiled program holds at its peak beside its arguments."""
+    needs = update.memory_analysis()
+    return int(needs.temp_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes)
+
+
 def times_of_updates(
     optimizers: Mapping[str, optax.GradientTransformation],
     shapes: Shapes,

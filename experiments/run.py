@@ -240,9 +240,6 @@ def run(options: RunOptions, command: str) -> None:
     )
 
 
-OF_EACH_PROCESS = ("coordinator", "process_id", "data_dir", "results_dir", "plot_dir", "stream_file")
-
-
 def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> tuple[Options, str]:
     """Read the command line; a mistake in it ends the program with status 2.
 
@@ -357,6 +354,9 @@ def prepare(
         settings = replace(settings, iters=len(planned.tasks))
     processes.agree({**_what_decides(options), "the data's checksum": dataset.sha256})
     return settings, dataset
+
+
+OF_EACH_PROCESS = ("coordinator", "process_id", "data_dir", "results_dir", "plot_dir", "stream_file")
 
 
 def _what_decides(options: CommonOptions) -> dict[str, Any]:

@@ -213,10 +213,15 @@ def bytes_on_each(tree: Any) -> dict[Any, int]:
     return held
 
 
+def compiled_optimizer(tx: optax.GradientTransformation, params: Any, state: Any) -> jax.stages.Compiled:
+    """An update alone, donating gradients and state, which its results take the places of."""
+    return jax.jit(tx.update, donate_argnums=(0, 1)).lower(params, state, params).compile()
+
+
 def report(options: ShardedOptions, params: Any, state: Any, step: Any, tx: Any) -> None:
     """Print what each device holds, and what is communicated."""
     beakers = get_beakers(state)
-    update = jax.jit(tx.update, donate_argnums=(0, 1)).lower(params, state, params).compile()
+    update = compiled_optimizer(tx, params, state)
     n = sum(leaf.size for leaf in jax.tree.leaves(params))
     print(f"{n} parameters over {options.devices} devices; on the fullest one, in MB:")
     for name, tree in (("parameters", params), ("Adam", state[0]), ("beakers", beakers)):
