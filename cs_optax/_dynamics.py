@@ -58,7 +58,7 @@ def exchange(
 
     (side,) = _left_side(0, beakers, links, rest)
     updates = jax.tree.map(visible, params, inputs, *_known(side.target))
-    weights = jax.tree.map(lambda p, d, up: Weight(p, d, _applied(p, up)), params, inputs, updates)
+    weights = jax.tree.map(_weight, params, inputs, updates)
     if beakers:
         beakers = _if_due(_from_link(0), links.fires[0], beakers, (weights, links, rest), seed)
     return updates, beakers
@@ -145,9 +145,14 @@ class Side(NamedTuple):
 class Weight(NamedTuple):
     """A parameter in this step."""
 
-    before: jax.Array
-    input: jax.Array
     after: jax.Array
+    before: jax.Array | None = None  # with its input, where it is of low precision
+    input: jax.Array | None = None
+
+
+def _weight(p: Any, d: Any, update: Any) -> Weight:
+    after = _applied(p, update)
+    return Weight(after, p, d) if is_low_precision(p) else Weight(after)
 
 
 def _filled(beaker: Tree, weights: Tree, links: Links, sides: list[Side], seed: jax.Array) -> Tree:
@@ -155,7 +160,7 @@ def _filled(beaker: Tree, weights: Tree, links: Links, sides: list[Side], seed: 
 
     def moved(u: Any, weight: Weight, *targets: Any) -> jax.Array:
         pulled = _pull(links.right[0], u, weight.after)
-        if not is_low_precision(weight.before):
+        if weight.before is None:
             return _moved(_add(u, pulled), sides, targets)
         # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it
         # has really lost: otherwise a weight that cannot move would be an endless source.
