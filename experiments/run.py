@@ -32,6 +32,7 @@ from experiments.lab.settings import (
     validate_methods,
     validate_seeds,
     validate_tasks,
+    without_effect,
 )
 
 # JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
@@ -340,6 +341,8 @@ def prepare(
             ("results_dir", output.results_dir / results.RUNS),
             ("plot_dir", output.plot_dir),
         )
+    for line in without_effect(settings, methods):
+        note(f"note: {line}")
     if output.data_dir is not None and settings.dataset == "Digits":
         note("note: --data-dir is not used: the digits come with scikit-learn")
     settings, dataset = _with_data(settings, output.data_dir)

@@ -301,6 +301,18 @@ def test_a_run_tells_its_settings_and_no_others(lab, capsys):
     ]
 
 
+def test_flags_without_effect_are_noted(lab, capsys):
+    lab.run("--method=cs", "--overlap=0.5", "--l2-strength=1", "--decay=0.1", "--beakers=2", "--readout=2")
+    assert sorted(lines_of_error(capsys, "note")) == [
+        "note: --decay 0.1 has no effect on cs",
+        "note: --l2-strength 1 has no effect on cs",
+        "note: --overlap 0.5 has no effect without --stream gradual",
+        "note: --readout 2 has no effect on cs",
+    ]
+    lab.run("--method=l2", "--overlap=0.5", "--stream=gradual", "--l2-strength=1", "--decay=0.1")
+    assert lines_of_error(capsys, "note") == []
+
+
 def test_a_folder_of_data_that_is_not_used_is_noted(lab, capsys):
     lab.run("--experiment=splitDigits", "--data-dir=somewhere")
     expected = "note: --data-dir is not used: the digits come with scikit-learn"

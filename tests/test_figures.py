@@ -160,13 +160,31 @@ def test_all_methods_together_fit_a_page(name):
     assert_fits(figures.accuracy_over_iterations(make_runs(settings, 10, chosen), settings), {figures.COLUMN})
 
 
-def test_every_method_is_told_apart_by_its_line_and_its_color():
-    assert figures.COLORS.keys() == figures.LINES.keys() == figures.NAMES.keys() == set(METHODS)
-    assert len(set(figures.COLORS.values())) == len(METHODS)
+# Linear RGB as it is seen with each of the three kinds of cones missing (Machado, Oliveira & Fernandes 2009).
+SIGHTS = {
+    "all cones": np.eye(3),
+    "protanopia": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+    "deuteranopia": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+    "tritanopia": [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
+}
+
+
+def cielab(color: str, sight: str) -> np.ndarray:
+    """Where distances are those that are seen: 2 is just visible."""
+    rgb = np.array(to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]]
+    x, y, z = to_xyz @ np.clip(np.asarray(SIGHTS[sight]) @ linear, 0, 1) / [0.9505, 1.0, 1.0888]
+    x, y, z = (np.cbrt(v) if v > (6 / 29) ** 3 else v * (29 / 6) ** 2 / 3 + 4 / 29 for v in (x, y, z))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_every_method_is_told_apart_by_its_color(sight):
+    seen = {method: cielab(color, sight) for method, color in figures.COLORS.items()}
+    assert seen.keys() == figures.LINES.keys() == figures.NAMES.keys() == set(METHODS)
     for one, other in itertools.combinations(METHODS, 2):
-        if figures.LINES[one] == figures.LINES[other]:
-            between = np.subtract(to_rgb(figures.COLORS[one]), to_rgb(figures.COLORS[other]))
-            assert np.linalg.norm(between) > 0.25, (one, other)
+        assert np.linalg.norm(seen[one] - seen[other]) > 15, (one, other)
 
 
 def test_the_title_tells_what_was_run_in_two_lines():
@@ -347,8 +365,16 @@ def test_a_gap_that_was_hardly_watched_is_not_drawn(eval_log, reason):
     assert (figures.stability_gap(runs, settings) is None) == (reason is not None)
     why = figures.why_no_gap(runs, settings)
     assert why is None if reason is None else why.startswith(f"{reason} at the same distance")
+    assert reason is None or f"--eval-log 5 is enough, not {eval_log}" in why
     kinds = dict(figures.all_figures(make_finished(settings, 2), settings))
     assert isinstance(kinds["gap"], str) == (reason is not None)
+
+
+@pytest.mark.parametrize(("iters", "reason"), [(11, "tasks of 11 iterations are too short"), (12, None)])
+def test_the_shortest_tasks_that_have_a_gap(iters, reason):
+    settings = Settings(tasks=3, iters=iters, eval_log=1)
+    why = figures.why_no_gap(make_runs(settings, 2), settings)
+    assert why is None if reason is None else reason in why
 
 
 def test_a_searched_learning_rate_is_drawn_with_the_error_over_tuning_seeds():

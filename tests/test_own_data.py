@@ -199,6 +199,7 @@ def test_a_function_gives_its_arrays(module, tmp_path):
         ("my_tasks:other", "def make(data_dir): ...", "my_tasks has no function other"),
         ("my_tasks:make", "def make(data_dir): ...", "must return a mapping of arrays, not NoneType"),
         ("my_tasks:make", "make = 3", "my_tasks has no function make"),
+        ("my_tasks:make", "def make(): ...", "must take one argument, the --data-dir"),
         ("my_tasks:make", "def make(data_dir): return {'x': [[1], [1, 2]]}", "x is no array: "),
         ("./my_tasks:make", "", "must be a file that ends in .npz, or module:function"),
     ],

@@ -33,6 +33,14 @@ def test_every_method_gets_as_many_valid_configurations_the_given_one_first(meth
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_given_beaker_is_no_obstacle_where_it_is_not_read_or_searched(method):
+    space, points = planned(method, settings=Settings(readout=5))
+    assert {point.beakers for point in points} > {4} or "beakers" not in search.varied(points[0], space)
+    for point in points:
+        search.check(point, method, space)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_nothing_but_what_is_searched_varies(method):
     space, points = planned(method)
     searched = set(search.varied(points[0], space))

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ def _read(path: Path, shown: str) -> dict[str, np.ndarray]:
         raise DataError(f"--experiment {shown}: {error}") from error
 
 
+def _takes_one(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with one argument, as far as can be known beforehand."""
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # some built-in functions do not tell
+        return True
+    return True
+
+
 def _call(name: str, data_dir: Path | None) -> dict[str, np.ndarray]:
     module, _, function = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), function)):
@@ -61,6 +73,8 @@ def _call(name: str, data_dir: Path | None) -> dict[str, np.ndarray]:
         raise DataError(f"--experiment {name}: there is no module {module}") from error
     if not callable(make):
         raise DataError(f"--experiment {name}: {module} has no function {function}")
+    if not _takes_one(make):
+        raise DataError(f"--experiment {name}: must take one argument, the --data-dir")
     made = make(data_dir)
     if not isinstance(made, Mapping):
         raise DataError(f"--experiment {name}: must return a mapping of arrays, not {type(made).__name__}")

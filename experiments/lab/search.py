@@ -213,8 +213,8 @@ def _configured(settings: Settings, space: Mapping[str, Range], point: np.ndarra
     if span is not None and spacing is not None:
         derived["beta"] = float(f"{chosen['alpha'] * span:.3g}")
         derived["beakers"] = 1 + max(1, round(math.log(span) / (2 * math.log(spacing))))
-        if depth is not None:
-            derived["readout"] = max(1, round(depth * derived["beakers"]))
+        # Without a depth the method reads none, and a given one may be beyond these beakers.
+        derived["readout"] = 0 if depth is None else max(1, round(depth * derived["beakers"]))
     return replace(settings, **derived)
 
 

@@ -401,6 +401,23 @@ def unused_by(method: str) -> frozenset[str]:
     return without | {"decay"} if method.startswith("cs") else without
 
 
+def without_effect(settings: Settings, methods: Sequence[str]) -> list[str]:
+    """The flags that are not as usual and change nothing, each with the reason.
+
+    >>> without_effect(Settings(overlap=0.5, l2_strength=0.1), ["cs"])
+    ['--overlap 0.5 has no effect without --stream gradual', '--l2-strength 0.1 has no effect on cs']
+    """
+    usual, unused = Settings(), frozenset.intersection(*map(unused_by, methods))
+    reasons = {field.name: f"on {', '.join(methods)}" for field in fields(Settings) if field.name in unused}
+    if settings.stream != "gradual":
+        reasons = {"overlap": "without --stream gradual", **reasons}
+    return [
+        f"{_given(settings, name)} has no effect {reason}"
+        for name, reason in reasons.items()
+        if getattr(settings, name) != getattr(usual, name)
+    ]
+
+
 def validate_seeds(seed: int, n_seeds: int = 1) -> None:
     """Reject seeds that are negative or too large, and too many or none at all.
 
@@ -431,6 +448,11 @@ _COUNTS = tuple(f.name for f in fields(Settings) if f.type is int and f.name not
 
 def _require(settings: Settings, name: str, holds: bool, allowed: str) -> None:
     if not holds:
-        value = getattr(settings, name)
-        shown = "" if value is True else f" {value:g}" if isinstance(value, float) else f" {value}"
-        raise SettingsError(f"{flag(name)}{shown}: must be {allowed}")
+        raise SettingsError(f"{_given(settings, name)}: must be {allowed}")
+
+
+def _given(settings: Settings, name: str) -> str:
+    """A field as it is on the command line."""
+    value = getattr(settings, name)
+    shown = "" if value is True else f" {value:g}" if isinstance(value, float) else f" {value}"
+    return f"{flag(name)}{shown}"

@@ -76,10 +76,12 @@ def why_no_gap(runs: Mapping[str, Sequence[Run]], settings: Settings) -> str | N
     within = len(_distances(switching[0], settings)) - 1
     if within >= FEWEST_EVALUATIONS:
         return None
-    return (
-        f"{within} evaluations at the same distance from every task switch are too few "
-        f"(--eval-log {settings.eval_log}: must divide --iters, and be at most "
-        f"{max(1, int(WINDOW * settings.iters) // FEWEST_EVALUATIONS)})"
+    longest = int(WINDOW * settings.iters) // FEWEST_EVALUATIONS
+    enough = [n for n in range(1, longest + 1) if settings.iters % n == 0]
+    return f"{within} evaluations at the same distance from every task switch are too few " + (
+        f"(--eval-log {max(enough)} is enough, not {settings.eval_log})"
+        if enough
+        else f"(tasks of {settings.iters} iterations are too short)"
     )
 
 

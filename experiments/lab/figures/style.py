@@ -28,7 +28,7 @@ LETTERS_PER_INCH = 20.5  # of a title
 TRAINED = slice(1, None)  # of the evaluations: the first, before any training, would only flatten the rest
 ACCURACY_COLORS = "viridis"  # perceptually uniform, and in order in grey too
 
-# From the palette of Okabe & Ito (2008). The line styles tell the methods apart without colour too.
+# Most from the palette of Okabe & Ito (2008). The line styles tell the methods apart without colour too.
 COLORS = {
     "standard": "#0072B2",
     "cs": "#D55E00",
@@ -36,11 +36,11 @@ COLORS = {
     "cs-published": "#E69F00",
     "joint": "#000000",
     "ewc": "#009E73",
-    "si": "#CC79A7",
+    "si": "#DDCC77",
     "lwf": "#56B4E9",
     "er": "#4D4D4D",
-    "l2": "#999999",
-    "average": "#882255",
+    "l2": "#A9A9A9",
+    "average": "#7F3C00",
 }
 DASHED, DOTTED, DASH_DOTTED = (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2))
 LINES: dict[str, Any] = {
