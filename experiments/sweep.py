@@ -191,12 +191,7 @@ def _validate(options: SweepOptions) -> None:
         raise SettingsError(
             "--evaluate-on: must be left out: settings are chosen on validation data in any case"
         )
-    try:
-        validate_seeds(options.tuning_seed, options.n_tuning_seeds)
-    except SettingsError as error:
-        raise SettingsError(
-            str(error).replace("--", "--tuning-").replace("--tuning-n-", "--n-tuning-")
-        ) from error
+    validate_seeds(options.tuning_seed, options.n_tuning_seeds, "tuning-")
     tuning = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
     if set(tuning) & set(range(options.seed, options.seed + options.n_seeds)):
         raise SettingsError(

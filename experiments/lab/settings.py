@@ -418,21 +418,22 @@ def without_effect(settings: Settings, methods: Sequence[str]) -> list[str]:
     ]
 
 
-def validate_seeds(seed: int, n_seeds: int = 1) -> None:
+def validate_seeds(seed: int, n_seeds: int = 1, purpose: str = "") -> None:
     """Reject seeds that are negative or too large, and too many or none at all.
 
     Args:
         seed: the first seed.
         n_seeds: number of consecutive seeds.
+        purpose: what the flags name beside the seeds, such as "tuning-".
 
     Raises:
         SettingsError: one line that names the flag, its value and what is allowed.
     """
     if not 1 <= n_seeds <= MOST_SEEDS:
-        raise SettingsError(f"--n-seeds {n_seeds}: must be 1 to {MOST_SEEDS}")
+        raise SettingsError(f"--n-{purpose}seeds {n_seeds}: must be 1 to {MOST_SEEDS}")
     largest = LARGEST_SEED - (n_seeds - 1)
     if not 0 <= seed <= largest:
-        raise SettingsError(f"--seed {seed}: must be 0 to {largest}")
+        raise SettingsError(f"--{purpose}seed {seed}: must be 0 to {largest}")
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
