@@ -36,7 +36,7 @@ class Range:
         return math.log(value / self.low) / math.log(self.high / self.low) if value > 0 else -math.inf
 
 
-LEARNING_RATES = {"adam": Range(3e-5, 1e-2), "sgd": Range(3e-3, 1.0)}
+LEARNING_RATES = {"adam": Range(3e-7, 1e-2), "sgd": Range(3e-5, 1.0)}
 SPACING = "spacing"  # of a synapse's timescales, x; decides the number of beakers
 DEPTH = "depth"  # share of the chain from the visible weight to the beaker that is read; decides which
 SPAN = "span"  # of a synapse's timescales, beta/alpha

@@ -228,7 +228,7 @@ def _scale(axis: Any, low: float, high: float) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
-        axis.set_major_locator(LogLocator(numticks=5))
+        axis.set_major_locator(LogLocator(numticks=4))
     axis.set_minor_locator(NullLocator() if high / low > 1e4 else LogLocator(subs=range(2, 10)))
     axis.set_minor_formatter(NullFormatter())
 
