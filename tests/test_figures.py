@@ -160,6 +160,15 @@ def test_all_methods_together_fit_a_page(name):
     assert_fits(figures.accuracy_over_iterations(make_runs(settings, 10, chosen), settings), {figures.COLUMN})
 
 
+def test_every_method_is_told_apart_by_its_line_and_its_color():
+    assert figures.COLORS.keys() == figures.LINES.keys() == figures.NAMES.keys() == set(METHODS)
+    assert len(set(figures.COLORS.values())) == len(METHODS)
+    for one, other in itertools.combinations(METHODS, 2):
+        if figures.LINES[one] == figures.LINES[other]:
+            between = np.subtract(to_rgb(figures.COLORS[one]), to_rgb(figures.COLORS[other]))
+            assert np.linalg.norm(between) > 0.25, (one, other)
+
+
 # Linear RGB as it is seen with each of the three kinds of cones missing (Machado, Oliveira & Fernandes 2009).
 SIGHTS = {
     "all cones": np.eye(3),
@@ -180,9 +189,8 @@ def cielab(color: str, sight: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sight", SIGHTS)
-def test_every_method_is_told_apart_by_its_color(sight):
+def test_every_method_is_told_apart_in_all_kinds_of_colour_vision(sight):
     seen = {method: cielab(color, sight) for method, color in figures.COLORS.items()}
-    assert seen.keys() == figures.LINES.keys() == figures.NAMES.keys() == set(METHODS)
     for one, other in itertools.combinations(METHODS, 2):
         assert np.linalg.norm(seen[one] - seen[other]) > 15, (one, other)
 

@@ -54,10 +54,10 @@ def _takes_one(function: Callable[..., Any]) -> bool:
     """Whether a function can be called with one argument, as far as can be known beforehand."""
     try:
         inspect.signature(function).bind(None)
+    except ValueError:
+        pass  # some built-in functions do not tell
     except TypeError:
         return False
-    except ValueError:  # some built-in functions do not tell
-        return True
     return True
 
 

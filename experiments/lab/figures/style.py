@@ -28,7 +28,7 @@ LETTERS_PER_INCH = 20.5  # of a title
 TRAINED = slice(1, None)  # of the evaluations: the first, before any training, would only flatten the rest
 ACCURACY_COLORS = "viridis"  # perceptually uniform, and in order in grey too
 
-# Most from the palette of Okabe & Ito (2008). The line styles tell the methods apart without colour too.
+# Most from the palette of Okabe & Ito (2008); told apart in all kinds of colour vision.
 COLORS = {
     "standard": "#0072B2",
     "cs": "#D55E00",
