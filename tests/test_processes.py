@@ -17,6 +17,7 @@ from experiments import compare
 from experiments.lab import processes, results
 from experiments.lab.runs import _parts, _products
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 ROOT = Path(__file__).parent.parent
 SHORT = [
     *("--experiment=splitDigits", "--batch=16", "--fc-units=20", "--eval-log=20", "--eval-n=20"),
@@ -60,7 +61,7 @@ def runs_in(folder):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(tmp_path_factory, quick_to_compile):
     """The folder of what one process finds."""
     folder = tmp_path_factory.mktemp("alone")
     folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
@@ -107,7 +108,7 @@ def wait_for_checkpoints(folder, n):
 @pytest.mark.parametrize(("killed", "by"), [(0, signal.SIGKILL), (1, signal.SIGTERM)])
 def test_where_one_is_killed_the_others_say_so_and_all_go_on_later(killed, by, tmp_path):
     """Within a minute, though they are in the middle of a training."""
-    long = ["--iters=10000", "--checkpoint-every=0", "--eval-log=500", "--loss-log=500"]
+    long = ["--iters=3000", "--checkpoint-every=0", "--eval-log=500", "--loss-log=500"]
     several = start(tmp_path, 2, *long)
     wait_for_checkpoints(tmp_path, 2)
     several[killed].send_signal(by)

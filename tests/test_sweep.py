@@ -15,6 +15,7 @@ from experiments.lab import data, figures
 from experiments.lab.data import load
 from experiments.lab.results import Run, Seconds
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SHORT = [
     *(
         "--experiment=splitDigits",
