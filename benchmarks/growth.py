@@ -85,7 +85,7 @@ def over_leaves(most: int, repeats: int) -> Table:
     rows = []
     for n in (n for n in LEAVES if n <= most):
         shapes: Shapes = {f"w{number}": (PARAMETERS_IN_LEAVES // n,) for number in range(n)}
-        times = times_of_updates(optimizers, shapes, n_steps=in_a_row(96), repeats=repeats)
+        times = times_of_updates(optimizers, shapes, n_steps=in_a_row(480), repeats=repeats)
         seconds = [compile_seconds(tx, shapes) for tx in optimizers.values()]
         rows.append([n, times[ADAM], *(times[name] / times[ADAM] for name in list(optimizers)[1:]), *seconds])
     return Table(

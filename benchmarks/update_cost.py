@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("MLP", MLP, "single calls", 1, 192, None),
         (one_array, large, "scan", in_a_row(STEPS), 1, None),
         (one_array, large, "single calls", 1, in_a_row(STEPS), None),
-        ("200 leaves of 2500", LEAVES, "scan", 96, 1, None),
+        ("200 leaves of 2500", LEAVES, "scan", 480, 1, None),
     ]
     if jax.default_backend() == "gpu":
         measurements += [

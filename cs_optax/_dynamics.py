@@ -24,7 +24,6 @@ from cs_optax._rounding import round_stochastically, seed_of
 
 Tree = Any
 Beakers = tuple[Tree, ...]
-N_NESTED = 2  # of the loops in `exchange` within each other: those of links 1 to 3
 Firing = Callable[[Tree, Tree, jax.Array], Tree]  # contents, what stays fixed, and a seed -> contents
 
 
@@ -59,39 +58,54 @@ def exchange(
     (side,) = _left_side(0, beakers, links, rest)
     updates = jax.tree.map(visible, params, inputs, *_known(side.target))
     weights = jax.tree.map(_weight, params, inputs, updates)
-    if beakers:
-        beakers = _if_due(_from_link(0), links.fires[0], beakers, (weights, links, rest), seed)
-    return updates, beakers
+    return updates, _after_link(0, beakers, weights, links, rest, seed)
 
 
-def _from_link(k: int) -> Firing:
-    """What happens to the beakers on the right of link ``k`` (from 0) and of those after it, where it fires.
+def _after_link(
+    k: int, beakers: Beakers, left: Tree, links: Links, rest: Tree | None, seed: jax.Array
+) -> Beakers:
+    """The beakers on the right of link ``k`` (from 0) and of later ones, each moved where its link fires."""
+    if beakers and k < _n_nested():
 
-    Each loop asks whether its link is due, and a GPU has the host wait for the answer. So the first loops
-    stand one in the other, and a slow link is not asked where a faster one rests. The slower ones, seldom
-    reached, stand side by side, since Python's stack is finite and deep nests compile slowly.
+        def fire(slower: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
+            left, links, rest = fixed
+            left = _right_of(k, None, slower, left, links, rest, seed)
+            return left, *_after_link(k + 1, slower[1:], left, links, rest, seed)
+
+        return _if_due(fire, links.fires[k], beakers, (left, links, rest), seed)
+    new: Beakers = ()
+    for j in range(k, k + len(beakers)):
+        left = _right_of(j, links.fires[j], beakers[j - k :], left, links, rest, seed)
+        new = *new, left
+    return new
+
+
+def _n_nested() -> int:
+    """So many of the first loops in `exchange` stand one in the other; the others stand side by side.
+
+    Each loop asks whether its link is due. On a GPU the host waits for the answer, so there a slow link is
+    not asked where a faster one rests. On a CPU asking costs nothing, but what stands in a loop within a
+    loop within another is not shared out among its cores. Deeper nests would compile slowly, and Python's
+    stack is finite.
     """
+    return 0 if jax.default_backend() == "cpu" else 3
 
-    def fire(slower: Beakers, fixed: Any, seed: jax.Array) -> Beakers:
-        left, links, rest = fixed
-        n_here = 1 if k < N_NESTED else len(slower)
-        new: Beakers = ()
-        for j, beaker in enumerate(slower[:n_here], start=k):
-            sides = _left_side(j + 1, slower[j + 1 - k :], links, rest)
-            if j == 0:
-                left = _filled(beaker, left, links, sides, seed)
-            else:
-                sides = [Side(None, links.right[j], left), *sides]
-                due = links.fires[j] if j > k else None
-                left = _if_due(_drawn, due, beaker, sides, seed_of(seed, j))
-            new = *new, left
-        slowest = slower[n_here:]
-        if slowest:
-            j = k + n_here
-            slowest = _if_due(_from_link(j), links.fires[j], slowest, (left, links, rest), seed)
-        return *new, *slowest
 
-    return fire
+def _right_of(
+    k: int,
+    due: jax.Array | None,
+    beakers: Beakers,
+    left: Tree,
+    links: Links,
+    rest: Tree | None,
+    seed: jax.Array,
+) -> Tree:
+    """The first of these beakers, which is on the right of link ``k``, moved where that is due."""
+    beaker, *slower = beakers
+    sides = _left_side(k + 1, tuple(slower), links, rest)
+    if k == 0:
+        return _if_due(_filled, due, beaker, (left, links, sides), seed)
+    return _if_due(_drawn, due, beaker, [Side(None, links.right[k], left), *sides], seed_of(seed, k))
 
 
 def _left_side(k: int, slower: Beakers, links: Links, rest: Tree | None) -> list[Side]:
@@ -155,8 +169,9 @@ def _weight(p: Any, d: Any, update: Any) -> Weight:
     return Weight(after, p, d) if is_low_precision(p) else Weight(after)
 
 
-def _filled(beaker: Tree, weights: Tree, links: Links, sides: list[Side], seed: jax.Array) -> Tree:
+def _filled(beaker: Tree, fixed: tuple[Tree, Links, list[Side]], seed: jax.Array) -> Tree:
     """``u_2`` with what it gains from the weights, then moved by further sides."""
+    weights, links, sides = fixed
 
     def moved(u: Any, weight: Weight, *targets: Any) -> jax.Array:
         pulled = _pull(links.right[0], u, weight.after)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from cs_optax import BeakerChain, complex_synapse, get_beakers
+from cs_optax import BeakerChain, _dynamics, complex_synapse, get_beakers
 
 RNG = np.random.default_rng(0)
 
@@ -248,6 +248,21 @@ def test_clocks_do_not_stop_where_float32_sums_would():
 
     clocks = np.asarray(jax.jit(lambda s: jax.lax.fori_loop(0, 10_000, step, s))(far).clocks, np.float64)
     np.testing.assert_allclose(clocks.sum(axis=0)[[0, 2, 3]], 1e5 + 30.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("n_beakers", [1, 2, 3, 4, 7])
+def test_loops_within_each_other_compute_what_loops_side_by_side_do(n_beakers, dtype, monkeypatch):
+    """Accelerators have them one in the other, a CPU side by side: the same bits."""
+    found = []
+    for n_nested in (0, 3):
+        monkeypatch.setattr(_dynamics, "_n_nested", lambda n=n_nested: n)
+        jax.clear_caches()
+        tx = complex_synapse(n_beakers, 2.0, 2.0 * 4.0 ** (n_beakers - 1), leak="initial")
+        inputs = jnp.asarray(np.random.default_rng(0).standard_normal((60, 20)), dtype)
+        found.append(follow(tx, inputs, jnp.zeros(20, dtype)))
+    jax.clear_caches()
+    jax.tree.map(np.testing.assert_array_equal, *found)
 
 
 def test_links_rest_between_their_firings():

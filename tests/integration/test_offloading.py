@@ -14,6 +14,7 @@ from trials import assert_close, assert_equal
 
 from cs_optax import (
     BeakerChain,
+    _dynamics,
     complex_synapse,
     diagnose,
     drift_report,
@@ -96,8 +97,11 @@ def test_without_jit_in_a_scan_and_donated():
     assert kinds(result[1]) == OFFLOADED
 
 
-def test_fetched_only_where_a_link_fires():
-    """Each transfer stands in the loop of the link that needs it: of link 3, in that of link 2, and so on."""
+@pytest.mark.parametrize("n_nested", [0, 3])  # on a CPU, on accelerators
+def test_fetched_only_where_a_link_fires(n_nested, monkeypatch):
+    """Each transfer stands in the loop of the link that needs it; nested, of link 3 in that of link 2."""
+    monkeypatch.setattr(_dynamics, "_n_nested", lambda: n_nested)
+    jax.clear_caches()
     tx = complex_synapse(chain=CHAIN)
     state = offload_beakers(tx.init(parameters()), FIRST)
     program = jax.make_jaxpr(tx.update)(parameters(), state, parameters())
@@ -112,8 +116,12 @@ def test_fetched_only_where_a_link_fires():
     in_link_3 = 3  # u_4 fetched for u_3; fetched for itself, and put back
     in_links_4_and_5 = 7  # u_5 fetched for u_4; u_5 fetched beside u_4 and put back; u_6 beside u_5
     within_link_4 = 1  # u_6 fetched for u_5
-    expected = {2: 2 * in_link_3, 3: 2 * in_links_4_and_5, 4: 2 * within_link_4}
+    # Side by side, each loop has its own fetches, and those for a beaker's slower neighbour in a loop within.
+    side_by_side = {1: 2 * (in_link_3 - 1 + in_links_4_and_5 - 1), 2: 2 * (1 + 1 + within_link_4)}
+    nested = {2: 2 * in_link_3, 3: 2 * in_links_4_and_5, 4: 2 * within_link_4}
+    expected = nested if n_nested else side_by_side
     assert Counter(transfers(program.jaxpr)) == expected
+    jax.clear_caches()
 
 
 def test_fetched_again_and_made_under_jit():
