@@ -84,9 +84,12 @@ def _n_nested() -> int:
     """So many of the first loops in `exchange` stand one in the other; the others stand side by side.
 
     Each loop asks whether its link is due. On a GPU the host waits for the answer, so there a slow link is
-    not asked where a faster one rests. On a CPU asking costs nothing, but what stands in a loop within a
-    loop within another is not shared out among its cores. Deeper nests would compile slowly, and Python's
-    stack is finite.
+    not asked where a faster one rests. On a CPU asking costs little, but what stands in a third loop, that
+    of a scan over the steps included, is not shared out among its cores. Deeper nests would compile slowly,
+    and Python's stack is finite.
+
+    The answer is that of the process's default platform when a step is traced. A step that runs elsewhere,
+    or an exported one, computes the same, only not as fast.
     """
     return 0 if jax.default_backend() == "cpu" else 3
 

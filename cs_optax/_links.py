@@ -70,8 +70,8 @@ def links_in_step(
     What a link waits for is due when :math:`g_k s_k h_k` reaches ``resolution`` (link 1:
     ``visible_resolution``), with :math:`s_k = 1/C_k + 1/C_{k+1}`, for the leak :math:`1/C_K`. It fires only
     together with link k−1, at that firing of its neighbour which comes nearest, so that a step in
-    which link 2 rests takes one decision. A slow link in front of a faster one fires as often as
-    that one needs.
+    which link 2 rests takes one decision where the loops stand one in the other. A slow link in
+    front of a faster one fires as often as that one needs.
     """
     before = flows_back(clocks, C, g, incremental)
     clocks = advance(clocks, dt)

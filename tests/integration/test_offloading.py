@@ -14,7 +14,6 @@ from trials import assert_close, assert_equal
 
 from cs_optax import (
     BeakerChain,
-    _dynamics,
     complex_synapse,
     diagnose,
     drift_report,
@@ -98,10 +97,9 @@ def test_without_jit_in_a_scan_and_donated():
 
 
 @pytest.mark.parametrize("n_nested", [0, 3])  # on a CPU, on accelerators
-def test_fetched_only_where_a_link_fires(n_nested, monkeypatch):
+def test_fetched_only_where_a_link_fires(n_nested, nest):
     """Each transfer stands in the loop of the link that needs it; nested, of link 3 in that of link 2."""
-    monkeypatch.setattr(_dynamics, "_n_nested", lambda: n_nested)
-    jax.clear_caches()
+    nest(n_nested)
     tx = complex_synapse(chain=CHAIN)
     state = offload_beakers(tx.init(parameters()), FIRST)
     program = jax.make_jaxpr(tx.update)(parameters(), state, parameters())
@@ -121,7 +119,6 @@ def test_fetched_only_where_a_link_fires(n_nested, monkeypatch):
     nested = {2: 2 * in_link_3, 3: 2 * in_links_4_and_5, 4: 2 * within_link_4}
     expected = nested if n_nested else side_by_side
     assert Counter(transfers(program.jaxpr)) == expected
-    jax.clear_caches()
 
 
 def test_fetched_again_and_made_under_jit():
