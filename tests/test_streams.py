@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.lab.data import Dataset
+from experiments.lab.data import Dataset, load
 from experiments.lab.problems import generator, make_problem
 from experiments.lab.settings import Settings, SettingsError
 from experiments.lab.streams import (
+    Samples,
     evaluation_subset,
-    full_test_set,
+    fisher_samples,
+    of_one_length,
+    rest_of_test_set,
     task_probabilities,
     tasks_seen,
     training_stream,
@@ -248,17 +251,40 @@ def test_evaluation_subsets_have_the_asked_size_without_repetition():
         assert len(np.unique(subset.rows)) == len(subset.rows)
 
 
-def test_evaluation_subsets_are_the_test_set_where_it_is_small():
-    problem = make_problem(SMALL, DATA)
-    subset, whole = evaluation_subset(SMALL, problem, seed=0), full_test_set(problem)
-    np.testing.assert_array_equal(np.sort(subset.rows), np.sort(whole.rows))
-    np.testing.assert_array_equal(np.sort(whole.rows), np.arange(len(DATA.y_test)))
+@pytest.mark.parametrize("eval_n", [7, 1024])
+@pytest.mark.parametrize("scenario", ["task", "class"])
+def test_the_subset_and_the_rest_are_the_test_set(scenario, eval_n):
+    settings = dataclasses.replace(SMALL, scenario=scenario, eval_n=eval_n)
+    problem = make_problem(settings, DATA)
+    subset, rest = (of(settings, problem, seed=0) for of in (evaluation_subset, rest_of_test_set))
+    assert (len(rest.rows) == 0) == (eval_n == 1024)
+    rows, tasks = (np.concatenate([getattr(subset, of), getattr(rest, of)]) for of in ("rows", "tasks"))
+    np.testing.assert_array_equal(np.sort(rows), np.arange(len(DATA.y_test)))
+    np.testing.assert_array_equal(problem.test.task[rows], tasks)
 
 
-def test_the_full_test_set_shows_permuted_tasks_everything():
-    settings = dataclasses.replace(SMALL, experiment="permMNIST")
-    whole = full_test_set(make_problem(settings, DATA))
-    assert np.bincount(whole.tasks).tolist() == [len(DATA.y_test)] * 5
+def test_permuted_tasks_show_the_whole_test_set_in_each():
+    settings = dataclasses.replace(SMALL, experiment="permMNIST", eval_n=7)
+    problem = make_problem(settings, DATA)
+    subset, rest = (of(settings, problem, seed=0) for of in (evaluation_subset, rest_of_test_set))
+    for task in range(5):
+        rows = np.concatenate([subset.rows[subset.tasks == task], rest.rows[rest.tasks == task]])
+        np.testing.assert_array_equal(np.sort(rows), np.arange(len(DATA.y_test)))
+
+
+def test_tasks_of_another_size_for_each_seed_are_filled_up_with_no_task():
+    short, long = Samples(np.array([3]), np.array([1])), Samples(np.array([4, 5]), np.array([0, 2]))
+    filled, same = of_one_length([short, long])
+    assert filled.tasks.tolist() == [1, -1]
+    assert filled.rows[0] == 3
+    np.testing.assert_array_equal(same.rows, long.rows)
+
+
+def test_all_seeds_have_as_many_samples_for_the_fisher_information():
+    settings = dataclasses.replace(SMALL, experiment="splitDigits", class_order="shuffled", ewc_samples=10**6)
+    problem = make_problem(settings, load("Digits"))
+    numbers = {fisher_samples(settings, problem.seen_by(seed), seed).rows.shape for seed in range(8)}
+    assert len(numbers) == 1
 
 
 @pytest.mark.parametrize(

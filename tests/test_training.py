@@ -240,6 +240,20 @@ def test_accuracy_of_many_blocks_is_that_of_one(monkeypatch):
     np.testing.assert_array_equal(one_block.accuracy, many.accuracy)
 
 
+def test_the_accuracy_matrix_does_not_depend_on_the_subset():
+    """Nor on how large it is for each seed: 71 samples are more than some tasks have, not than all."""
+    matrices = []
+    for eval_n in (7, 71, 1024):
+        settings = dataclasses.replace(SMALL, class_order="shuffled", eval_n=eval_n, ewc_samples=10**6)
+        runs, _ = train(settings, "ewc", [0, 1, 2], load("Digits"), quietly)
+        matrices.append([run.accuracy_matrix for run in runs])
+    for run in runs:  # the subset of 1024 samples of each task is the test set
+        at_ends = np.isin(run.evaluated_at, run.matrix_at)
+        np.testing.assert_array_equal(run.accuracy[at_ends], run.accuracy_matrix)
+    np.testing.assert_array_equal(matrices[0], matrices[1])
+    np.testing.assert_array_equal(matrices[0], matrices[2])
+
+
 def test_tasks_seen_begin_with_the_first_and_end_with_all():
     (run,), _ = train(SMALL, "standard", [0], load("Digits"), quietly)
     assert run.evaluated_at.tolist() == [0, 4, 6, 8, 12, 16, 18, 20, 24, 28, 30]

@@ -198,19 +198,38 @@ def evaluation_subset(settings: Settings, problem: Problem, seed: int) -> Sample
 
 
 def fisher_samples(settings: Settings, problem: Problem, seed: int) -> Samples:
-    """Training samples of each task, ``ewc_samples`` or as many as the smallest has: ``[tasks, samples]``."""
+    """Training samples of each task, ``ewc_samples`` or as many as the smallest has: ``[tasks, samples]``.
+
+    With shuffled classes, the smallest that any order of the classes makes, so that all seeds have as many.
+    """
     random = generator(seed, "fisher")
     members = [problem.train.members(task) for task in range(problem.n_tasks)]
     n = min(settings.ewc_samples, *map(len, members))
+    if settings.class_order == "shuffled":
+        sizes = np.sort(np.bincount(problem.train.y))
+        n = min(n, int(sizes[: problem.classes_per_task].sum()))
     rows = np.stack([random.permutation(group)[:n] for group in members])
     return Samples(rows, np.broadcast_to(np.arange(len(rows), dtype=np.int32)[:, None], rows.shape).copy())
 
 
-def full_test_set(problem: Problem) -> Samples:
-    """Every test sample of every task: ``[samples]``."""
-    rows = [problem.test.members(task) for task in range(problem.n_tasks)]
-    tasks = [np.full_like(group, task) for task, group in enumerate(rows)]
-    return Samples(np.concatenate(rows), np.concatenate(tasks))
+def rest_of_test_set(settings: Settings, problem: Problem, seed: int) -> Samples:
+    """The test samples of each task that are not in its `evaluation_subset`: ``[samples]``."""
+    subset = evaluation_subset(settings, problem, seed)
+    parts = []
+    for task in range(problem.n_tasks):
+        rows = np.setdiff1d(problem.test.members(task), subset.rows[subset.tasks == task])
+        parts.append(Samples(rows, np.full_like(rows, task)))
+    return _one_after_the_other(parts)
+
+
+def of_one_length(samples: Sequence[Samples]) -> list[Samples]:
+    """Test samples, the shorter ones filled up with samples of task -1, which is none."""
+    longest = max(len(each.rows) for each in samples)
+    return [
+        Samples(np.pad(rows, fill), np.pad(tasks, fill, constant_values=-1))
+        for rows, tasks, _ in samples
+        for fill in [(0, longest - len(rows))]
+    ]
 
 
 def _one_after_the_other(parts: Sequence[Samples]) -> Samples:

@@ -34,7 +34,8 @@ from experiments.lab.streams import (
     Samples,
     evaluation_subset,
     fisher_samples,
-    full_test_set,
+    of_one_length,
+    rest_of_test_set,
     tasks_seen,
     training_stream,
 )
@@ -112,14 +113,19 @@ def train(
     problem, how = make_problem(settings, dataset), make_method(settings, method)
     views = {seed: problem.seen_by(seed) for seed in seeds}
 
-    def samples(of: Callable[[Settings, Problem, int], Samples], axis: int = 0) -> Samples:
-        """Those of all seeds, stacked along this axis."""
-        each = {seed: of(settings, view, seed) for seed, view in views.items()}
-        stacked = jax.tree.map(lambda *arrays: np.stack(arrays, axis), *(each[seed] for seed in trained))
-        return spread.place(stacked, seeds=axis)
+    def samples(of: Callable[[Settings, Problem, int], Samples]) -> list[Samples]:
+        return [of(settings, view, seed) for seed, view in views.items()]
 
-    stream = samples(how.stream, axis=1)
-    subset, whole = samples(evaluation_subset), samples(lambda _, view, __: full_test_set(view))
+    def stacked(samples: list[Samples], axis: int) -> Samples:
+        """Those of all seeds along this axis."""
+        of_seed = dict(zip(views, samples, strict=True))
+        together = jax.tree.map(lambda *arrays: np.stack(arrays, axis), *(of_seed[seed] for seed in trained))
+        return spread.place(together, seeds=axis)
+
+    stream = stacked(samples(how.stream), axis=1)
+    subset, rest = (
+        stacked(of_one_length(samples(of)), axis=0) for of in (evaluation_subset, rest_of_test_set)
+    )
     view = View(
         *(
             spread.place(np.stack([of(seed) for seed in trained]), seeds=0)
@@ -196,11 +202,11 @@ def train(
             donate=1,
         )
         counts = spread.axis(seeds=0 if n == 1 else 1, configurations=0)
-        on_subset, on_whole = (
+        on_subset, on_rest = (
             spread.compile(
                 configured(count, 0, None, None, None), numbers, carry, part, test_data, view, out=counts
             )
-            for part in (subset, whole)
+            for part in (subset, rest)
         )
         if probed:
             assert n == 1, "probes are for a single configuration"
@@ -209,7 +215,7 @@ def train(
             )
         end_task = None
         if how.consolidate is not None:
-            learned = samples(fisher_samples, axis=1) if how.needs_fisher else None
+            learned = stacked(samples(fisher_samples), axis=1) if how.needs_fisher else None
             end_task = spread.compile(
                 configured(end, 0, None, None, None, None, None),
                 numbers,
@@ -224,9 +230,13 @@ def train(
             )
         jax.block_until_ready(carry)
 
-    def fractions(right: jax.Array, shown: jax.Array) -> np.ndarray:
+    def counted(count: Callable[..., Any], part: Samples) -> np.ndarray:
+        """How many of these samples are answered right, and how many there are."""
+        return np.stack([*map(np.asarray, count(numbers, carry, part, test_data, view))])
+
+    def fractions(counts: np.ndarray) -> np.ndarray:
         """Divided on the host in float64, ``[runs, tasks]``: exact, whatever the device rounds to."""
-        of_all = np.asarray(right) / np.asarray(shown)
+        of_all = counts[0] / counts[1]
         return of_all.reshape(-1, of_all.shape[-1])[spread.real]
 
     done = -1  # not even evaluated at the start
@@ -242,12 +252,13 @@ def train(
             log.losses[began:stop] = losses[began:stop, spread.real]
         with timer("evaluate"):
             if stop in log.evaluated_at:
-                log.accuracy.append(fractions(*on_subset(numbers, carry, subset, test_data, view)))
+                of_subset = counted(on_subset, subset)
+                log.accuracy.append(fractions(of_subset))
                 if probed:
                     seen = look(numbers, carry, subset, test_data, view)
                     log.look({name: np.asarray(of)[..., spread.real] for name, of in seen.items()})
             if stop in (0, *log.matrix_at):
-                log.matrix.append(fractions(*on_whole(numbers, carry, whole, test_data, view)))
+                log.matrix.append(fractions(of_subset + counted(on_rest, rest)))
         if end_task is not None and stop in log.matrix_at[:-1]:
             with timer("train"):
                 task = log.matrix_at.index(stop)
@@ -382,7 +393,7 @@ def _count_right(
         return (right[..., None] * of_task).sum(axis=1), of_task.sum(axis=1)
 
     n_seeds, n_samples = samples.rows.shape
-    n_blocks = -(-n_samples // EVALUATION_BLOCK)
+    n_blocks = max(1, -(-n_samples // EVALUATION_BLOCK))
     padding = ((0, 0), (0, -n_samples % n_blocks))
     # Task -1 is no task: what fills the last block counts for nothing.
     padded = Samples(jnp.pad(samples.rows, padding), jnp.pad(samples.tasks, padding, constant_values=-1))
