@@ -87,7 +87,6 @@ def compare(options: CompareOptions, command: str) -> None:
     if not processes.is_first():
         return
     _show_table(finished, settings)
-    draw(finished, settings, options.output.plot_dir, f"compare-{stamp}")
     finish(
         options.output,
         folder=f"compare-{stamp}",
@@ -104,6 +103,7 @@ def compare(options: CompareOptions, command: str) -> None:
         seconds=seconds,
         began=began,
     )
+    draw(finished, settings, options.output.plot_dir, f"compare-{stamp}")
 
 
 def print_table(

@@ -226,8 +226,6 @@ def run(options: RunOptions, command: str) -> None:
     if not processes.is_first():
         return
     _show_accuracy(finished[0].run, settings)
-    if options.output.pdf:
-        draw({method: finished}, settings, options.output.plot_dir, f"run-{stamp}")
     finish(
         options.output,
         folder=f"run-{stamp}",
@@ -239,6 +237,8 @@ def run(options: RunOptions, command: str) -> None:
         seconds={method: seconds},
         began=began,
     )
+    if options.output.pdf:
+        draw({method: finished}, settings, options.output.plot_dir, f"run-{stamp}")
 
 
 def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> tuple[Options, str]:
@@ -451,7 +451,7 @@ def finish(
     began: float,
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write the summary, and a table of all runs, and say where; the last lines of a command.
+    """Write the summary, and a table of all runs, and say where; before any figure, which may fail.
 
     Args:
         output: the options that say where to.
@@ -521,7 +521,7 @@ def _show_seconds(seconds: Mapping[str, "Seconds"], total: float) -> None:
         parts = asdict(spent)
         rest -= sum(parts.values())
         print(f"seconds, {method}: {', '.join(f'{name} {value:.1f}' for name, value in parts.items())}")
-    print(f"seconds: total {total:.1f}, of which {rest:.1f} for all else (start, data, figures, files)")
+    print(f"seconds: total {total:.1f}, of which {rest:.1f} for all else (start, data, files)")
 
 
 def show_page(live: "Live") -> None:

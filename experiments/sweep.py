@@ -160,7 +160,6 @@ def sweep(options: SweepOptions, command: str) -> None:
         return
     _show(settings, searches, finished)
     records = {method: _as_record(of_method) for method, of_method in searches.items()}
-    draw(finished, settings, options.output.plot_dir, f"sweep-{stamp}", searches=records)
     folder = options.output.results_dir / f"sweep-{stamp}"
     results.write_atomically(folder / "searches.csv", _table(options, searches).encode())
     print(f"table of configurations: {folder / 'searches.csv'}")
@@ -177,6 +176,7 @@ def sweep(options: SweepOptions, command: str) -> None:
         began=began,
         more={"searches": records},
     )
+    draw(finished, settings, options.output.plot_dir, f"sweep-{stamp}", searches=records)
 
 
 def _validate(options: SweepOptions) -> None:

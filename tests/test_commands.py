@@ -167,7 +167,7 @@ def test_compare_always_writes_its_figures_and_says_where(drawing_lab, capsys, a
         (kind, ending) for kind in kinds for ending in (".pdf", ".png")
     }
     assert all(f"figure: {path}" in printed for path in plots)
-    assert printed.count("not drawn: stability gap: 0 evaluations ") == 1
+    assert printed.count("not drawn: stability gap: too few evaluations ") == 1
 
 
 def test_finished_runs_are_found_again(lab, capsys):
@@ -467,6 +467,17 @@ def test_a_full_disk_is_one_line_and_status_1(lab, capsys, monkeypatch):
     monkeypatch.setattr(results, "write_atomically", full)
     assert lab.run() == 1
     assert_one_line_error(capsys, "[Errno 28] No space left on device")
+
+
+def test_figures_that_cannot_be_written_leave_the_summary_whole(drawing_lab, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figures, "save", full)
+    assert drawing_lab.compare() == 1
+    assert "error: [Errno 28] No space left on device" in capsys.readouterr().err
+    (summary,) = drawing_lab.folder.glob("results/compare-*/summary.json")
+    assert summary.with_name("runs.csv").exists()
 
 
 def test_a_tilde_is_the_home_folder_also_after_an_equals_sign(lab, monkeypatch):

@@ -92,7 +92,7 @@ def test_a_gap_that_was_not_watched_is_said_in_a_line(tmp_path, monkeypatch, cap
     laboratory.run("--cs")
     capsys.readouterr()
     assert draw(tmp_path / "results", "--plot-dir", tmp_path / "plots", "--formats", "png") == 0
-    assert "not drawn: stability gap: 0 evaluations" in capsys.readouterr().out
+    assert "not drawn: stability gap: too few evaluations" in capsys.readouterr().out
     assert not list((tmp_path / "plots").glob("*gap*"))
 
 

@@ -192,8 +192,8 @@ def _check_kinds(refuse: Any, train: Mapping[str, np.ndarray], test: Mapping[str
             )
         if n_classes * n_tasks > len(labels):
             raise refuse(
-                f"the {half} data have {len(labels)} samples of {n_classes * n_tasks} classes, tasks apart: "
-                "labels and tasks count from 0, and each has a sample"
+                f"labels up to {n_classes - 1} and tasks up to {n_tasks - 1} are more classes than the "
+                f"{len(labels)} {half} samples; labels and tasks count from 0, and each has a sample"
             )
         counts = np.bincount(n_classes * tasks + labels, minlength=n_classes * n_tasks)
         if not counts.all():

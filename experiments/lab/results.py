@@ -321,7 +321,7 @@ def summary(
         finished: the runs of each method, in the same order of seeds.
         seconds: spent by this command on each method; what runs found again took stands with their
             environments.
-        total_seconds: of the whole command.
+        total_seconds: of the whole command, but for its figures.
     """
     runs = [one for group in finished.values() for one in group]
     accuracies = {method: [one.run.final_accuracy for one in group] for method, group in finished.items()}

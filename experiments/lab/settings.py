@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 MOST_BEAKERS = 200  # each has to be compiled
+MOST = {"fc_layers": 100, "fc_units": 10**5}  # layers have to be compiled too; more units fill any memory
+LARGEST = 1e38  # of what is computed with in float32
 MOST_SAMPLES = 10**9  # that a run is shown, since they are drawn beforehand
 MOST_SEEDS = 1000  # of one comparison, since they train together in the device's memory
 LARGEST_SEED = 2**31 - 1  # larger ones would be cut to 32 bits by JAX, and two seeds become one
@@ -307,15 +309,17 @@ def validate(settings: Settings) -> None:
     for name, choices in _CHOICES.items():
         _require(settings, name, getattr(settings, name) in choices, f"one of {', '.join(choices)}")
     for name in _COUNTS:
-        _require(settings, name, getattr(settings, name) >= 1, "at least 1")
-    for name in ("lr", "alpha", "beta"):
+        most = MOST.get(name, math.inf)
+        allowed = "at least 1" if most == math.inf else f"1 to {most}"
+        _require(settings, name, 1 <= getattr(settings, name) <= most, allowed)
+    for name in ("alpha", "beta"):
         _require(settings, name, 0 < getattr(settings, name) < math.inf, "positive and finite")
+    for name in ("lr", "si_damping", "lwf_temperature"):
+        _require(settings, name, 0 < getattr(settings, name) <= LARGEST, f"positive and at most {LARGEST:g}")
     for name in ("decay", "ewc_strength", "ewc_decay", "si_strength", "l2_strength"):
-        _require(settings, name, 0 <= getattr(settings, name) < math.inf, "finite and at least 0")
-    for name in ("si_damping", "lwf_temperature"):
-        _require(settings, name, 0 < getattr(settings, name) < math.inf, "positive and finite")
+        _require(settings, name, 0 <= getattr(settings, name) <= LARGEST, f"0 to {LARGEST:g}")
     _require(settings, "overlap", 0 <= settings.overlap <= 1, "0 to 1")
-    _require(settings, "average_time", 1 <= settings.average_time < math.inf, "finite and at least 1")
+    _require(settings, "average_time", 1 <= settings.average_time <= LARGEST, f"1 to {LARGEST:g}")
     _require(settings, "beakers", 0 <= settings.beakers <= MOST_BEAKERS, f"0 to {MOST_BEAKERS}")
     most = MOST_SAMPLES // (max(settings.tasks, 1) * settings.batch)
     _require(settings, "iters", settings.iters <= most, f"at most {most}: {MOST_SAMPLES:g} samples in all")

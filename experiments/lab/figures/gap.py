@@ -78,7 +78,7 @@ def why_no_gap(runs: Mapping[str, Sequence[Run]], settings: Settings) -> str | N
         return None
     longest = int(WINDOW * settings.iters) // FEWEST_EVALUATIONS
     enough = [n for n in range(1, longest + 1) if settings.iters % n == 0]
-    return f"{within} evaluations at the same distance from every task switch are too few " + (
+    return f"too few evaluations at the same distance from every task switch, {within} " + (
         f"(--eval-log {max(enough)} is enough, not {settings.eval_log})"
         if enough
         else f"(tasks of {settings.iters} iterations are too short)"
