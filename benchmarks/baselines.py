@@ -1,0 +1,78 @@
+"""The other methods beside their published accuracies: ``python -m benchmarks.baselines --data-dir PATH``.
+
+Not what they cost but whether they are right: split MNIST in the protocol of Hsu et al. (2018,
+arXiv:1810.12488), four epochs of each task, in the three scenarios. Their networks, strengths and (for EWC)
+estimates of the Fisher information are not these, so a difference of some points is no error by itself; a
+method that fails where theirs works is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.report import publish
+from experiments.lab.tables import Table
+
+SCENARIOS = "task", "domain", "class"
+PUBLISHED = {  # final average accuracy in %, by scenario; replay is called rehearsal there
+    "standard": (93.5, 55.2, 19.7),
+    "ewc": (98.0, 57.3, 19.8),
+    "si": (98.6, 64.8, 19.7),
+    "lwf": (99.6, 71.0, 24.2),
+    "er": (99.4, 95.2, 90.8),
+    "joint": (99.5, 98.6, 97.5),
+}
+OTHERS = "l2", "average", "cs"  # not in the paper, under the same conditions
+SYNAPSE = ("--beakers=7", "--alpha=10", "--beta=20000")
+EPOCHS = ("--iters=375",)  # of 128 samples: four epochs of about 12 000
+
+
+def accuracies(
+    scenario: str, seeds: int, folder: Path, more: Sequence[str]
+) -> Mapping[str, tuple[float, float]]:
+    """Mean and standard error of each method in %, by the command, which finds again what it has trained."""
+    results = folder / scenario
+    methods = ("--methods", *PUBLISHED, *OTHERS)
+    flags = [
+        f"--scenario={scenario}",
+        f"--n-seeds={seeds}",
+        f"--results-dir={results}",
+        f"--plot-dir={results}",
+    ]
+    command = [sys.executable, "-m", "experiments.compare", *methods, *EPOCHS, *SYNAPSE, *flags, *more]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    summary = json.loads(next(results.glob("compare-*/summary.json")).read_text())
+    final = {name: of["final_accuracy"] for name, of in summary["methods"].items()}
+    return {name: (100 * of["mean"], 100 * of["sem"]) for name, of in final.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """One table for each scenario."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, help="folder with MNIST, as for the comparison")
+    parser.add_argument("--n-seeds", type=int, default=5, help="seeds (default 5)")
+    parser.add_argument(
+        "--results-dir", type=Path, default=Path("results/baselines"), help="where runs are kept"
+    )
+    parser.add_argument("--out", type=Path, help="folder for the table (Markdown and JSON)")
+    given = parser.parse_args(arguments)
+    more = [] if given.data_dir is None else [f"--data-dir={given.data_dir}"]
+    tables = []
+    for number, scenario in enumerate(SCENARIOS):
+        rows: list[list[str | float | None]] = []
+        for method, (mean, error) in accuracies(scenario, given.n_seeds, given.results_dir, more).items():
+            published = PUBLISHED[method][number] if method in PUBLISHED else None
+            rows.append([method, mean, error, published, None if published is None else mean - published])
+        title = f"Split MNIST, {scenario} scenario: final average accuracy in %, {given.n_seeds} seeds"
+        head = ["", "here", "standard error", "Hsu et al. 2018", "difference"]
+        tables.append(Table(title, head, rows, [0, 2, 2, 1, 1]))
+    publish("baselines", given.out, tables)
+
+
+if __name__ == "__main__":
+    main()
