@@ -61,7 +61,7 @@ def beakers(runs: Sequence[Run], settings: Settings, title: str | None = None) -
         panel.set(xlim=(0, at[-1]), ylabel=label)
         panel.xaxis.set_major_locator(round_ticks())
         if measure == "flow":
-            panel.set_yscale("log")
+            panel.set_yscale("log", nonpositive="mask")
             panel.set_xlabel("Iteration")
     middle.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.0, fontsize=6.5)
     _draw_accuracies(below, accuracy, names)
