@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import small_runs
 
+from experiments.lab import devices as lab_devices
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import load
-from experiments.lab.devices import Spread, local_devices
+from experiments.lab.devices import Spread, in_turns, local_devices
 from experiments.lab.settings import SettingsError
 from experiments.lab.training import train
 
@@ -94,6 +95,51 @@ def test_a_training_goes_on_with_another_number_of_devices(before, after, tmp_pa
         trained(before, observe=stop, checkpoints=checkpoints)
     assert_close(trained(after, checkpoints=checkpoints), trained(1))
     assert checkpoints.resumed_at == 12
+
+
+@pytest.mark.parametrize(("method", "devices"), [("cs", 1), ("ewc", 1), ("er", 2)])
+def test_seeds_that_take_turns_train_the_same_as_together(method, devices, monkeypatch):
+    seeds = range(4 * devices)
+    ours = trained(devices, method, seeds=seeds)
+    monkeypatch.setattr(lab_devices, "FEW", len(seeds))
+    assert_close(ours, trained(devices, method, seeds=seeds))
+
+
+def test_probes_of_seeds_that_take_turns_are_theirs(monkeypatch):
+    turns = trained(1, probed=True, seeds=range(4))
+    monkeypatch.setattr(lab_devices, "FEW", 4)
+    for a, b in zip(turns, trained(1, probed=True, seeds=range(4)), strict=True):
+        np.testing.assert_allclose(a.probes.distance, b.probes.distance, rtol=1e-3, atol=1e-6)
+        np.testing.assert_array_equal(a.probes.accuracy.shape, b.probes.accuracy.shape)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 4), (4, 2)])
+def test_a_training_goes_on_with_other_teams(before, after, tmp_path, monkeypatch):
+    def stop(progress):
+        if progress.iteration == 12:
+            raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path, "one", every=1e9, resume=True)
+    monkeypatch.setattr(lab_devices, "FEW", before)
+    with pytest.raises(KeyboardInterrupt):
+        trained(1, observe=stop, checkpoints=checkpoints, seeds=range(4))
+    monkeypatch.setattr(lab_devices, "FEW", after)
+    ours = trained(1, checkpoints=checkpoints, seeds=range(4))
+    assert checkpoints.resumed_at == 12
+    assert_close(ours, trained(1, seeds=range(4)))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "devices", "size"), [(10, 1, 2), (10, 2, 10), (20, 2, 4), (3, 8, 3), (9, 1, 3)]
+)
+def test_teams_are_small_and_fill_the_devices_evenly(seeds, devices, size):
+    teams = in_turns(range(seeds), 1, jax.devices()[:devices])
+    assert {len(team) for team in teams} == {size}
+    assert [seed for team in teams for seed in team] == [*range(seeds)]
+
+
+def test_configurations_that_train_together_take_no_turns():
+    assert in_turns(range(4), 2, jax.devices()[:1]) == [[0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize(

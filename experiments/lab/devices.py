@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -14,6 +16,7 @@ from experiments.lab.settings import SettingsError
 
 AXIS = "run"  # of the mesh
 MOST = 1024  # devices of one process
+FEW = 2  # seeds that a core trains faster together than one by one, and than many
 
 Item = TypeVar("Item")
 
@@ -42,6 +45,22 @@ def local_devices(number: int) -> list[jax.Device]:
     if number > len(devices):
         raise SettingsError(f"--devices {number}: must be 1 to {len(devices)}, the devices of this process")
     return devices[:number]
+
+
+def in_turns(seeds: Sequence[Item], configurations: int, devices: Sequence[jax.Device]) -> list[list[Item]]:
+    """Divide seeds into teams of one size, which take turns on the devices.
+
+    On accelerators there is one team. A CPU is faster with the parameters of few networks, which its caches
+    hold: there, for a single configuration, teams are as small as divides the seeds, and them among
+    the devices, evenly, from two seeds for each device on.
+
+    >>> [len(in_turns(range(n), 1, jax.devices("cpu")[:1])[0]) for n in (1, 2, 3, 10, 11, 15)]
+    [1, 2, 3, 2, 11, 3]
+    """
+    size = len(seeds)
+    if configurations == 1 and devices[0].platform == "cpu":
+        size = next((n for n in range(FEW * len(devices), size, len(devices)) if size % n == 0), size)
+    return [list(seeds[first : first + size]) for first in range(0, len(seeds), size)]
 
 
 class Spread:
@@ -131,27 +150,34 @@ class Spread:
 
         return jax.tree.map(differ, of(1), of(2))
 
-    def gather(self, tree: Any, axes: Any) -> Any:
-        """On the host, without what only fills: the same arrays whatever the devices."""
-        return jax.tree.map(lambda leaf, axis: self._without_filling(np.asarray(leaf), axis), tree, axes)
+    def gather(self, teams: Sequence[Any], axes: Any) -> Any:
+        """All teams' on the host, without what only fills: the same arrays whatever the devices and teams."""
+        return self._joined(np.concatenate, jax.tree.map(np.asarray, teams), axes)
 
-    def gathered(self, tree: Any, axes: Any) -> Any:
+    def gathered(self, teams: Sequence[Any], axes: Any) -> Any:
         """Shapes and dtypes of what `gather` gives."""
-        return jax.eval_shape(lambda tree: jax.tree.map(self._without_filling, tree, axes), tree)
+        return jax.eval_shape(lambda teams: self._joined(jnp.concatenate, teams, axes), teams)
 
-    def scatter(self, tree: Any, axes: Any) -> Any:
-        """On the devices again, what `gather` gave."""
+    def scatter(self, tree: Any, axes: Any, teams: int) -> list[Any]:
+        """Of each team on the devices again, what `gather` gave."""
 
-        def placed(leaf: Any, axis: int) -> jax.Array:
+        def placed(leaf: Any, axis: int, team: int) -> jax.Array:
             if axis >= 0:
+                leaf = np.split(leaf, teams, axis)[team]
                 more = [(0, self._filled - self._size if i == axis else 0) for i in range(np.ndim(leaf))]
                 leaf = np.pad(leaf, more, mode="edge")
             return jax.device_put(leaf, self._sharding(axis))
 
-        return jax.tree.map(placed, tree, axes)
+        return [jax.tree.map(partial(placed, team=team), tree, axes) for team in range(teams)]
 
-    def _without_filling(self, leaf: Any, axis: int) -> Any:
-        return leaf[(slice(None),) * axis + (slice(self._size),)] if axis >= 0 else leaf
+    def _joined(self, concatenate: Callable[..., Any], teams: Sequence[Any], axes: Any) -> Any:
+        def of_all(axis: int, *leaves: Any) -> Any:
+            if axis < 0:
+                return leaves[0]
+            kept = (slice(None),) * axis + (slice(self._size),)
+            return concatenate([leaf[kept] for leaf in leaves], axis)
+
+        return jax.tree.map(of_all, axes, *teams)
 
     def _sharding(self, axis: int) -> NamedSharding:
         return NamedSharding(self._mesh, _spec(axis))

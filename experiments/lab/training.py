@@ -2,13 +2,14 @@
 
 Parameters and optimizer state are stacked over seeds. The gradient is mapped over them; the optimizer
 acts on the stacked tree as it is, since it works element by element: its counters stay single
-numbers, and the links of a complex synapse that rest cost nothing.
+numbers, and the links of a complex synapse that rest cost nothing. On a CPU the seeds are divided into teams
+that take turns between two log points, for the sake of its cache.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from jax import lax
 
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import Dataset
-from experiments.lab.devices import Spread, local_devices
+from experiments.lab.devices import Spread, in_turns, local_devices
 from experiments.lab.fisher import fisher_information
 from experiments.lab.methods import Method, as_trained, distillation, make_method
 from experiments.lab.model import make_model
@@ -56,8 +57,8 @@ class Data(NamedTuple):
 class View(NamedTuple):
     """How each seed sees the data."""
 
-    permutations: jax.Array  # int32 [seeds, tasks, pixels]
-    places: jax.Array  # int32 [seeds, classes], of the data set's classes in the seed's order
+    permutations: jax.Array | np.ndarray  # int32 [seeds, tasks, pixels]
+    places: jax.Array | np.ndarray  # int32 [seeds, classes], of the data set's classes in the seed's order
 
 
 class Carry(NamedTuple):
@@ -70,6 +71,17 @@ class Carry(NamedTuple):
     opt_state: Any
     memory: Any  # what the method remembers
     losses: jax.Array  # [iterations, seeds]
+
+
+class _Share(NamedTuple):
+    """What the seeds of one team are trained and evaluated on."""
+
+    keys: jax.Array  # random ones, one for each seed
+    stream: Samples  # [iterations, seeds, batch]
+    view: View
+    subset: Samples  # [seeds, samples]
+    rest: Samples  # [seeds, samples]
+    learned: Samples | None  # for the Fisher information, [tasks, seeds, samples]
 
 
 def train(
@@ -108,30 +120,44 @@ def train(
         KeyboardInterrupt: if ``observe`` raises it; the state has then been kept.
     """
     settings, n = configurations[0], len(configurations)
-    spread = Spread(n, len(seeds), local_devices(devices))
-    trained = spread.seeds(seeds)
+    chosen = local_devices(devices)
+    teams = in_turns(seeds, n, chosen)
+    spread = Spread(n, len(teams[0]), chosen)
     problem, how = make_problem(settings, dataset), make_method(settings, method)
     views = {seed: problem.seen_by(seed) for seed in seeds}
 
     def samples(of: Callable[[Settings, Problem, int], Samples]) -> list[Samples]:
         return [of(settings, view, seed) for seed, view in views.items()]
 
-    def stacked(samples: list[Samples], axis: int) -> Samples:
-        """Those of all seeds along this axis."""
-        of_seed = dict(zip(views, samples, strict=True))
-        together = jax.tree.map(lambda *arrays: np.stack(arrays, axis), *(of_seed[seed] for seed in trained))
-        return spread.place(together, seeds=axis)
+    def stacked(each: Sequence[Any], axis: int) -> list[Any]:
+        """What each seed has, of each team along this axis."""
+        of_seed = dict(zip(views, each, strict=True))
+        return [
+            spread.place(
+                jax.tree.map(
+                    lambda *arrays: np.stack(arrays, axis), *(of_seed[s] for s in spread.seeds(team))
+                ),
+                seeds=axis,
+            )
+            for team in teams
+        ]
 
-    stream = stacked(samples(how.stream), axis=1)
-    subset, rest = (
-        stacked(of_one_length(samples(of)), axis=0) for of in (evaluation_subset, rest_of_test_set)
-    )
-    view = View(
-        *(
-            spread.place(np.stack([of(seed) for seed in trained]), seeds=0)
-            for of in (problem.permutations, problem.places)
+    keys = [
+        spread.place(jnp.stack([jax.random.key(seed) for seed in spread.seeds(team)]), seeds=0)
+        for team in teams
+    ]
+    shares = [
+        _Share(*parts)
+        for parts in zip(
+            keys,
+            stacked(samples(how.stream), axis=1),
+            stacked([View(problem.permutations(seed), problem.places(seed)) for seed in seeds], axis=0),
+            stacked(of_one_length(samples(evaluation_subset)), axis=0),
+            stacked(of_one_length(samples(rest_of_test_set)), axis=0),
+            stacked(samples(fisher_samples), axis=1) if how.needs_fisher else [None] * len(teams),
+            strict=True,
         )
-    )
+    ]
     train_data, test_data = (
         Data(spread.place(half.x), spread.place(half.y)) for half in (problem.train, problem.test)
     )
@@ -178,8 +204,7 @@ def train(
         def end(one: Settings, how: Method) -> Callable[..., Carry]:
             return _end_of_task(problem, apply, how)
 
-        keys = jnp.stack([jax.random.key(seed) for seed in trained])
-        weights, keys = spread.place((init(keys), keys), seeds=0)
+        weights = jax.eval_shape(init, shares[0].keys)
         begin = configured(start, None)
 
         def shapes(number: int) -> Any:
@@ -188,93 +213,128 @@ def train(
             return jax.eval_shape(begin, numbers, few)
 
         axes = spread.axes(shapes)
-        carry = spread.compile(begin, numbers, weights, out=axes)(numbers, weights)
+        initial = [spread.place(init(share.keys), seeds=0) for share in shares]
+        started = spread.compile(begin, numbers, initial[0], out=axes)
+        carries = [started(numbers, of_team) for of_team in initial]
+        del initial
+        carry, share = carries[0], shares[0]  # for their shapes
         run = spread.compile(
             configured(loop, 0, None, None, None, None, None),
             numbers,
             carry,
             0,
             0,
-            stream,
+            share.stream,
             train_data,
-            view,
+            share.view,
             out=axes,
             donate=1,
         )
         counts = spread.axis(seeds=0 if n == 1 else 1, configurations=0)
         on_subset, on_rest = (
             spread.compile(
-                configured(count, 0, None, None, None), numbers, carry, part, test_data, view, out=counts
+                configured(count, 0, None, None, None),
+                numbers,
+                carry,
+                part,
+                test_data,
+                share.view,
+                out=counts,
             )
-            for part in (subset, rest)
+            for part in (share.subset, share.rest)
         )
         if probed:
             assert n == 1, "probes are for a single configuration"
             look = spread.compile(
-                configured(probe), numbers, carry, subset, test_data, view, out=spread.axis(seeds=2)
+                configured(probe),
+                numbers,
+                carry,
+                share.subset,
+                test_data,
+                share.view,
+                out=spread.axis(seeds=2),
             )
         end_task = None
         if how.consolidate is not None:
-            learned = stacked(samples(fisher_samples), axis=1) if how.needs_fisher else None
             end_task = spread.compile(
                 configured(end, 0, None, None, None, None, None),
                 numbers,
                 carry,
                 0,
-                keys,
-                learned,
+                share.keys,
+                share.learned,
                 train_data,
-                view,
+                share.view,
                 out=axes,
                 donate=1,
             )
-        jax.block_until_ready(carry)
+        del carry
+        jax.block_until_ready(carries)
 
-    def counted(count: Callable[..., Any], part: Samples) -> np.ndarray:
-        """How many of these samples are answered right, and how many there are."""
-        return np.stack([*map(np.asarray, count(numbers, carry, part, test_data, view))])
+    def of_runs(of_teams: Iterable[np.ndarray]) -> np.ndarray:
+        """Those of all teams, runs last, without what only fills."""
+        return np.concatenate([of_team[..., spread.real] for of_team in of_teams], axis=-1)
+
+    def counted(count: Callable[..., Any], part: str) -> np.ndarray:
+        """How many of these samples are answered right, and how many there are: ``[2, tasks, runs]``."""
+        counts = (
+            np.stack(count(numbers, carry, getattr(share, part), test_data, share.view))
+            for carry, share in zip(carries, shares, strict=True)
+        )
+        return of_runs(of_team.reshape(2, -1, settings.tasks).swapaxes(1, 2) for of_team in counts)
 
     def fractions(counts: np.ndarray) -> np.ndarray:
         """Divided on the host in float64, ``[runs, tasks]``: exact, whatever the device rounds to."""
-        of_all = counts[0] / counts[1]
-        return of_all.reshape(-1, of_all.shape[-1])[spread.real]
+        return (counts[0] / counts[1]).T
 
     done = -1  # not even evaluated at the start
-    if checkpoints is not None and (kept := checkpoints.find(spread.gathered(carry, axes))) is not None:
-        done, carry = kept.iteration, spread.scatter(kept.carry, axes)
+    if checkpoints is not None and (kept := checkpoints.find(spread.gathered(carries, axes))) is not None:
+        done, carries = kept.iteration, spread.scatter(kept.carry, axes, len(teams))
         log.restore(kept.records)
     for stop in log.stops_after(done):
         began = max(done, 0)
         with timer("train"):
             if stop > began:
-                carry = run(numbers, carry, began, stop, stream, train_data, view)
-            losses = np.moveaxis(np.asarray(carry.losses), -2, 0).reshape(settings.total_iterations, -1)
-            log.losses[began:stop] = losses[began:stop, spread.real]
+                for team, share in enumerate(shares):
+                    carries[team] = run(
+                        numbers, carries[team], began, stop, share.stream, train_data, share.view
+                    )
+            losses = of_runs(
+                np.moveaxis(np.asarray(carry.losses), -2, 0).reshape(settings.total_iterations, -1)
+                for carry in carries
+            )
+            log.losses[began:stop] = losses[began:stop]
         with timer("evaluate"):
             if stop in log.evaluated_at:
-                of_subset = counted(on_subset, subset)
+                of_subset = counted(on_subset, "subset")
                 log.accuracy.append(fractions(of_subset))
                 if probed:
-                    seen = look(numbers, carry, subset, test_data, view)
-                    log.look({name: np.asarray(of)[..., spread.real] for name, of in seen.items()})
+                    seen = [
+                        look(numbers, carry, share.subset, test_data, share.view)
+                        for carry, share in zip(carries, shares, strict=True)
+                    ]
+                    log.look({name: of_runs(np.asarray(of[name]) for of in seen) for name in seen[0]})
             if stop in (0, *log.matrix_at):
-                log.matrix.append(fractions(of_subset + counted(on_rest, rest)))
+                log.matrix.append(fractions(of_subset + counted(on_rest, "rest")))
         if end_task is not None and stop in log.matrix_at[:-1]:
             with timer("train"):
                 task = log.matrix_at.index(stop)
-                carry = end_task(numbers, carry, task, keys, learned, train_data, view)
-                jax.block_until_ready(carry)
+                carries = [
+                    end_task(numbers, carry, task, share.keys, share.learned, train_data, share.view)
+                    for carry, share in zip(carries, shares, strict=True)
+                ]
+                jax.block_until_ready(carries)
         done = stop
         try:
             observe(log.progress(began, stop))
         except KeyboardInterrupt:
             if checkpoints is not None:
-                checkpoints.keep(stop, spread.gather(carry, axes), log.records(), Seconds(**timer.seconds))
+                checkpoints.keep(stop, spread.gather(carries, axes), log.records(), Seconds(**timer.seconds))
             raise
         last = stop == settings.total_iterations
         if checkpoints is not None and (checkpoints.due or (last and checkpoints.at_the_end)):
-            checkpoints.keep(stop, spread.gather(carry, axes), log.records(), Seconds(**timer.seconds))
-    layers = layer_names(carry.params) if probed else []
+            checkpoints.keep(stop, spread.gather(carries, axes), log.records(), Seconds(**timer.seconds))
+    layers = layer_names(carries[0].params) if probed else []
     runs = log.runs(method, [*seeds] * n, layers)
     return [runs[i : i + len(seeds)] for i in range(0, len(runs), len(seeds))], Seconds(**timer.seconds)
 
