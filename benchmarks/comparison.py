@@ -36,7 +36,7 @@ def bare_steps(repeats: int) -> tuple[float, float]:
 
 
 def compare(seeds: int, iters: int, data_dir: Path | None, results_dir: Path) -> dict[str, Any]:
-    """The summary of the command, run in a process of its own, and the seconds of each method and of it all."""
+    """The summary of the command, run in a process of its own, and the seconds of each method and of all."""
     flags = [f"--n-seeds={seeds}", f"--iters={iters}", "--alpha=500", "--beta=2500", "--beakers=5"]
     folders = [f"--results-dir={results_dir}", f"--plot-dir={results_dir}"]
     where = [] if data_dir is None else [f"--data-dir={data_dir}"]
