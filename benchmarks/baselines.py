@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -45,8 +46,9 @@ def accuracies(
         f"--plot-dir={results}",
     ]
     command = [sys.executable, "-m", "experiments.compare", *methods, *EPOCHS, *SYNAPSE, *flags, *more]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    summary = json.loads(next(results.glob("compare-*/summary.json")).read_text())
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    (path,) = re.findall("^summary: (.*)$", printed, re.MULTILINE)
+    summary = json.loads(Path(path).read_text())
     final = {name: of["final_accuracy"] for name, of in summary["methods"].items()}
     return {name: (100 * of["mean"], 100 * of["sem"]) for name, of in final.items()}
 
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder for the table (Markdown and JSON)")
     given = parser.parse_args(arguments)
+    if given.n_seeds < 2:
+        parser.error(f"--n-seeds {given.n_seeds}: must be at least 2, for a standard error")
     more = [] if given.data_dir is None else [f"--data-dir={given.data_dir}"]
     tables = []
     for number, scenario in enumerate(SCENARIOS):

@@ -1,6 +1,6 @@
 """What XLA's options do for the matrix products: ``python -m benchmarks.products``.
 
-Time of one training step of ten networks together (as the experiments train them) with each set of flags, in
+Time of one training step of ten networks together with each set of flags, in
 processes that take turns. The products are most of an experiment; none of these flags is set by default.
 """
 

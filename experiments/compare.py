@@ -44,7 +44,7 @@ class CompareOptions(CommonOptions):
             with a slow average of the weights. Differences are to the first one named. ewc, si, lwf and er
             are told when a task ends, and need a task-based stream.
         seed: First seed (of the initial weights and of the batches).
-        n_seeds: Number of seeds. They are consecutive, and train together.
+        n_seeds: Number of seeds. They are consecutive, and train in one program.
     """
 
     methods: tuple[Method, ...] = ("standard", "cs")

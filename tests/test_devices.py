@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import types
 
 import jax
 import numpy as np
@@ -110,11 +111,12 @@ def test_probes_of_seeds_that_take_turns_are_theirs(monkeypatch):
     monkeypatch.setattr(lab_devices, "FEW", 4)
     for a, b in zip(turns, trained(1, probed=True, seeds=range(4)), strict=True):
         np.testing.assert_allclose(a.probes.distance, b.probes.distance, rtol=1e-3, atol=1e-6)
-        np.testing.assert_array_equal(a.probes.accuracy.shape, b.probes.accuracy.shape)
+        np.testing.assert_allclose(a.probes.flow, b.probes.flow, rtol=1e-2, atol=1e-7)
+        np.testing.assert_allclose(a.probes.accuracy, b.probes.accuracy, atol=0.03)
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 4), (4, 2)])
-def test_a_training_goes_on_with_other_teams(before, after, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("before", "after", "devices"), [(2, 4, 1), (4, 2, 1), (2, 1, 2)])
+def test_a_training_goes_on_with_other_teams(before, after, devices, tmp_path, monkeypatch):
     def stop(progress):
         if progress.iteration == 12:
             raise KeyboardInterrupt
@@ -124,7 +126,7 @@ def test_a_training_goes_on_with_other_teams(before, after, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         trained(1, observe=stop, checkpoints=checkpoints, seeds=range(4))
     monkeypatch.setattr(lab_devices, "FEW", after)
-    ours = trained(1, checkpoints=checkpoints, seeds=range(4))
+    ours = trained(devices, checkpoints=checkpoints, seeds=range(4))
     assert checkpoints.resumed_at == 12
     assert_close(ours, trained(1, seeds=range(4)))
 
@@ -138,8 +140,9 @@ def test_teams_are_small_and_fill_the_devices_evenly(seeds, devices, size):
     assert [seed for team in teams for seed in team] == [*range(seeds)]
 
 
-def test_configurations_that_train_together_take_no_turns():
+def test_neither_configurations_that_train_together_nor_accelerators_take_turns():
     assert in_turns(range(4), 2, jax.devices()[:1]) == [[0, 1, 2, 3]]
+    assert in_turns(range(4), 1, [types.SimpleNamespace(platform="gpu")]) == [[0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def in_turns(seeds: Sequence[Item], configurations: int, devices: Sequence[jax.D
     """Divide seeds into teams of one size, which take turns on the devices.
 
     On accelerators there is one team. A CPU is faster with the parameters of few networks, which its caches
-    hold: there, for a single configuration, teams are as small as divides the seeds, and them among
-    the devices, evenly, from two seeds for each device on.
+    hold: there, for a single configuration, the size is the least that divides the seeds evenly and is a
+    multiple of the number of devices, two seeds for each or more; where there is none, again one team.
 
     >>> [len(in_turns(range(n), 1, jax.devices("cpu")[:1])[0]) for n in (1, 2, 3, 10, 11, 15)]
     [1, 2, 3, 2, 11, 3]

@@ -14,7 +14,7 @@ from rich.console import Console
 from experiments.lab import processes, results
 from experiments.lab.checkpoints import Checkpoints, interrupted_groups
 from experiments.lab.description import counted
-from experiments.lab.devices import Spread, local_devices
+from experiments.lab.devices import Spread, in_turns, local_devices
 from experiments.lab.progress import Progress, ProgressDisplay
 from experiments.lab.results import FinishedRun, Run, Seconds
 from experiments.lab.settings import WITH_BEAKERS, Settings
@@ -139,7 +139,9 @@ class Job:
 
         places, seeds = group
         identities = [self._identity((place, seed)) for place in places for seed in seeds]
-        spread = Spread(len(places), len(seeds), local_devices(self.devices))
+        devices = local_devices(self.devices)
+        team = in_turns(seeds, len(places), devices)[0]
+        spread = Spread(len(places), len(team), devices)
         title = f"{self.title or self.method}, {counted(len(seeds), 'seed')}"
         if self.devices > 1:
             title += f" on {counted(spread.n_devices, 'device')}"
@@ -182,10 +184,11 @@ class Job:
                 probed=self._probed,
                 devices=self.devices,
             )
-            # The width of the group changes the rounding of its results, so it is part of the record.
+            # How many share a program changes the rounding of their results, so it is part of the record.
             environment = {
                 **results.current_environment(),
                 "seeds_together": len(seeds),
+                "seeds_at_a_time": len(team),
                 "configurations_together": len(places),
                 "devices_used": spread.n_devices,
                 "processes": processes.count(),

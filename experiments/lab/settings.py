@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 MOST_BEAKERS = 200  # each has to be compiled
-MOST = {"fc_layers": 100, "fc_units": 10**5}  # layers have to be compiled too; more units fill any memory
+MOST_OF = {"fc_layers": 100, "fc_units": 10**5}  # layers have to be compiled too; more units fill any memory
 LARGEST = 1e38  # of what is computed with in float32
 MOST_SAMPLES = 10**9  # that a run is shown, since they are drawn beforehand
-MOST_SEEDS = 1000  # of one comparison, since they train together in the device's memory
+MOST_SEEDS = 1000  # of one comparison, since they are in the device's memory together
 LARGEST_SEED = 2**31 - 1  # larger ones would be cut to 32 bits by JAX, and two seeds become one
 
 Experiment = Literal[  # those that are built in
@@ -309,12 +309,10 @@ def validate(settings: Settings) -> None:
     for name, choices in _CHOICES.items():
         _require(settings, name, getattr(settings, name) in choices, f"one of {', '.join(choices)}")
     for name in _COUNTS:
-        most = MOST.get(name, math.inf)
+        most = MOST_OF.get(name, math.inf)
         allowed = "at least 1" if most == math.inf else f"1 to {most}"
         _require(settings, name, 1 <= getattr(settings, name) <= most, allowed)
-    for name in ("alpha", "beta"):
-        _require(settings, name, 0 < getattr(settings, name) < math.inf, "positive and finite")
-    for name in ("lr", "si_damping", "lwf_temperature"):
+    for name in ("lr", "alpha", "beta", "si_damping", "lwf_temperature"):
         _require(settings, name, 0 < getattr(settings, name) <= LARGEST, f"positive and at most {LARGEST:g}")
     for name in ("decay", "ewc_strength", "ewc_decay", "si_strength", "l2_strength"):
         _require(settings, name, 0 <= getattr(settings, name) <= LARGEST, f"0 to {LARGEST:g}")

@@ -1,4 +1,4 @@
-"""Training: all seeds of one method together, the data on the device, one jitted loop between log points.
+"""Training: all seeds of one method side by side, the data on the device, one jitted loop between log points.
 
 Parameters and optimizer state are stacked over seeds. The gradient is mapped over them; the optimizer
 acts on the stacked tree as it is, since it works element by element: its counters stay single
@@ -55,7 +55,7 @@ class Data(NamedTuple):
 
 
 class View(NamedTuple):
-    """How each seed sees the data."""
+    """How each seed sees the data; of a single seed, arrays of NumPy without the first axis."""
 
     permutations: jax.Array | np.ndarray  # int32 [seeds, tasks, pixels]
     places: jax.Array | np.ndarray  # int32 [seeds, classes], of the data set's classes in the seed's order
@@ -73,7 +73,7 @@ class Carry(NamedTuple):
     losses: jax.Array  # [iterations, seeds]
 
 
-class _Share(NamedTuple):
+class _Team(NamedTuple):
     """What the seeds of one team are trained and evaluated on."""
 
     keys: jax.Array  # random ones, one for each seed
@@ -121,8 +121,8 @@ def train(
     """
     settings, n = configurations[0], len(configurations)
     chosen = local_devices(devices)
-    teams = in_turns(seeds, n, chosen)
-    spread = Spread(n, len(teams[0]), chosen)
+    groups = in_turns(seeds, n, chosen)
+    spread = Spread(n, len(groups[0]), chosen)
     problem, how = make_problem(settings, dataset), make_method(settings, method)
     views = {seed: problem.seen_by(seed) for seed in seeds}
 
@@ -135,26 +135,26 @@ def train(
         return [
             spread.place(
                 jax.tree.map(
-                    lambda *arrays: np.stack(arrays, axis), *(of_seed[s] for s in spread.seeds(team))
+                    lambda *arrays: np.stack(arrays, axis), *(of_seed[s] for s in spread.seeds(group))
                 ),
                 seeds=axis,
             )
-            for team in teams
+            for group in groups
         ]
 
     keys = [
-        spread.place(jnp.stack([jax.random.key(seed) for seed in spread.seeds(team)]), seeds=0)
-        for team in teams
+        spread.place(jnp.stack([jax.random.key(seed) for seed in spread.seeds(group)]), seeds=0)
+        for group in groups
     ]
-    shares = [
-        _Share(*parts)
+    teams = [
+        _Team(*parts)
         for parts in zip(
             keys,
             stacked(samples(how.stream), axis=1),
             stacked([View(problem.permutations(seed), problem.places(seed)) for seed in seeds], axis=0),
             stacked(of_one_length(samples(evaluation_subset)), axis=0),
             stacked(of_one_length(samples(rest_of_test_set)), axis=0),
-            stacked(samples(fisher_samples), axis=1) if how.needs_fisher else [None] * len(teams),
+            stacked(samples(fisher_samples), axis=1) if how.needs_fisher else [None] * len(groups),
             strict=True,
         )
     ]
@@ -204,7 +204,7 @@ def train(
         def end(one: Settings, how: Method) -> Callable[..., Carry]:
             return _end_of_task(problem, apply, how)
 
-        weights = jax.eval_shape(init, shares[0].keys)
+        weights = jax.eval_shape(init, teams[0].keys)
         begin = configured(start, None)
 
         def shapes(number: int) -> Any:
@@ -213,20 +213,20 @@ def train(
             return jax.eval_shape(begin, numbers, few)
 
         axes = spread.axes(shapes)
-        initial = [spread.place(init(share.keys), seeds=0) for share in shares]
+        initial = [spread.place(init(team.keys), seeds=0) for team in teams]
         started = spread.compile(begin, numbers, initial[0], out=axes)
         carries = [started(numbers, of_team) for of_team in initial]
         del initial
-        carry, share = carries[0], shares[0]  # for their shapes
+        carry, team = carries[0], teams[0]  # for their shapes
         run = spread.compile(
             configured(loop, 0, None, None, None, None, None),
             numbers,
             carry,
             0,
             0,
-            share.stream,
+            team.stream,
             train_data,
-            share.view,
+            team.view,
             out=axes,
             donate=1,
         )
@@ -238,10 +238,10 @@ def train(
                 carry,
                 part,
                 test_data,
-                share.view,
+                team.view,
                 out=counts,
             )
-            for part in (share.subset, share.rest)
+            for part in (team.subset, team.rest)
         )
         if probed:
             assert n == 1, "probes are for a single configuration"
@@ -249,9 +249,9 @@ def train(
                 configured(probe),
                 numbers,
                 carry,
-                share.subset,
+                team.subset,
                 test_data,
-                share.view,
+                team.view,
                 out=spread.axis(seeds=2),
             )
         end_task = None
@@ -261,10 +261,10 @@ def train(
                 numbers,
                 carry,
                 0,
-                share.keys,
-                share.learned,
+                team.keys,
+                team.learned,
                 train_data,
-                share.view,
+                team.view,
                 out=axes,
                 donate=1,
             )
@@ -278,8 +278,8 @@ def train(
     def counted(count: Callable[..., Any], part: str) -> np.ndarray:
         """How many of these samples are answered right, and how many there are: ``[2, tasks, runs]``."""
         counts = (
-            np.stack(count(numbers, carry, getattr(share, part), test_data, share.view))
-            for carry, share in zip(carries, shares, strict=True)
+            np.stack(count(numbers, carry, getattr(team, part), test_data, team.view))
+            for carry, team in zip(carries, teams, strict=True)
         )
         return of_runs(of_team.reshape(2, -1, settings.tasks).swapaxes(1, 2) for of_team in counts)
 
@@ -289,29 +289,28 @@ def train(
 
     done = -1  # not even evaluated at the start
     if checkpoints is not None and (kept := checkpoints.find(spread.gathered(carries, axes))) is not None:
-        done, carries = kept.iteration, spread.scatter(kept.carry, axes, len(teams))
+        done, carries = kept.iteration, spread.scatter(kept.carry, axes, len(groups))
         log.restore(kept.records)
     for stop in log.stops_after(done):
         began = max(done, 0)
         with timer("train"):
             if stop > began:
-                for team, share in enumerate(shares):
-                    carries[team] = run(
-                        numbers, carries[team], began, stop, share.stream, train_data, share.view
+                for number, team in enumerate(teams):
+                    carries[number] = run(
+                        numbers, carries[number], began, stop, team.stream, train_data, team.view
                     )
-            losses = of_runs(
-                np.moveaxis(np.asarray(carry.losses), -2, 0).reshape(settings.total_iterations, -1)
-                for carry in carries
-            )
-            log.losses[began:stop] = losses[began:stop]
+                log.losses[began:stop] = of_runs(
+                    np.moveaxis(np.asarray(carry.losses), -2, 0)[began:stop].reshape(stop - began, -1)
+                    for carry in carries
+                )
         with timer("evaluate"):
             if stop in log.evaluated_at:
                 of_subset = counted(on_subset, "subset")
                 log.accuracy.append(fractions(of_subset))
                 if probed:
                     seen = [
-                        look(numbers, carry, share.subset, test_data, share.view)
-                        for carry, share in zip(carries, shares, strict=True)
+                        look(numbers, carry, team.subset, test_data, team.view)
+                        for carry, team in zip(carries, teams, strict=True)
                     ]
                     log.look({name: of_runs(np.asarray(of[name]) for of in seen) for name in seen[0]})
             if stop in (0, *log.matrix_at):
@@ -320,8 +319,8 @@ def train(
             with timer("train"):
                 task = log.matrix_at.index(stop)
                 carries = [
-                    end_task(numbers, carry, task, share.keys, share.learned, train_data, share.view)
-                    for carry, share in zip(carries, shares, strict=True)
+                    end_task(numbers, carry, task, team.keys, team.learned, train_data, team.view)
+                    for carry, team in zip(carries, teams, strict=True)
                 ]
                 jax.block_until_ready(carries)
         done = stop
