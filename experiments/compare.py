@@ -102,8 +102,8 @@ def compare(options: CompareOptions, command: str) -> None:
         finished=finished,
         seconds=seconds,
         began=began,
+        figures=lambda: draw(finished, settings, options.output.plot_dir, f"compare-{stamp}"),
     )
-    draw(finished, settings, options.output.plot_dir, f"compare-{stamp}")
 
 
 def print_table(

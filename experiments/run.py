@@ -226,6 +226,11 @@ def run(options: RunOptions, command: str) -> None:
     if not processes.is_first():
         return
     _show_accuracy(finished[0].run, settings)
+
+    def figures() -> None:
+        if options.output.pdf:
+            draw({method: finished}, settings, options.output.plot_dir, f"run-{stamp}")
+
     finish(
         options.output,
         folder=f"run-{stamp}",
@@ -236,9 +241,8 @@ def run(options: RunOptions, command: str) -> None:
         finished={method: finished},
         seconds={method: seconds},
         began=began,
+        figures=figures,
     )
-    if options.output.pdf:
-        draw({method: finished}, settings, options.output.plot_dir, f"run-{stamp}")
 
 
 def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> tuple[Options, str]:
@@ -449,9 +453,12 @@ def finish(
     finished: Mapping[str, Sequence["FinishedRun"]],
     seconds: Mapping[str, "Seconds"],
     began: float,
+    figures: Callable[[], None],
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write the summary, and a table of all runs, and say where; before any figure, which may fail.
+    """Write the summary, a table of all runs and the figures, and say where; the last lines of a command.
+
+    Figures come after the rest, which is there if they cannot be drawn.
 
     Args:
         output: the options that say where to.
@@ -463,6 +470,7 @@ def finish(
         finished: the runs of each method.
         seconds: spent on training each.
         began: when the command began, by `time.perf_counter`.
+        figures: draws them.
         more: what else belongs in the summary.
 
     Raises:
@@ -491,10 +499,13 @@ def finish(
             stream = path.with_name(f"stream-s{seed}.npz")
             results.write_atomically(stream, content)
             print(f"stream: {stream}")
-    if output.time:
-        _show_seconds(seconds, total_seconds)
-    print(f"table of runs: {table}")
-    print(f"summary: {path}")
+    try:
+        figures()
+    finally:
+        if output.time:
+            _show_seconds(seconds, total_seconds)
+        print(f"table of runs: {table}")
+        print(f"summary: {path}")
 
 
 def _streams(settings: Settings, dataset: "Dataset", seeds: Sequence[int]) -> Iterator[tuple[int, bytes]]:

@@ -174,9 +174,9 @@ def sweep(options: SweepOptions, command: str) -> None:
         finished=finished,
         seconds=seconds,
         began=began,
+        figures=lambda: draw(finished, settings, options.output.plot_dir, f"sweep-{stamp}", searches=records),
         more={"searches": records},
     )
-    draw(finished, settings, options.output.plot_dir, f"sweep-{stamp}", searches=records)
 
 
 def _validate(options: SweepOptions) -> None:

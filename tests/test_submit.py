@@ -129,7 +129,7 @@ def test_a_job_that_is_stopped_is_queued_again():
         (["--hours=0", "compare"], "--hours 0: must be positive and finite"),
         (["--seeds-per-job=2", "sweep"], "--seeds-per-job: goes with compare"),
         (["compare", "--distributed"], "--distributed: must be left out"),
-        (["--cluster=local", "compare", "--alpha=0"], "--alpha 0: must be positive and finite"),
+        (["--cluster=local", "compare", "--alpha=0"], "--alpha 0: must be positive and at most 1e+38"),
         (["--cluster=local", "compare", "--methods", "cs", "cs"], "method cs: must be named once"),
         (["compare", "--experiment=splitDigits"], "--cluster slurm: "),
     ],

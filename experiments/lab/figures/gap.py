@@ -73,7 +73,7 @@ def why_no_gap(runs: Mapping[str, Sequence[Run]], settings: Settings) -> str | N
     switching = [group[0] for method, group in runs.items() if method != "joint"]
     if not switching:
         return "joint training has no switches"
-    within = len(_distances(switching[0], settings)) - 1
+    within = max(0, len(_distances(switching[0], settings)) - 1)
     if within >= FEWEST_EVALUATIONS:
         return None
     longest = int(WINDOW * settings.iters) // FEWEST_EVALUATIONS
