@@ -9,13 +9,10 @@ method that fails where theirs works is.
 from __future__ import annotations
 
 import argparse
-import json
-import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.comparison import compare
 from benchmarks.report import publish
 from experiments.lab.tables import Table
 
@@ -34,21 +31,12 @@ EPOCHS = ("--iters=375",)  # of 128 samples: four epochs of about 12 000
 
 
 def accuracies(
-    scenario: str, seeds: int, folder: Path, more: Sequence[str]
+    scenario: str, seeds: int, data_dir: Path | None, results_dir: Path
 ) -> Mapping[str, tuple[float, float]]:
     """Mean and standard error of each method in %, by the command, which finds again what it has trained."""
-    results = folder / scenario
     methods = ("--methods", *PUBLISHED, *OTHERS)
-    flags = [
-        f"--scenario={scenario}",
-        f"--n-seeds={seeds}",
-        f"--results-dir={results}",
-        f"--plot-dir={results}",
-    ]
-    command = [sys.executable, "-m", "experiments.compare", *methods, *EPOCHS, *SYNAPSE, *flags, *more]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    (path,) = re.findall("^summary: (.*)$", printed, re.MULTILINE)
-    summary = json.loads(Path(path).read_text())
+    flags = [*methods, f"--scenario={scenario}", f"--n-seeds={seeds}", *EPOCHS, *SYNAPSE]
+    summary = compare(flags, data_dir, results_dir / scenario)
     final = {name: of["final_accuracy"] for name, of in summary["methods"].items()}
     return {name: (100 * of["mean"], 100 * of["sem"]) for name, of in final.items()}
 
@@ -65,11 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.n_seeds < 2:
         parser.error(f"--n-seeds {given.n_seeds}: must be at least 2, for a standard error")
-    more = [] if given.data_dir is None else [f"--data-dir={given.data_dir}"]
     tables = []
     for number, scenario in enumerate(SCENARIOS):
         rows: list[list[str | float | None]] = []
-        for method, (mean, error) in accuracies(scenario, given.n_seeds, given.results_dir, more).items():
+        final = accuracies(scenario, given.n_seeds, given.data_dir, given.results_dir)
+        for method, (mean, error) in final.items():
             published = PUBLISHED[method][number] if method in PUBLISHED else None
             rows.append([method, mean, error, published, None if published is None else mean - published])
         title = f"Split MNIST, {scenario} scenario: final average accuracy in %, {given.n_seeds} seeds"

@@ -35,17 +35,24 @@ def bare_steps(repeats: int) -> tuple[float, float]:
     return seconds["calls"] / STEPS, seconds["loop"] / STEPS
 
 
-def compare(seeds: int, iters: int, data_dir: Path | None, results_dir: Path) -> dict[str, Any]:
-    """The summary of the command, run in a process of its own, and the seconds of each method and of all."""
-    flags = [f"--n-seeds={seeds}", f"--iters={iters}", "--alpha=500", "--beta=2500", "--beakers=5"]
+def compare(flags: Sequence[str], data_dir: Path | None, results_dir: Path, **environment: str) -> Any:
+    """The summary of the command, run in a process of its own."""
     folders = [f"--results-dir={results_dir}", f"--plot-dir={results_dir}"]
     where = [] if data_dir is None else [f"--data-dir={data_dir}"]
     command = [sys.executable, "-m", "experiments.compare", *flags, *where, *folders]
-    cold = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(results_dir / "compiled")}
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+    return json.loads(Path(done.stdout.splitlines()[-1].removeprefix("summary: ")).read_text())
+
+
+def timed(seeds: int, iters: int, data_dir: Path | None, results_dir: Path) -> dict[str, Any]:
+    """The summary of the published comparison, with the seconds of each method and of all."""
+    flags = [f"--n-seeds={seeds}", f"--iters={iters}", "--alpha=500", "--beta=2500", "--beakers=5"]
+    cold = str(results_dir / "compiled")
     began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=cold)
+    summary = compare(flags, data_dir, results_dir, JAX_COMPILATION_CACHE_DIR=cold)
     wall = time.perf_counter() - began
-    summary = json.loads(next(results_dir.glob("*/summary.json")).read_text())
     runs = [json.loads(path.read_text()) for path in results_dir.glob("runs/*.json")]
     summary["of"] = {run["identity"]["method"]: run["environment"]["seconds"] for run in runs}
     summary["seconds"]["total"] = wall  # from the start of the process to the last figure
@@ -64,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     before = bare_steps(given.repeats)
     with tempfile.TemporaryDirectory() as folder:
-        summary = compare(given.n_seeds, given.iters, given.data_dir, Path(folder))
+        summary = timed(given.n_seeds, given.iters, given.data_dir, Path(folder))
     # Before and after, since the machine may have changed its pace.
     call, loop = (sum(pair) / 2 for pair in zip(before, bare_steps(given.repeats), strict=True))
     phases = "compile", "train", "evaluate"

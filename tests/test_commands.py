@@ -167,7 +167,12 @@ def test_compare_always_writes_its_figures_and_says_where(drawing_lab, capsys, a
         (kind, ending) for kind in kinds for ending in (".pdf", ".png")
     }
     assert all(f"figure: {path}" in printed for path in plots)
-    assert printed.count("not drawn: stability gap: too few evaluations ") == 1
+    assert (
+        printed.count(
+            "not drawn: stability gap: too few evaluations at the same distance from every task switch, 0 "
+        )
+        == 1
+    )
 
 
 def test_finished_runs_are_found_again(lab, capsys):

@@ -12,7 +12,7 @@ import small_runs
 from experiments.lab import devices as lab_devices
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import load
-from experiments.lab.devices import Spread, in_turns, local_devices
+from experiments.lab.devices import Spread, local_devices, team_size
 from experiments.lab.settings import SettingsError
 from experiments.lab.training import train
 
@@ -135,14 +135,14 @@ def test_a_training_goes_on_with_other_teams(before, after, devices, tmp_path, m
     ("seeds", "devices", "size"), [(10, 1, 2), (10, 2, 10), (20, 2, 4), (3, 8, 3), (9, 1, 3)]
 )
 def test_teams_are_small_and_fill_the_devices_evenly(seeds, devices, size):
-    teams = in_turns(range(seeds), 1, jax.devices()[:devices])
+    teams = Spread(1, seeds, jax.devices()[:devices]).teams(range(seeds))
     assert {len(team) for team in teams} == {size}
     assert [seed for team in teams for seed in team] == [*range(seeds)]
 
 
 def test_neither_configurations_that_train_together_nor_accelerators_take_turns():
-    assert in_turns(range(4), 2, jax.devices()[:1]) == [[0, 1, 2, 3]]
-    assert in_turns(range(4), 1, [types.SimpleNamespace(platform="gpu")]) == [[0, 1, 2, 3]]
+    assert Spread(2, 4, jax.devices()[:1]).teams(range(4)) == [[0, 1, 2, 3]]
+    assert team_size(4, 1, [types.SimpleNamespace(platform="gpu")]) == 4
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,8 @@ def test_work_is_divided_evenly(configurations, seeds, devices, used, filled):
     """With as few that only fill as the busiest device's share allows."""
     spread = Spread(configurations, seeds, jax.devices()[:devices])
     assert spread.n_devices == used
-    whole = [(c, s) for c in spread.configurations(range(configurations)) for s in spread.seeds(range(seeds))]
+    (team,) = spread.teams(range(seeds))
+    whole = [(c, s) for c in spread.configurations(range(configurations)) for s in team]
     assert len(whole) == filled
     assert [whole[i] for i in spread.real] == [(c, s) for c in range(configurations) for s in range(seeds)]
 

@@ -372,11 +372,11 @@ def test_a_gap_that_was_hardly_watched_is_not_drawn(eval_log, few):
     runs = make_runs(settings, 2)
     assert (figures.stability_gap(runs, settings) is None) == (few is not None)
     why = figures.why_no_gap(runs, settings)
-    if few is not None:
-        assert why == (
-            f"too few evaluations at the same distance from every task switch, {few} "
-            f"(--eval-log 5 is enough, not {eval_log})"
-        )
+    expected = (
+        f"too few evaluations at the same distance from every task switch, {few} "
+        f"(--eval-log 5 is enough, not {eval_log})"
+    )
+    assert why == (None if few is None else expected)
     kinds = dict(figures.all_figures(make_finished(settings, 2), settings))
     assert isinstance(kinds["gap"], str) == (few is not None)
 

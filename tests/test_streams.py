@@ -10,10 +10,9 @@ from experiments.lab.problems import generator, make_problem
 from experiments.lab.settings import Settings, SettingsError
 from experiments.lab.streams import (
     Samples,
-    evaluation_subset,
+    evaluation_samples,
     fisher_samples,
     of_one_length,
-    rest_of_test_set,
     task_probabilities,
     tasks_seen,
     training_stream,
@@ -246,7 +245,7 @@ def test_the_evaluation_has_random_numbers_of_its_own():
 def test_evaluation_subsets_have_the_asked_size_without_repetition():
     for scenario, expected in [("task", 7), ("class", 14)]:  # per task; per class, of which a task has two
         settings = dataclasses.replace(SMALL, scenario=scenario, eval_n=7)
-        subset = evaluation_subset(settings, make_problem(settings, DATA), seed=0)
+        subset, _ = evaluation_samples(settings, make_problem(settings, DATA), seed=0)
         assert np.bincount(subset.tasks).tolist() == [expected] * 5
         assert len(np.unique(subset.rows)) == len(subset.rows)
 
@@ -256,7 +255,7 @@ def test_evaluation_subsets_have_the_asked_size_without_repetition():
 def test_the_subset_and_the_rest_are_the_test_set(scenario, eval_n):
     settings = dataclasses.replace(SMALL, scenario=scenario, eval_n=eval_n)
     problem = make_problem(settings, DATA)
-    subset, rest = (of(settings, problem, seed=0) for of in (evaluation_subset, rest_of_test_set))
+    subset, rest = evaluation_samples(settings, problem, seed=0)
     assert (len(rest.rows) == 0) == (eval_n == 1024)
     rows, tasks = (np.concatenate([getattr(subset, of), getattr(rest, of)]) for of in ("rows", "tasks"))
     np.testing.assert_array_equal(np.sort(rows), np.arange(len(DATA.y_test)))
@@ -266,7 +265,7 @@ def test_the_subset_and_the_rest_are_the_test_set(scenario, eval_n):
 def test_permuted_tasks_show_the_whole_test_set_in_each():
     settings = dataclasses.replace(SMALL, experiment="permMNIST", eval_n=7)
     problem = make_problem(settings, DATA)
-    subset, rest = (of(settings, problem, seed=0) for of in (evaluation_subset, rest_of_test_set))
+    subset, rest = evaluation_samples(settings, problem, seed=0)
     for task in range(5):
         rows = np.concatenate([subset.rows[subset.tasks == task], rest.rows[rest.tasks == task]])
         np.testing.assert_array_equal(np.sort(rows), np.arange(len(DATA.y_test)))

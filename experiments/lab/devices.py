@@ -47,28 +47,28 @@ def local_devices(number: int) -> list[jax.Device]:
     return devices[:number]
 
 
-def in_turns(seeds: Sequence[Item], configurations: int, devices: Sequence[jax.Device]) -> list[list[Item]]:
-    """Divide seeds into teams of one size, which take turns on the devices.
+def team_size(seeds: int, configurations: int, devices: Sequence[jax.Device]) -> int:
+    """How many of the seeds train at a time, in teams of one size that take turns on the devices.
 
-    On accelerators there is one team. A CPU is faster with the parameters of few networks, which its caches
+    On accelerators all do. A CPU is faster with the parameters of few networks, which its caches
     hold: there, for a single configuration, the size is the least that divides the seeds evenly and is a
-    multiple of the number of devices, two seeds for each or more; where there is none, again one team.
+    multiple of the number of devices, two seeds for each or more; where there is none, again all.
 
-    >>> [len(in_turns(range(n), 1, jax.devices("cpu")[:1])[0]) for n in (1, 2, 3, 10, 11, 15)]
+    >>> [team_size(n, 1, jax.devices("cpu")[:1]) for n in (1, 2, 3, 10, 11, 15)]
     [1, 2, 3, 2, 11, 3]
     """
-    size = len(seeds)
-    if configurations == 1 and devices[0].platform == "cpu":
-        size = next((n for n in range(FEW * len(devices), size, len(devices)) if size % n == 0), size)
-    return [list(seeds[first : first + size]) for first in range(0, len(seeds), size)]
+    if configurations > 1 or devices[0].platform != "cpu":
+        return seeds
+    return next((n for n in range(FEW * len(devices), seeds, len(devices)) if seeds % n == 0), seeds)
 
 
 class Spread:
     """How the runs of one group lie on devices: the seeds of one or several configurations.
 
-    Either the seeds or the configurations are divided among the devices, along the axis ``run`` of a mesh, as
-    evenly as they can be. Where it does not come out even, the last one fills the places that are left: it is
-    trained more than once, and what it did the second time is dropped.
+    The seeds are divided into teams, which take turns (`team_size`). Of a team, either the seeds or the
+    configurations are divided among the devices, along the axis ``run`` of a mesh, as evenly as they can be.
+    Where it does not come out even, the last one fills the places that are left: it is trained more than
+    once, and what it did the second time is dropped.
 
     Args:
         configurations: number of configurations.
@@ -76,12 +76,15 @@ class Spread:
         devices: those to use; of more than there is work for, the last ones rest.
 
     Attributes:
+        at_a_time: the seeds of a team.
         n_devices: those that train.
-        real: [configurations × seeds], where the runs are among all that are trained, those that fill
-            included.
+        real: [configurations × seeds of a team], where its runs are among all that are trained, those that
+            fill included.
     """
 
     def __init__(self, configurations: int, seeds: int, devices: Sequence[jax.Device]) -> None:
+        self.at_a_time = team_size(seeds, configurations, devices)
+        self._n_teams, seeds = seeds // self.at_a_time, self.at_a_time
         self._over_seeds = configurations * _share(seeds, len(devices)) <= seeds * _share(
             configurations, len(devices)
         )
@@ -95,9 +98,10 @@ class Spread:
         trained = (configurations, self._filled) if self._over_seeds else (self._filled, seeds)
         self.real = np.arange(np.prod(trained)).reshape(trained)[:configurations, :seeds].ravel()
 
-    def seeds(self, seeds: Sequence[Item]) -> list[Item]:
-        """The seeds to train."""
-        return self._fill(seeds) if self._over_seeds else list(seeds)
+    def teams(self, seeds: Sequence[Item]) -> list[list[Item]]:
+        """The seeds to train, of each team."""
+        teams = [seeds[first : first + self.at_a_time] for first in range(0, len(seeds), self.at_a_time)]
+        return [self._fill(team) if self._over_seeds else list(team) for team in teams]
 
     def configurations(self, configurations: Sequence[Item]) -> list[Item]:
         """The configurations to train."""
@@ -158,17 +162,17 @@ class Spread:
         """Shapes and dtypes of what `gather` gives."""
         return jax.eval_shape(lambda teams: self._joined(jnp.concatenate, teams, axes), teams)
 
-    def scatter(self, tree: Any, axes: Any, teams: int) -> list[Any]:
+    def scatter(self, tree: Any, axes: Any) -> list[Any]:
         """Of each team on the devices again, what `gather` gave."""
 
         def placed(leaf: Any, axis: int, team: int) -> jax.Array:
             if axis >= 0:
-                leaf = np.split(leaf, teams, axis)[team]
+                leaf = np.split(leaf, self._n_teams, axis)[team]
                 more = [(0, self._filled - self._size if i == axis else 0) for i in range(np.ndim(leaf))]
                 leaf = np.pad(leaf, more, mode="edge")
             return jax.device_put(leaf, self._sharding(axis))
 
-        return [jax.tree.map(partial(placed, team=team), tree, axes) for team in range(teams)]
+        return [jax.tree.map(partial(placed, team=team), tree, axes) for team in range(self._n_teams)]
 
     def _joined(self, concatenate: Callable[..., Any], teams: Sequence[Any], axes: Any) -> Any:
         def of_all(axis: int, *leaves: Any) -> Any:

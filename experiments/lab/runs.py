@@ -14,7 +14,7 @@ from rich.console import Console
 from experiments.lab import processes, results
 from experiments.lab.checkpoints import Checkpoints, interrupted_groups
 from experiments.lab.description import counted
-from experiments.lab.devices import Spread, in_turns, local_devices
+from experiments.lab.devices import Spread, local_devices
 from experiments.lab.progress import Progress, ProgressDisplay
 from experiments.lab.results import FinishedRun, Run, Seconds
 from experiments.lab.settings import WITH_BEAKERS, Settings
@@ -139,9 +139,7 @@ class Job:
 
         places, seeds = group
         identities = [self._identity((place, seed)) for place in places for seed in seeds]
-        devices = local_devices(self.devices)
-        team = in_turns(seeds, len(places), devices)[0]
-        spread = Spread(len(places), len(team), devices)
+        spread = Spread(len(places), len(seeds), local_devices(self.devices))
         title = f"{self.title or self.method}, {counted(len(seeds), 'seed')}"
         if self.devices > 1:
             title += f" on {counted(spread.n_devices, 'device')}"
@@ -188,7 +186,7 @@ class Job:
             environment = {
                 **results.current_environment(),
                 "seeds_together": len(seeds),
-                "seeds_at_a_time": len(team),
+                "seeds_at_a_time": spread.at_a_time,
                 "configurations_together": len(places),
                 "devices_used": spread.n_devices,
                 "processes": processes.count(),

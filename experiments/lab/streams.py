@@ -177,13 +177,15 @@ def replay_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
     )
 
 
-def evaluation_subset(settings: Settings, problem: Problem, seed: int) -> Samples:
-    """Test samples for the log points, ``eval_n`` or as many as there are of each task: ``[samples]``.
+def evaluation_samples(settings: Settings, problem: Problem, seed: int) -> tuple[Samples, Samples]:
+    """The test samples for the log points, and all others: each ``[samples]``.
 
-    In the class scenario, of each class. Tasks follow one another.
+    The first are ``eval_n`` or as many as there are of each task, in the class scenario of each class. Tasks
+    follow one another.
     """
     random = generator(seed, "evaluation")
-    parts = []
+    subset: list[Samples] = []
+    rest: list[Samples] = []
     for task in range(problem.n_tasks):
         if settings.scenario == "class":
             groups = [
@@ -192,9 +194,10 @@ def evaluation_subset(settings: Settings, problem: Problem, seed: int) -> Sample
         else:
             groups = [problem.test.members(task)]
         for group in groups:
-            rows = random.permutation(group)[: settings.eval_n]
-            parts.append(Samples(rows, np.full_like(rows, task)))
-    return _one_after_the_other(parts)
+            rows = random.permutation(group)
+            for parts, part in (subset, rows[: settings.eval_n]), (rest, rows[settings.eval_n :]):
+                parts.append(Samples(part, np.full_like(part, task)))
+    return _one_after_the_other(subset), _one_after_the_other(rest)
 
 
 def fisher_samples(settings: Settings, problem: Problem, seed: int) -> Samples:
@@ -210,16 +213,6 @@ def fisher_samples(settings: Settings, problem: Problem, seed: int) -> Samples:
         n = min(n, int(sizes[: problem.classes_per_task].sum()))
     rows = np.stack([random.permutation(group)[:n] for group in members])
     return Samples(rows, np.broadcast_to(np.arange(len(rows), dtype=np.int32)[:, None], rows.shape).copy())
-
-
-def rest_of_test_set(settings: Settings, problem: Problem, seed: int) -> Samples:
-    """The test samples of each task that are not in its `evaluation_subset`: ``[samples]``."""
-    subset = evaluation_subset(settings, problem, seed)
-    parts = []
-    for task in range(problem.n_tasks):
-        rows = np.setdiff1d(problem.test.members(task), subset.rows[subset.tasks == task])
-        parts.append(Samples(rows, np.full_like(rows, task)))
-    return _one_after_the_other(parts)
 
 
 def of_one_length(samples: Sequence[Samples]) -> list[Samples]:

@@ -22,7 +22,7 @@ from jax import lax
 
 from experiments.lab.checkpoints import Checkpoints
 from experiments.lab.data import Dataset
-from experiments.lab.devices import Spread, in_turns, local_devices
+from experiments.lab.devices import Spread, local_devices
 from experiments.lab.fisher import fisher_information
 from experiments.lab.methods import Method, as_trained, distillation, make_method
 from experiments.lab.model import make_model
@@ -33,10 +33,9 @@ from experiments.lab.results import Run, Seconds
 from experiments.lab.settings import TRAIN_TOGETHER, Settings
 from experiments.lab.streams import (
     Samples,
-    evaluation_subset,
+    evaluation_samples,
     fisher_samples,
     of_one_length,
-    rest_of_test_set,
     tasks_seen,
     training_stream,
 )
@@ -120,13 +119,12 @@ def train(
         KeyboardInterrupt: if ``observe`` raises it; the state has then been kept.
     """
     settings, n = configurations[0], len(configurations)
-    chosen = local_devices(devices)
-    groups = in_turns(seeds, n, chosen)
-    spread = Spread(n, len(groups[0]), chosen)
+    spread = Spread(n, len(seeds), local_devices(devices))
+    groups = spread.teams(seeds)
     problem, how = make_problem(settings, dataset), make_method(settings, method)
     views = {seed: problem.seen_by(seed) for seed in seeds}
 
-    def samples(of: Callable[[Settings, Problem, int], Samples]) -> list[Samples]:
+    def samples(of: Callable[[Settings, Problem, int], Any]) -> list[Any]:
         return [of(settings, view, seed) for seed, view in views.items()]
 
     def stacked(each: Sequence[Any], axis: int) -> list[Any]:
@@ -134,26 +132,22 @@ def train(
         of_seed = dict(zip(views, each, strict=True))
         return [
             spread.place(
-                jax.tree.map(
-                    lambda *arrays: np.stack(arrays, axis), *(of_seed[s] for s in spread.seeds(group))
-                ),
+                jax.tree.map(lambda *arrays: np.stack(arrays, axis), *(of_seed[seed] for seed in group)),
                 seeds=axis,
             )
             for group in groups
         ]
 
-    keys = [
-        spread.place(jnp.stack([jax.random.key(seed) for seed in spread.seeds(group)]), seeds=0)
-        for group in groups
-    ]
+    keys = [spread.place(jnp.stack([jax.random.key(seed) for seed in group]), seeds=0) for group in groups]
+    subsets, rests = zip(*samples(evaluation_samples), strict=True)
     teams = [
         _Team(*parts)
         for parts in zip(
             keys,
             stacked(samples(how.stream), axis=1),
             stacked([View(problem.permutations(seed), problem.places(seed)) for seed in seeds], axis=0),
-            stacked(of_one_length(samples(evaluation_subset)), axis=0),
-            stacked(of_one_length(samples(rest_of_test_set)), axis=0),
+            stacked(of_one_length(subsets), axis=0),
+            stacked(of_one_length(rests), axis=0),
             stacked(samples(fisher_samples), axis=1) if how.needs_fisher else [None] * len(groups),
             strict=True,
         )
@@ -275,11 +269,11 @@ def train(
         """Those of all teams, runs last, without what only fills."""
         return np.concatenate([of_team[..., spread.real] for of_team in of_teams], axis=-1)
 
-    def counted(count: Callable[..., Any], part: str) -> np.ndarray:
-        """How many of these samples are answered right, and how many there are: ``[2, tasks, runs]``."""
+    def counted(count: Callable[..., Any], parts: Iterable[Samples]) -> np.ndarray:
+        """How many samples of the teams are right, and how many there are: ``[2, tasks, runs]``."""
         counts = (
-            np.stack(count(numbers, carry, getattr(team, part), test_data, team.view))
-            for carry, team in zip(carries, teams, strict=True)
+            np.stack(count(numbers, carry, part, test_data, team.view))
+            for carry, team, part in zip(carries, teams, parts, strict=True)
         )
         return of_runs(of_team.reshape(2, -1, settings.tasks).swapaxes(1, 2) for of_team in counts)
 
@@ -289,7 +283,7 @@ def train(
 
     done = -1  # not even evaluated at the start
     if checkpoints is not None and (kept := checkpoints.find(spread.gathered(carries, axes))) is not None:
-        done, carries = kept.iteration, spread.scatter(kept.carry, axes, len(groups))
+        done, carries = kept.iteration, spread.scatter(kept.carry, axes)
         log.restore(kept.records)
     for stop in log.stops_after(done):
         began = max(done, 0)
@@ -305,7 +299,7 @@ def train(
                 )
         with timer("evaluate"):
             if stop in log.evaluated_at:
-                of_subset = counted(on_subset, "subset")
+                of_subset = counted(on_subset, (team.subset for team in teams))
                 log.accuracy.append(fractions(of_subset))
                 if probed:
                     seen = [
@@ -313,8 +307,9 @@ def train(
                         for carry, team in zip(carries, teams, strict=True)
                     ]
                     log.look({name: of_runs(np.asarray(of[name]) for of in seen) for name in seen[0]})
-            if stop in (0, *log.matrix_at):
-                log.matrix.append(fractions(of_subset + counted(on_rest, "rest")))
+                if stop in (0, *log.matrix_at):
+                    of_rest = counted(on_rest, (team.rest for team in teams))
+                    log.matrix.append(fractions(of_subset + of_rest))
         if end_task is not None and stop in log.matrix_at[:-1]:
             with timer("train"):
                 task = log.matrix_at.index(stop)
