@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from experiments.lab import processes
 from experiments.lab.description import describe, describe_methods
+from experiments.lab.failures import Failures
 from experiments.lab.processes import note
 from experiments.lab.settings import Method, SettingsError
 from experiments.run import (
@@ -78,18 +79,21 @@ def compare(options: CompareOptions, command: str) -> None:
     if settings.beakers == 0 and {"standard", "cs"} <= set(methods):
         but = ", but for --decay" if settings.decay else ""
         note(f"note: with --beakers 0 there is no synapse: standard and cs are the same{but}")
-    finished, seconds = {}, {}
+    finished, seconds, failures = {}, {}, Failures(methods)
     with Live(options.output, settings, methods, f"compare-{stamp}") as live:
         show_page(live)
         for method in methods:
             job = options.job(dataset, configurations=[settings], method=method, seeds=seeds, live=live)
-            (finished[method],), seconds[method] = job.finish()
+            with failures.of(method):
+                (finished[method],), seconds[method] = job.finish()
+        failures.raise_if_all()
     if not processes.is_first():
         return
-    _show_table(finished, settings)
+    name = results.name_of_summary(f"compare-{stamp}", finished)
+    _show_table(finished, settings, list(failures.errors))
     finish(
         options.output,
-        folder=f"compare-{stamp}",
+        folder=name,
         command=command,
         config={
             **asdict(settings),
@@ -102,8 +106,10 @@ def compare(options: CompareOptions, command: str) -> None:
         finished=finished,
         seconds=seconds,
         began=began,
-        figures=lambda: draw(finished, settings, options.output.plot_dir, f"compare-{stamp}"),
+        figures=lambda: draw(finished, settings, options.output.plot_dir, name),
+        more={"failed": failures.errors},
     )
+    failures.raise_if_any()
 
 
 def print_table(
@@ -111,6 +117,7 @@ def print_table(
     title: str,
     estimates: Mapping[str, "Estimate"],
     differences: Mapping[str, "PairedDifference"],
+    failed: Sequence[str] = (),
 ) -> None:
     """Print the final accuracies (mean ± standard error) and their paired differences.
 
@@ -119,6 +126,7 @@ def print_table(
         title: what was compared.
         estimates: final accuracy (fraction) of each method, by the name to show.
         differences: of two methods, paired by seed, by the name to show.
+        failed: the methods that have no accuracies.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -129,6 +137,8 @@ def print_table(
     accuracies.add_column("n", justify="right")
     for method, estimate in estimates.items():
         accuracies.add_row(method, _mean_and_error(estimate), str(estimate.n))
+    for method in failed:
+        accuracies.add_row(method, "failed", "-")
     paired = Table(box=SIMPLE_HEAD)
     paired.add_column("by seed", no_wrap=True)
     for name in ("points", "95 % interval", "p, t-test", "p, flips"):
@@ -150,7 +160,9 @@ def print_table(
             console.print("; ".join(caution), soft_wrap=True)
 
 
-def _show_table(finished: Mapping[str, Sequence["FinishedRun"]], settings: "Settings") -> None:
+def _show_table(
+    finished: Mapping[str, Sequence["FinishedRun"]], settings: "Settings", failed: Sequence[str]
+) -> None:
     from rich.console import Console
 
     from experiments.lab import statistics
@@ -161,6 +173,7 @@ def _show_table(finished: Mapping[str, Sequence["FinishedRun"]], settings: "Sett
         f"{describe(settings)}\n{describe_methods(settings, list(finished))}",
         {named(finished[method]): statistics.estimate(values) for method, values in final.items()},
         statistics.differences(final),
+        failed,
     )
 
 

@@ -79,6 +79,8 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
         ("results_dir", options.results_dir / "memory"),
         ("plot_dir", options.plot_dir),
     )
+    from experiments.lab.pinned import pinned
+
     outcomes: dict[str, Outcome] = {}
     with Progress(
         TextColumn("{task.description}"),
@@ -91,7 +93,8 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
         for name in names:
             progress.update(task, description=name)
             began = time.perf_counter()
-            outcomes[name] = measure(name, options.seed)
+            with pinned():
+                outcomes[name] = measure(name, options.seed)
             seconds = time.perf_counter() - began
             keep(name, outcomes[name], options, command, seconds)
             progress.update(task, advance=1)

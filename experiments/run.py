@@ -16,6 +16,7 @@ import tyro
 
 from experiments.lab import processes
 from experiments.lab.description import describe, describe_methods
+from experiments.lab.failures import MethodsFailedError
 from experiments.lab.processes import note
 from experiments.lab.settings import (
     WITH_BEAKERS,
@@ -65,6 +66,8 @@ class Output:
             each seed (as --stream-file reads them).
         probes: Measure, at every evaluation of complex synapses, how far each beaker is from the weights in
             each layer, how much flows, and how well each beaker's weights do on each task.
+        accept_other_code: Take finished runs that were made before the code of cs_optax/ or experiments/lab/
+            was changed, with a warning. They are trained again otherwise.
         resume: Go on with a training that was stopped, from its last checkpoint.
         checkpoint_every: Seconds between two checkpoints of a training; 0 makes one at every log point.
         get_stamp: Print the stamp that names these results, and do nothing else. (The data are
@@ -83,6 +86,7 @@ class Output:
     plot_dir: Path = Path("plots")
     dump_stream: bool = False
     probes: bool = False
+    accept_other_code: bool = False
     resume: bool = False
     checkpoint_every: float = 60.0
     get_stamp: bool = False
@@ -225,15 +229,16 @@ def run(options: RunOptions, command: str) -> None:
         (finished,), seconds = job.finish()
     if not processes.is_first():
         return
+    name = results.name_of_summary(f"run-{stamp}", {method: finished})
     _show_accuracy(finished[0].run, settings)
 
     def figures() -> None:
         if options.output.pdf:
-            draw({method: finished}, settings, options.output.plot_dir, f"run-{stamp}")
+            draw({method: finished}, settings, options.output.plot_dir, name)
 
     finish(
         options.output,
-        folder=f"run-{stamp}",
+        folder=name,
         command=command,
         config={**asdict(settings), "method": method, "seed": options.seed},
         settings=settings,
@@ -295,6 +300,8 @@ def _status_of(command: Callable[[], None], interrupted: str) -> int:
     except OSError as error:
         known = error.filename and error.strerror
         return _fail(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}", status=1)
+    except MethodsFailedError as error:
+        return _fail(f"error: {error}", status=1)
     except processes.LostError as error:
         return _fail(f"error: {error}", status=1)
     except MemoryError as error:
@@ -335,7 +342,7 @@ def prepare(
 
         check_packages(output)
     _prepare_machines(options)
-    from experiments.lab import results
+    from experiments.lab import pinned, results
     from experiments.lab.cache import keep_compiled_programs
 
     if not output.get_stamp:
@@ -347,6 +354,8 @@ def prepare(
         )
     for line in without_effect(settings, methods):
         note(f"note: {line}")
+    for name, value in pinned.not_heeded().items():
+        note(f"note: {name} is {value}, but runs are computed with {pinned.PINNED[name]}")
     if output.data_dir is not None and settings.dataset == "Digits":
         note("note: --data-dir is not used: the digits come with scikit-learn")
     settings, dataset = _with_data(settings, output.data_dir)
@@ -370,7 +379,14 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
     """What all processes of one command have in common: all but who they are and where their files lie."""
     import jax
 
-    decides = {"the command": type(options).__name__, "the version of JAX": jax.__version__}
+    from experiments.lab import pinned, sources
+
+    decides = {
+        "the command": type(options).__name__,
+        "the version of JAX": jax.__version__,
+        "the digest of the code": sources.current().digest,
+        "the compiler's flags": pinned.compiler_flags(),
+    }
     for name, value in asdict(options).items():
         for inner, one in value.items() if isinstance(value, dict) else [(name, value)]:
             if inner not in OF_EACH_PROCESS:

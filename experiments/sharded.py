@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cs_optax import complex_synapse, get_beakers
 from experiments.lab.devices import local_devices
+from experiments.lab.pinned import pinned
 from experiments.lab.results import write_json
 from experiments.lab.settings import SettingsError, flag
 from experiments.run import check_folders, guarded, parse
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(command, "interrupted")
 
 
+@pinned()
 def sharded(options: ShardedOptions) -> list[float]:
     """Train, and print what each device holds and what the compiled programs communicate.
 

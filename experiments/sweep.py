@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.compare import named, print_table
 from experiments.lab import processes
 from experiments.lab.description import counted, describe, describe_methods
+from experiments.lab.failures import Failures
 from experiments.lab.settings import TRAIN_TOGETHER, Method, Settings, SettingsError, validate_seeds
 from experiments.run import (
     CommonOptions,
@@ -144,39 +145,47 @@ def sweep(options: SweepOptions, command: str) -> None:
         print(stamp)
         return
     print(f"{describe(settings)}\n{describe_methods(settings, [])}")
-    searches, finished, seconds = {}, {}, {}
+    searches, finished, seconds, failures = {}, {}, {}, Failures(methods)
     for method in methods:
-        searches[method], seconds[method] = _search(options, method, spaces[method], planned[method], dataset)
+        with failures.of(method):
+            searches[method], seconds[method] = _search(
+                options, method, spaces[method], planned[method], dataset
+            )
     with Live(options.output, settings, methods, f"sweep-{stamp}") as live:
         show_page(live)
-        for method in methods:
+        for method in list(searches):
             best = replace(searches[method].best.settings, evaluate_on="test")
             job = options.job(
                 dataset, configurations=[best], method=method, seeds=seeds, live=live, title=f"{method}, test"
             )
-            (finished[method],), spent = job.finish()
-            seconds[method] += spent
+            with failures.of(method):
+                (finished[method],), spent = job.finish()
+                seconds[method] += spent
+        failures.raise_if_all()
     if not processes.is_first():
         return
-    _show(settings, searches, finished)
+    searches = {method: searches[method] for method in finished}
+    name = results.name_of_summary(f"sweep-{stamp}", finished)
+    _show(settings, searches, finished, list(failures.errors))
     records = {method: _as_record(of_method) for method, of_method in searches.items()}
-    folder = options.output.results_dir / f"sweep-{stamp}"
+    folder = options.output.results_dir / name
     results.write_atomically(folder / "searches.csv", _table(options, searches).encode())
     print(f"table of configurations: {folder / 'searches.csv'}")
     chosen = ("methods", "budget", "ranges", "tuning_seed", "n_tuning_seeds", "seed", "n_seeds")
     finish(
         options.output,
-        folder=folder.name,
+        folder=name,
         command=command,
         config={**asdict(settings), **{name: getattr(options, name) for name in chosen}},
         settings=settings,
         dataset=dataset,
         finished=finished,
-        seconds=seconds,
+        seconds={method: seconds[method] for method in finished},
         began=began,
-        figures=lambda: draw(finished, settings, options.output.plot_dir, f"sweep-{stamp}", searches=records),
-        more={"searches": records},
+        figures=lambda: draw(finished, settings, options.output.plot_dir, name, searches=records),
+        more={"searches": records, "failed": failures.errors},
     )
+    failures.raise_if_any()
 
 
 def _validate(options: SweepOptions) -> None:
@@ -230,7 +239,10 @@ def _search(
 
 
 def _show(
-    settings: Settings, searches: Mapping[str, Search], finished: Mapping[str, Sequence["FinishedRun"]]
+    settings: Settings,
+    searches: Mapping[str, Search],
+    finished: Mapping[str, Sequence["FinishedRun"]],
+    failed: Sequence[str],
 ) -> None:
     from rich.console import Console
 
@@ -249,6 +261,7 @@ def _show(
         f"{describe(settings)}, each method at its best",
         {named(finished[method]): statistics.estimate(values) for method, values in final.items()},
         statistics.differences(final),
+        failed,
     )
 
 

@@ -13,7 +13,8 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,17 @@ import jax
 import numpy as np
 
 from experiments.lab._npz import DAMAGE, NotArraysError, read_arrays
-from experiments.lab.results import Seconds, current_environment, temporaries, write_atomically
+from experiments.lab import sources
+from experiments.lab.description import listed
+from experiments.lab.results import (
+    Seconds,
+    current_environment,
+    run_stamp,
+    temporaries,
+    without_code,
+    write_atomically,
+)
+from experiments.lab.settings import flag
 
 CHECKPOINTS = "checkpoints"  # the folder of the checkpoints, in that of the results
 
@@ -44,7 +55,7 @@ class Checkpoints:
         stamp: names the group: all its runs, with all that decides their results.
         every: seconds between two checkpoints; 0 means at every log point.
         resume: whether to go on from one that is there.
-        group: the stamps of its runs, in their order.
+        identities: those of its runs, in their order.
         at_the_end: whether to make one of a training that is done, for one that has to wait until its runs
             are kept.
         title: what the user is told that the training is.
@@ -61,12 +72,12 @@ class Checkpoints:
         stamp: str,
         every: float,
         resume: bool,
-        group: Sequence[str] = (),
+        identities: Sequence[Mapping[str, Any]] = (),
         at_the_end: bool = False,
         title: str = "a training",
     ) -> None:
         self.path = results_dir / CHECKPOINTS / f"{stamp}.npz"
-        self._every, self._resume, self._group = every, resume, list(group)
+        self._every, self._resume, self._identities = every, resume, list(identities)
         self.at_the_end, self._title = at_the_end, title
         self._last = time.monotonic()
         self._environment = current_environment()
@@ -93,7 +104,9 @@ class Checkpoints:
             "iteration": iteration,
             "seconds": asdict(self.seconds_before + seconds),
             "environment": self._environment,
-            "group": self._group,
+            "group": [run_stamp(identity) for identity in self._identities],
+            "identities": self._identities,
+            "files": sources.current().files,
         }
         arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
         content = io.BytesIO()
@@ -109,13 +122,15 @@ class Checkpoints:
     def find(self, like: Any) -> Kept | None:
         """The checkpoint, if there is one and it is to be used.
 
-        Warns where one is damaged or made with other software (whose rounding may differ), and where one is
-        there but not wanted.
+        Warns where one is damaged or made with other software (whose rounding may differ), where one is
+        there but not wanted, and where one is wanted but not there.
 
         Args:
             like: a tree with the structure, shapes and dtypes that its arrays must have.
         """
         if not self.path.exists():
+            if self._resume:
+                print(f"note: {self._title}: {self._why_none()}: starts from the beginning", file=sys.stderr)
             return None
         if not self._resume:
             warnings.warn(
@@ -146,6 +161,18 @@ class Checkpoints:
         for unfinished in temporaries(self.path):
             unfinished.unlink(missing_ok=True)
 
+    def _why_none(self) -> str:
+        """What there is in the place of a checkpoint: the one that is most like it, of its method."""
+        folder, others = self.path.parent, []
+        for path, about in _all_checkpoints(folder):
+            with suppress(KeyError, TypeError, AttributeError, IndexError):
+                if self._identities and about["identities"][0]["method"] == self._identities[0]["method"]:
+                    others.append((_differences(about, self._identities), path))
+        if not others:
+            return f"--resume finds no checkpoint of it in {folder}"
+        differences, path = min(others, key=lambda other: len(other[0]))
+        return f"--resume does not go on from {path}, which is of a training with {listed(differences)}"
+
     def _read(self, like: Any) -> tuple[Kept, dict[str, Any]]:
         arrays = read_arrays(self.path)
         about = json.loads(str(arrays.pop("about")))
@@ -174,16 +201,40 @@ def interrupted_groups(
         is the training that was further.
     """
     found = []
-    for path in sorted((results_dir / CHECKPOINTS).glob("*.npz")):
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                about = json.loads(str(archive["about"]))
-                found.append((about["iteration"], about["group"]))
-        except (OSError, KeyError, TypeError, AttributeError, IndexError, *DAMAGE):
-            continue  # whatever it is, it is none of ours
+    for _, about in _all_checkpoints(results_dir / CHECKPOINTS):
+        with suppress(KeyError, TypeError):  # whatever it is, it is none of ours
+            found.append((about["iteration"], about["group"]))
     groups: list[list[str]] = []
     for _, group in sorted(found, key=lambda one: -one[0]):
         taken = {stamp for other in groups for stamp in other}
         if set(group) & set(missing) and set(group) <= set(wanted) and not set(group) & taken:
             groups.append(group)
     return groups
+
+
+def _all_checkpoints(folder: Path) -> Iterator[tuple[Path, Any]]:
+    """Those in a folder that can be read, each with what it says about itself."""
+    for path in sorted(folder.glob("*.npz")):
+        with (
+            suppress(OSError, KeyError, TypeError, AttributeError, IndexError, *DAMAGE),
+            path.open("rb") as file,
+            np.load(file, allow_pickle=False) as archive,
+        ):
+            yield path, json.loads(str(archive["about"]))
+
+
+def _differences(about: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a checkpoint has that a training with these identities has not, as the user knows it."""
+    kept = about["identities"]
+    first, ours = without_code(kept[0]), without_code(wanted[0])
+    there, here = first.pop("settings"), ours.pop("settings")
+    seeds = [sorted({one["seed"] for one in group}) for group in (kept, wanted)]
+    if seeds[0] != seeds[1]:
+        found = [f"seeds {', '.join(map(str, seeds[0]))}"]
+    else:
+        found = []
+    found += [f"{flag(name)} {there[name]}" for name in there if there[name] != here.get(name)]
+    found += [f"another {name}" for name in first if name != "seed" and first[name] != ours.get(name)]
+    if kept[0]["code"] != wanted[0]["code"]:
+        found.append(f"other code ({listed(sources.current().changed(about['files']))})")
+    return found or ["other configurations"]

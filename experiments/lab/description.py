@@ -96,6 +96,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Names in a row; of many, the first ones.
+
+    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
+    ('a, b, c', 'a, b and 1 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def _unusual_network(settings: Settings) -> list[str]:
     usual, parts = NetworkAndOptimizer(), []
     if (settings.fc_layers, settings.fc_units) != (usual.fc_layers, usual.fc_units):

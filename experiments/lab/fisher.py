@@ -55,7 +55,7 @@ def fisher_information(
             padded = jnp.pad(array, ((0, padding), *[(0, 0)] * (array.ndim - 1)))
             return padded.reshape(n_blocks, BLOCK, *array.shape[1:])
 
-        parts = tuple(map(blocks, (x, tasks, labels, jnp.ones(n_samples))))
+        parts = tuple(map(blocks, (x, tasks, labels, jnp.ones(n_samples, x.dtype))))
         total, _ = lax.scan(add, jax.tree.map(jnp.zeros_like, params), parts)
         return jax.tree.map(lambda t: t / n_samples, total)
 

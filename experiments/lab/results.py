@@ -17,6 +17,7 @@ import secrets
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 
 # Part of every stamp: to be raised when the experiments come to compute or record something else, so
 # that runs made before are not taken for runs made now.
-FORMAT = 4
+FORMAT = 5
 
 DEFAULTS = Settings()
+
+CODE_DIGITS = 6  # of the code's digest, in a stamp
 
 RUNS = "runs"  # the folder of the runs, in that of the results
 
@@ -118,20 +121,22 @@ class FinishedRun:
         environment: the software and the device it was made with, how many seeds trained together, and the
             seconds they took.
         found_again: whether it was read from the results, not made by this command.
+        other_code: the files that were others when it was made (`find_other_code`); empty where none were.
     """
 
     stamp: str
     run: Run
     environment: dict[str, Any]
     found_again: bool
+    other_code: tuple[str, ...] = ()
 
 
 def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> dict[str, Any]:
     """Everything that decides the result of one run.
 
-    Left out, because they do not: settings the method makes no use of (`unused_by`), and what
-    changes rounding alone: the device, the versions of the libraries, and the seeds it trained
-    together with. Those are kept with the run.
+    Left out, because they do not: settings the method makes no use of (`unused_by`), the configuration of
+    JAX, which is the same for all (`experiments.lab.pinned`), and what changes rounding alone: the device,
+    the versions of the libraries, and the seeds it trained together with. Those are kept with the run.
 
     Args:
         settings: the settings.
@@ -140,6 +145,7 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
         data_sha256: checksum of the data set.
     """
     import cs_optax
+    from experiments.lab import pinned, sources
 
     of_the_data = {field.name for field in fields(FromTheData)}  # told apart by their checksum
     settings = replace(settings, readout=settings.beaker_to_read)  # 0 is a name for one of them
@@ -149,6 +155,8 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
     return {
         "format": FORMAT,
         "cs_optax": cs_optax.__version__,
+        "code": sources.current().digest,
+        "compiler_flags": pinned.compiler_flags(),
         "data_sha256": data_sha256,
         "method": method,
         "seed": int(seed),
@@ -179,10 +187,20 @@ def stream_digest(settings: Settings) -> str | None:
 
 
 def run_stamp(run_identity: Mapping[str, Any]) -> str:
-    """Name a run: its main settings to read, a digest of all of them to tell runs apart."""
+    """Name a run: its main settings to read, a digest of all of them to tell runs apart, and the code's."""
+    return f"{_stamp_of_any_code(run_identity)}-{run_identity['code'][:CODE_DIGITS]}"
+
+
+def _stamp_of_any_code(run_identity: Mapping[str, Any]) -> str:
     method = f"{run_identity['method']}{_synapse([run_identity])}"
     seed = f"s{run_identity['seed']}"
-    return f"{_protocol(run_identity['settings'])}-{method}-{seed}-{_digest(run_identity)}"
+    digest = _digest(without_code(run_identity))
+    return f"{_protocol(run_identity['settings'])}-{method}-{seed}-{digest}"
+
+
+def without_code(run_identity: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides the result of a run but for the code."""
+    return {name: value for name, value in run_identity.items() if name not in ("code", "cs_optax")}
 
 
 def comparison_stamp(identities: Sequence[Mapping[str, Any]]) -> str:
@@ -208,6 +226,12 @@ def sweep_stamp(identities: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -
     return f"{_protocol(identities[0]['settings'])}-{_digest([stamps, list(seeds)])}"
 
 
+def name_of_summary(name: str, finished: Mapping[str, Sequence[FinishedRun]]) -> str:
+    """The name of a command's folder and figures: another one where it took runs that other code made."""
+    other = any(one.other_code for group in finished.values() for one in group)
+    return f"{name}-other-code" if other else name
+
+
 def save_run(
     results_dir: Path,
     run_identity: Mapping[str, Any],
@@ -219,8 +243,11 @@ def save_run(
     Raises:
         OSError: if it cannot be written.
     """
+    from experiments.lab import sources
+
     stamp = run_stamp(run_identity)
-    record = {"identity": run_identity, "environment": environment, "run": _fields_of(run)}
+    code = {"commit": sources.commit(), "files": sources.current().files}
+    record = {"identity": run_identity, "environment": environment, "code": code, "run": _fields_of(run)}
     write_json(_run_path(results_dir, stamp), record)
     return FinishedRun(stamp, run, dict(environment), found_again=False)
 
@@ -236,6 +263,22 @@ def find_run(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun 
         path = _run_path(results_dir, stamp)
         warnings.warn(f"{path} is damaged: that run is made again", stacklevel=2)
         return None
+
+
+def find_other_code(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun | None:
+    """Find a run that other code made with the same settings: the last one to be kept; None without one."""
+    from experiments.lab import sources
+
+    found = []
+    for path in (results_dir / RUNS).glob(f"{glob.escape(_stamp_of_any_code(run_identity))}-*.json"):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            same = without_code(record["identity"]) == without_code(run_identity)
+            if same and record["identity"] != run_identity:
+                changed = tuple(sources.current().changed(record["code"]["files"]))
+                one = read_run(results_dir, path.stem)
+                found.append((path.stat().st_mtime, replace(one, other_code=changed)))
+    return max(found, key=lambda kept: kept[0])[1] if found else None
 
 
 def read_run(results_dir: Path, stamp: str, run_identity: Mapping[str, Any] | None = None) -> FinishedRun:
@@ -293,7 +336,6 @@ def current_environment() -> dict[str, Any]:
         "platform": device.platform,
         "device": device.device_kind,
         "devices": jax.local_device_count(),
-        "x64": bool(jax.config.read("jax_enable_x64")),
         "system": f"{platform.system()} {platform.machine()}",
         "cs_optax": cs_optax.__version__,
     }
@@ -323,12 +365,15 @@ def summary(
             environments.
         total_seconds: of the whole command, but for its figures.
     """
+    from experiments.lab import sources
+
     runs = [one for group in finished.values() for one in group]
     accuracies = {method: [one.run.final_accuracy for one in group] for method, group in finished.items()}
     return {
         "command": command,
         "config": config,
         "environment": environment,
+        "code": {"digest": sources.current().digest, "commit": sources.commit()},
         "data": {"source": dataset.source, "sha256": dataset.sha256, "name": dataset.name},
         "seeds": [one.run.seed for one in next(iter(finished.values()))],
         "methods": {method: _summary_of_method(group, settings) for method, group in finished.items()},
@@ -483,6 +528,7 @@ def _summary_of_method(finished: Sequence[FinishedRun], settings: Settings) -> d
         "diverged": [run.seed for run in runs if run.diverged_at is not None],
         "stamps": [one.stamp for one in finished],
         "found_again": [one.found_again for one in finished],
+        "other_code": sorted({file for one in finished for file in one.other_code}),
     }
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from experiments.lab import processes, results
 from experiments.lab.checkpoints import Checkpoints, interrupted_groups
-from experiments.lab.description import counted
+from experiments.lab.description import counted, listed
 from experiments.lab.devices import Spread, local_devices
 from experiments.lab.progress import Progress, ProgressDisplay
 from experiments.lab.results import FinishedRun, Run, Seconds
@@ -40,6 +40,8 @@ class OutputOptions(Protocol):
     def checkpoint_every(self) -> float: ...  # noqa: D102
     @property
     def probes(self) -> bool: ...  # noqa: D102
+    @property
+    def accept_other_code(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +118,15 @@ class Job:
         found = {
             pair: results.find_run(self.output.results_dir, identity) for pair, identity in identities.items()
         }
-        # A run without its probes is as good as none where they are asked for.
-        finished = {pair: one for pair, one in found.items() if one and (one.run.probes or not self._probed)}
+        finished = self._usable(found)
         missing = [pair for pair in self._pairs if pair not in finished]
+        of_other_code = self._usable(
+            {pair: results.find_other_code(self.output.results_dir, identities[pair]) for pair in missing}
+        )
+        self._note_other_code(list(of_other_code.values()))
+        if self.output.accept_other_code:
+            finished |= of_other_code
+            missing = [pair for pair in missing if pair not in finished]
         plan: list[Group] = []
         if missing and self.output.resume:
             by_stamp = {results.run_stamp(identity): pair for pair, identity in identities.items()}
@@ -130,6 +138,27 @@ class Job:
                 missing = [pair for pair in missing if pair not in again]
         fresh = [part for group in _products(missing) for part in _parts(group, processes.count())]
         return finished, plan + fresh
+
+    def _usable(self, found: Mapping[Pair, FinishedRun | None]) -> dict[Pair, FinishedRun]:
+        """Those that were found; a run without its probes is as good as none where they are asked for."""
+        return {pair: one for pair, one in found.items() if one and (one.run.probes or not self._probed)}
+
+    def _note_other_code(self, others: Sequence[FinishedRun]) -> None:
+        if not others:
+            return
+        title, folder = self.title or self.method, self.output.results_dir
+        which = f"{counted(len(others), 'run')} in {folder} made by other code"
+        changed = listed(sorted({name for one in others for name in one.other_code}))
+        if self.output.accept_other_code:
+            processes.note(
+                f"warning: {title}: --accept-other-code takes {which}, which may differ from what this code "
+                f"gives (changed since: {changed})"
+            )
+        else:
+            processes.note(
+                f"note: {title}: {which} (changed since: {changed}) will not be used but trained again; "
+                "--accept-other-code takes what is there"
+            )
 
     def _train(self, group: Group | None) -> tuple[dict[Pair, FinishedRun], Seconds]:
         """Train one group of each process, and keep the runs of all."""
@@ -148,7 +177,7 @@ class Job:
             f"{self.method}-{results.comparison_stamp(identities)}{'-probed' if self._probed else ''}",
             self.output.checkpoint_every,
             self.output.resume,
-            [results.run_stamp(identity) for identity in identities],
+            identities,
             at_the_end=processes.joined(),
             title=title,
         )

@@ -26,6 +26,7 @@ from experiments.lab.devices import Spread, local_devices
 from experiments.lab.fisher import fisher_information
 from experiments.lab.methods import Method, as_trained, distillation, make_method
 from experiments.lab.model import make_model
+from experiments.lab.pinned import pinned
 from experiments.lab.probes import Probes, beakers_of, distances_and_flows, layer_names
 from experiments.lab.problems import Problem, make_problem
 from experiments.lab.progress import Progress
@@ -83,6 +84,7 @@ class _Team(NamedTuple):
     learned: Samples | None  # for the Fisher information, [tasks, seeds, samples]
 
 
+@pinned()
 def train(
     configurations: Sequence[Settings],
     method: str,
