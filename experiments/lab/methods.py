@@ -1,6 +1,8 @@
 """What a method's name stands for: an optimizer, and what it remembers of earlier tasks.
 
-All trees are stacked over seeds. What a method does to them is element by element, so that it need not know.
+Trees are stacked over seeds that train together, and none of them may know of another. What a method does
+element by element, and says so, is done to the stacked trees as they are: that is fastest, and its counters
+stay single numbers. All else is mapped over the seeds.
 
 Sources: online EWC, Schwarz et al. (2018) after Kirkpatrick et al. (2017); SI, Zenke, Poole & Ganguli (2017);
 LwF, Li & Hoiem (2017); replay of stored samples, Rolnick et al. (2019), weighted as van de Ven et al.
@@ -31,7 +33,7 @@ class Method:
     """A way of learning a stream of tasks.
 
     Attributes:
-        optimizer: what turns gradients into updates.
+        optimizer: what turns gradients into updates; mapped over the seeds unless it is `Elementwise`.
         stream: ``(settings, problem, seed) -> samples``, the training samples.
         start: ``params -> memory``, what it remembers at first.
         pull: ``(params, memory) -> tree``, added to the gradient: that of a penalty. None without one.
@@ -42,7 +44,9 @@ class Method:
             ``needs_fisher``. None where there is nothing to do.
         needs_fisher: whether it wants that.
         distils: whether the memory is a tree of old parameters, whose outputs the new ones are to keep.
-        weights: ``(params, memory, opt_state) -> params``, those to evaluate.
+        weights: ``(params, memory, opt_state) -> params``, those to evaluate; of trees stacked over seeds.
+        elementwise: whether ``start``, ``pull``, ``remember`` and ``consolidate`` treat every parameter by
+            itself, and so may be given trees stacked over seeds; else `make_method` maps them over the seeds.
     """
 
     optimizer: optax.GradientTransformation
@@ -54,15 +58,49 @@ class Method:
     needs_fisher: bool = False
     distils: bool = False
     weights: Callable[[Tree, Tree, Any], Tree] = lambda params, memory, opt_state: params
+    elementwise: bool = False
+
+
+class Elementwise(optax.GradientTransformationExtraArgs):
+    """A transformation that does to trees stacked over seeds what it would do to each seed's alone."""
+
+
+def elementwise(transformation: optax.GradientTransformation) -> Elementwise:
+    """Say of a transformation that it treats every parameter by itself.
+
+    ``optax.adam`` does. What is not said to is mapped over the seeds: what takes a norm over all parameters
+    (``optax.clip_by_global_norm``) or over a layer's (``optax.lamb``), say, or multiplies matrices.
+    """
+    return Elementwise(*optax.with_extra_args_support(transformation))
+
+
+def over_seeds(transformation: optax.GradientTransformation) -> Elementwise:
+    """The transformation for trees stacked over seeds: as it is where it is `Elementwise`, else mapped."""
+    if isinstance(transformation, Elementwise):
+        return transformation
+    update = optax.with_extra_args_support(transformation).update
+    return Elementwise(jax.vmap(transformation.init), jax.vmap(update))
+
+
+def _chain(*transformations: optax.GradientTransformation) -> Elementwise:
+    """One after the other, of which only those are mapped over the seeds that have to be."""
+    return elementwise(optax.chain(*map(over_seeds, transformations)))
 
 
 def make_method(settings: Settings, name: str) -> Method:
-    """The method of a name, with the strengths that the settings give it.
+    """The method of a name, with the strengths that the settings give it, for trees stacked over seeds.
 
     Raises:
         KeyError: if there is no such method.
     """
-    return _METHODS[name](settings)
+    method = _METHODS[name](settings)
+    functions = {one: getattr(method, one) for one in ("start", "pull", "remember", "consolidate")}
+    mapped = {one: jax.vmap(function) for one, function in functions.items() if function is not None}
+    return replace(
+        method,
+        optimizer=over_seeds(method.optimizer),
+        **({} if method.elementwise else mapped),
+    )
 
 
 def as_trained(settings: Settings, name: str) -> Settings:
@@ -77,23 +115,24 @@ def as_trained(settings: Settings, name: str) -> Settings:
 def _base(settings: Settings) -> optax.GradientTransformation:
     """``optax.adam`` or ``optax.sgd``, with ``--decay`` added to the gradient (L2), as published."""
     plain = _plain(settings)
-    return optax.chain(optax.add_decayed_weights(settings.decay), plain) if settings.decay else plain
+    decay = elementwise(optax.add_decayed_weights(settings.decay))
+    return _chain(decay, plain) if settings.decay else plain
 
 
 def _plain(settings: Settings) -> optax.GradientTransformation:
-    return optax.adam(settings.lr) if settings.optimizer == "adam" else optax.sgd(settings.lr)
+    return elementwise(optax.adam(settings.lr) if settings.optimizer == "adam" else optax.sgd(settings.lr))
 
 
 def _standard(settings: Settings) -> Method:
-    return Method(_base(settings))
+    return Method(_base(settings), elementwise=True)
 
 
 def _cs(settings: Settings) -> Method:
     """The optimizer followed by complex synapses; or the published one, if the time step says so."""
     if settings.time_step == "learning-rate":
         return _cs_published(settings)
-    synapse = complex_synapse(settings.beakers, settings.alpha, settings.beta)
-    return Method(optax.chain(_plain(settings), synapse))
+    synapse = elementwise(complex_synapse(settings.beakers, settings.alpha, settings.beta))
+    return Method(_chain(_plain(settings), synapse), elementwise=True)
 
 
 def _cs_readout(settings: Settings) -> Method:
@@ -108,17 +147,18 @@ def _cs_readout(settings: Settings) -> Method:
 def _cs_published(settings: Settings) -> Method:
     published = complex_synapse_adam if settings.optimizer == "adam" else complex_synapse_sgd
     n_beakers, alpha, beta = settings.beakers, settings.alpha, settings.beta
-    return Method(published(settings.lr, n_beakers=n_beakers, alpha=alpha, beta=beta))
+    optimizer = elementwise(published(settings.lr, n_beakers=n_beakers, alpha=alpha, beta=beta))
+    return Method(optimizer, elementwise=True)
 
 
 def _joint(settings: Settings) -> Method:
     """All tasks mixed: what could be reached if nothing had to be remembered."""
-    return Method(_base(settings), stream=joint_stream)
+    return Method(_base(settings), stream=joint_stream, elementwise=True)
 
 
 def _replay(settings: Settings) -> Method:
     """Beside each batch one of stored samples of earlier tasks, with the loss (1/k) new + (1 − 1/k) old."""
-    return Method(_base(settings), stream=replay_stream)
+    return Method(_base(settings), stream=replay_stream, elementwise=True)
 
 
 def _l2(settings: Settings) -> Method:
@@ -127,7 +167,7 @@ def _l2(settings: Settings) -> Method:
     def pull(params: Tree, initial: Tree) -> Tree:
         return jax.tree.map(lambda p, p0: settings.l2_strength * (p - p0), params, initial)
 
-    return Method(_base(settings), start=_copy, pull=pull)
+    return Method(_base(settings), start=_copy, pull=pull, elementwise=True)
 
 
 class Average(NamedTuple):
@@ -156,6 +196,7 @@ def _average(settings: Settings) -> Method:
         start=start,
         remember=remember,
         weights=lambda params, average, opt_state: average.params,
+        elementwise=True,
     )
 
 
@@ -188,7 +229,14 @@ def _ewc(settings: Settings) -> Method:
     def pull(params: Tree, anchor: Anchor) -> Tree:
         return _towards(anchor, params, settings.ewc_strength)
 
-    return Method(_base(settings), start=start, pull=pull, consolidate=consolidate, needs_fisher=True)
+    return Method(
+        _base(settings),
+        start=start,
+        pull=pull,
+        consolidate=consolidate,
+        needs_fisher=True,
+        elementwise=True,
+    )
 
 
 class Path(NamedTuple):
@@ -220,7 +268,14 @@ def _si(settings: Settings) -> Method:
     def pull(params: Tree, path: Path) -> Tree:
         return _towards(path.anchor, params, 2 * settings.si_strength)
 
-    return Method(_base(settings), start=start, pull=pull, remember=remember, consolidate=consolidate)
+    return Method(
+        _base(settings),
+        start=start,
+        pull=pull,
+        remember=remember,
+        consolidate=consolidate,
+        elementwise=True,
+    )
 
 
 def _lwf(settings: Settings) -> Method:
@@ -229,7 +284,7 @@ def _lwf(settings: Settings) -> Method:
     def consolidate(old: Tree, params: Tree, fisher: Tree | None) -> Tree:
         return _copy(params)
 
-    return Method(_base(settings), start=_copy, consolidate=consolidate, distils=True)
+    return Method(_base(settings), start=_copy, consolidate=consolidate, distils=True, elementwise=True)
 
 
 def _copy(tree: Tree) -> Tree:

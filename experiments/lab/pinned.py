@@ -27,6 +27,9 @@ PINNED: dict[str, Any] = {
     "jax_legacy_prng_key": "allow",
     "jax_transfer_guard": "allow",
     "jax_disable_jit": False,
+    "jax_error_checking_behavior_divide": "ignore",
+    "jax_error_checking_behavior_nan": "ignore",
+    "jax_error_checking_behavior_oob": "ignore",
 }
 
 FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
@@ -38,7 +41,7 @@ def pinned() -> Iterator[None]:
     """The configuration of JAX that runs are computed with, for as long as the context lasts."""
     before = {}
     with ExitStack() as stack:
-        for name, value in PINNED.items():
+        for name, value in _known().items():
             context = getattr(jax, name.removeprefix("jax_"), None)
             if context is not None:  # which goes before one that is around it, as an update does not
                 stack.enter_context(context(value))
@@ -52,9 +55,14 @@ def pinned() -> Iterator[None]:
                 jax.config.update(name, value)
 
 
+def _known() -> dict[str, Any]:
+    """Those that this version of JAX has."""
+    return {name: value for name, value in PINNED.items() if hasattr(jax.config, name)}
+
+
 def not_heeded() -> dict[str, Any]:
     """What JAX was told to be configured as, and runs are not."""
-    told = {name: getattr(jax.config, name) for name in PINNED}
+    told = {name: getattr(jax.config, name) for name in _known()}
     return {name: value for name, value in told.items() if value not in (None, PINNED[name])}
 
 

@@ -1,8 +1,8 @@
 """Training: all seeds of one method side by side, the data on the device, one jitted loop between log points.
 
-Parameters and optimizer state are stacked over seeds. The gradient is mapped over them; the optimizer
-acts on the stacked tree as it is, since it works element by element: its counters stay single
-numbers, and the links of a complex synapse that rest cost nothing. On a CPU the seeds are divided into teams
+Parameters and optimizer state are stacked over seeds. The gradient is mapped over them; an optimizer that
+works element by element acts on the stacked tree as it is: its counters stay single numbers, and the
+links of a complex synapse that rest cost nothing. Others are mapped (`methods.over_seeds`). On a CPU the seeds are divided into teams
 that take turns between two log points, for the sake of its cache.
 """
 
