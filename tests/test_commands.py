@@ -20,7 +20,7 @@ from rich.text import Text
 
 import experiments.lab
 from experiments import compare, run
-from experiments.lab import data, figures, results, settings
+from experiments.lab import data, figures, results, settings, sources
 from experiments.lab.progress import Progress, ProgressDisplay
 from experiments.lab.results import Run, Seconds
 
@@ -220,6 +220,107 @@ def test_a_damaged_run_is_trained_again_with_a_warning(lab, capsys):
         lab.run()
         assert lines_of_error(capsys, "warning") == []
     assert lab.trained == [("standard", [0])] * 2
+
+
+@pytest.fixture
+def edited(monkeypatch):
+    """Edits a file of the code, in effect."""
+    original = sources._of_the_project()
+
+    def edit(content):
+        changed = {**original, "experiments/lab/methods.py": content}
+        monkeypatch.setattr(sources, "_of_the_project", lambda: changed)
+
+    return edit
+
+
+def test_runs_of_other_code_are_trained_again_and_the_file_is_named(lab, capsys, edited):
+    edited("lr = 1")
+    lab.compare("--n-seeds=2")
+    first = summary_of(capsys)
+    edited("lr = 100")
+    lab.compare("--n-seeds=3")
+    assert lab.trained[2:] == [("standard", [0, 1, 2]), ("cs", [0, 1, 2])]
+    assert lines_of_error(capsys, "note") == [
+        f"note: {method}: training again 2 runs in {lab.folder / 'results'}, made by other code (changed "
+        "since: experiments/lab/methods.py); --accept-other-code would take what is there"
+        for method in ("standard", "cs")
+    ]
+    edited("lr = 1")
+    lab.trained.clear()
+    lab.compare("--n-seeds=2")
+    assert lab.trained == []
+    assert summary_of(capsys)["methods"] == {
+        method: {**of_method, "found_again": [True, True]} for method, of_method in first["methods"].items()
+    }
+
+
+def test_runs_of_other_code_are_accepted_with_a_warning_and_kept_apart(lab, capsys, edited):
+    edited("lr = 1")
+    lab.compare("--n-seeds=2")
+    first = summary_of(capsys)
+    edited("lr = 100")
+    lab.trained.clear()
+    lab.compare("--n-seeds=3", "--accept-other-code")
+    assert lab.trained == [("standard", [2]), ("cs", [2])]
+    printed = capsys.readouterr()
+    for method in ("standard", "cs"):
+        assert f"warning: {method}: --accept-other-code takes 2 runs from {lab.folder}" in printed.err
+    path = Path(printed.out.splitlines()[-1].removeprefix("summary: "))
+    assert path.parent.name.endswith("-other-code")
+    summary = json.loads(path.read_text())
+    for method in ("standard", "cs"):
+        assert summary["methods"][method]["other_code"] == ["experiments/lab/methods.py"]
+        assert summary["methods"][method]["stamps"][:2] == first["methods"][method]["stamps"]
+
+
+def test_where_no_other_code_made_runs_accepting_them_changes_nothing(lab, capsys):
+    lab.compare("--n-seeds=2")
+    first = last_line(capsys)
+    lab.compare("--n-seeds=2", "--accept-other-code")
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == first
+    assert "code" not in printed.err
+
+
+def test_a_method_that_fails_keeps_no_other_from_being_trained_and_shown(lab, capsys):
+    lab.failing["cs"] = TypeError("a dtype\nthat differs")
+    assert lab.compare("--n-seeds=2", "--methods", "standard", "cs", "l2") == 1
+    printed = capsys.readouterr()
+    assert [method for method, _ in lab.trained] == ["standard", "cs", "l2"]
+    assert re.search(r"^  cs +failed +- *$", printed.out, re.MULTILINE)
+    assert "l2 - standard" in printed.out
+    assert "Traceback" in printed.err
+    assert "error: cs failed: TypeError: a dtype that differs" in printed.err
+    assert printed.err.splitlines()[-1] == "error: 1 of 3 methods failed: cs"
+    summary = json.loads(Path(printed.out.splitlines()[-1].removeprefix("summary: ")).read_text())
+    assert summary["failed"] == {"cs": "TypeError: a dtype that differs"}
+    assert list(summary["methods"]) == ["standard", "l2"]
+    lab.failing.clear()
+    assert lab.compare("--n-seeds=2", "--methods", "standard", "cs", "l2") == 0
+    assert [method for method, _ in lab.trained[3:]] == ["cs"]
+
+
+def test_where_all_methods_fail_nothing_is_summed_up(lab, capsys):
+    lab.failing = {method: TypeError("a dtype") for method in ("standard", "cs")}
+    assert lab.compare() == 1
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1] == "error: 2 of 2 methods failed: standard, cs"
+    assert printed.out == ""
+    assert lab.written() == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "x"), KeyboardInterrupt()])
+def test_what_concerns_the_whole_command_ends_it(lab, error):
+    lab.failing["standard"] = error
+    assert lab.compare() in (1, 130)
+    assert [method for method, _ in lab.trained] == ["standard"]
+
+
+def test_a_configuration_of_jax_that_is_not_heeded_is_noted(lab, capsys):
+    with jax.enable_x64(True):
+        lab.run()
+    assert lines_of_error(capsys, "note") == ["note: jax_enable_x64 is True, but runs are computed with False"]
 
 
 @pytest.mark.parametrize(
@@ -424,7 +525,7 @@ def test_settings_that_do_not_fit_the_data_are_one_line_and_status_2(lab, capsys
 def test_a_mistake_in_the_program_keeps_its_traceback(lab):
     lab.failing["standard"] = ValueError("a mistake in the program")
     with pytest.raises(ValueError, match="a mistake"):
-        lab.compare()
+        lab.run()
 
 
 def test_data_that_cannot_be_had_are_one_line_and_status_2(lab, capsys, monkeypatch):

@@ -7,8 +7,10 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from cs_optax import complex_synapse, complex_synapse_adam, complex_synapse_sgd
 from experiments.lab import methods
 from experiments.lab.data import load
 from experiments.lab.fisher import fisher_information
@@ -86,6 +88,115 @@ def test_without_strength_it_is_plain_training(method):
     for plain, run in zip(runs_of("standard", settings), runs_of(method, settings), strict=True):
         np.testing.assert_allclose(run.loss, plain.loss, rtol=1e-4)
         np.testing.assert_allclose(run.accuracy_matrix, plain.accuracy_matrix, atol=0.02)
+
+
+def some_iterations(method, seeds):
+    """Parameters, and those to evaluate, after two tasks of three iterations; stacked over these of five."""
+    random = np.random.default_rng(0)
+    shapes = {"b": (3,), "w": (4, 3)}
+    numbers = [{k: random.normal(size=(5, *shape)) for k, shape in shapes.items()} for _ in range(8)]
+    of_seeds = [{k: jnp.asarray(v[seeds], jnp.float32) for k, v in one.items()} for one in numbers]
+    params, *grads, fisher = of_seeds
+    memory, state = method.start(params), method.optimizer.init(params)
+    for iteration, grad in enumerate(grads, start=1):
+        pulled = grad
+        if method.pull is not None:
+            pulled = jax.tree.map(jnp.add, grad, method.pull(params, memory))
+        updates, state = method.optimizer.update(pulled, state, params)
+        new = optax.apply_updates(params, updates)
+        if method.remember is not None:
+            memory = method.remember(memory, params, new, grad)
+        params = new
+        if iteration == 3 and method.consolidate is not None:
+            memory = method.consolidate(memory, params, jax.tree.map(jnp.abs, fisher))
+    return params, method.weights(params, memory, state)
+
+
+def of_all(settings):
+    """An optimizer that is not element-wise."""
+    return optax.chain(optax.clip_by_global_norm(0.05), optax.adam(settings.lr))
+
+
+def assert_alone_as_in_company(method):
+    together, alone = some_iterations(method, [0, 1, 2, 3, 4]), some_iterations(method, [2])
+    for one, five in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
+        np.testing.assert_allclose(five[2], one[0], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("base", ["as it is", "with a norm over all parameters"])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_learns_alone_as_among_five(name, decay, base, monkeypatch):
+    if base != "as it is":
+        monkeypatch.setattr(methods, "_plain", of_all)
+    assert_alone_as_in_company(make_method(dataclasses.replace(SMALL, decay=decay), name))
+
+
+def test_a_training_with_a_norm_over_all_parameters_is_the_same_alone_and_among_five(monkeypatch):
+    monkeypatch.setattr(methods, "_plain", of_all)
+    together, (alone,) = runs_of("cs", seeds=range(5)), runs_of("cs", seeds=[2])
+    np.testing.assert_allclose(together[2].loss, alone.loss, rtol=1e-4)
+
+
+def project(params, memory):
+    """A pull with a sum over all parameters."""
+    scale = sum(jnp.vdot(p, p) for p in jax.tree.leaves(params))
+    return jax.tree.map(lambda p: p / scale, params)
+
+
+@pytest.mark.parametrize("elementwise", [False, True])
+def test_a_method_is_mapped_over_seeds_unless_it_says_that_it_need_not_be(elementwise, monkeypatch):
+    def mine(settings):
+        return methods.Method(optax.lamb(settings.lr), pull=project, elementwise=elementwise)
+
+    monkeypatch.setitem(methods._METHODS, "mine", mine)
+    if elementwise:
+        with pytest.raises(AssertionError):
+            assert_alone_as_in_company(make_method(SMALL, "mine"))
+    else:
+        assert_alone_as_in_company(make_method(SMALL, "mine"))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_methods_there_are_act_on_the_stacked_trees_as_they_are(name, optimizer):
+    """Nothing is mapped: their counters are single numbers, and their programs those of plain Optax."""
+    plain = getattr(optax, optimizer)(SMALL.lr)
+    expected = {
+        "cs": optax.chain(plain, complex_synapse(SMALL.beakers, SMALL.alpha, SMALL.beta)),
+        "cs-published": {"adam": complex_synapse_adam, "sgd": complex_synapse_sgd}[optimizer](
+            SMALL.lr, n_beakers=SMALL.beakers, alpha=SMALL.alpha, beta=SMALL.beta
+        ),
+    }
+    expected["cs-readout"] = expected["cs"]
+    ours = make_method(dataclasses.replace(SMALL, optimizer=optimizer), name).optimizer
+    theirs = expected.get(name, plain)
+    params = {"w": jnp.ones((5, 4, 3))}
+    state = theirs.init(params)
+    assert jax.tree.structure(ours.init(params)) == jax.tree.structure(state)
+    programs = [str(jax.make_jaxpr(tx.update)(params, state, params)) for tx in (ours, theirs)]
+    assert programs[0] == programs[1]
+
+
+TINY = dataclasses.replace(
+    SMALL, tasks=2, iters=2, eval_log=2, fc_layers=1, decay=0.1, ewc_samples=5, replay_budget=2
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_gives_the_same_with_64_bit_types_enabled(name):
+    (without,) = runs_of(name, TINY, seeds=[0])
+    with jax.enable_x64(True):
+        (run,) = runs_of(name, TINY, seeds=[0])
+    np.testing.assert_array_equal(run.loss, without.loss)
+    np.testing.assert_array_equal(run.accuracy, without.accuracy)
+
+
+def test_the_fisher_information_has_the_dtype_of_its_parameters(x64):
+    params = {"w": jnp.ones((1, 4, 3), jnp.float32)}
+    x, tasks = jnp.ones((1, 6, 4), jnp.float32), jnp.zeros((1, 6), jnp.int32)
+    estimated = fisher_information(lambda p, x, _: x @ p["w"], params, x, tasks, jax.random.key(0)[None])
+    assert estimated["w"].dtype == jnp.float32
 
 
 @pytest.mark.parametrize("method", ["ewc", "si", "lwf", "er"])

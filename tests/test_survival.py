@@ -19,6 +19,7 @@ import pytest
 import small_runs
 
 from experiments import compare, run
+from experiments.lab import results, sources
 from experiments.lab.checkpoints import Checkpoints, interrupted_groups
 from experiments.lab.data import load
 from experiments.lab.results import Run
@@ -289,6 +290,34 @@ def test_two_processes_on_one_folder_do_not_disturb_each_other(tmp_path, start):
     assert run["seed"] == 3
     left = (tmp_path / "one" / "results").rglob("*")
     assert not [path for path in left if path.suffix in (".tmp", ".npz")]
+
+
+def test_where_there_is_nothing_to_resume_it_says_so(tmp_path, capsys):
+    def found(settings, method="cs", seeds=(0,), resume=True):
+        identities = [results.identity(settings, method, seed, "abc") for seed in seeds]
+        stamp = results.comparison_stamp(identities)
+        return Checkpoints(tmp_path, stamp, 0, resume, identities, title="mine")
+
+    def said(*arguments, **more):
+        assert found(*arguments, **more).find({"w": np.zeros(2)}) is None
+        return capsys.readouterr().err
+
+    nothing = f"note: mine: --resume finds no checkpoint of it in {tmp_path / 'checkpoints'}: starts from the "
+    assert said(SMALL).startswith(nothing)
+    assert said(SMALL, resume=False) == ""
+    kept = found(SMALL)
+    kept.keep(3, {"w": np.zeros(2)}, {}, results.Seconds(0, 0, 0))
+    begin = f"note: mine: --resume does not go on from {kept.path}, which is of a training with "
+    end = ": starts from the beginning\n"
+    assert said(dataclasses.replace(SMALL, batch=64)) == f"{begin}--batch 16{end}"
+    assert said(dataclasses.replace(SMALL, batch=64, lr=0.5)) == f"{begin}--batch 16, --lr 0.001{end}"
+    assert said(SMALL, seeds=(0, 1)) == f"{begin}seeds 0{end}"
+    assert said(SMALL, method="standard").startswith(nothing)
+    with pytest.MonkeyPatch.context() as patch:
+        changed = {**sources.current().files, "experiments/lab/model.py": "edited"}
+        patch.setattr(sources, "current", lambda: sources.Code("edited", changed))
+        assert said(SMALL) == f"{begin}other code (experiments/lab/model.py){end}"
+    assert found(SMALL).find({"w": np.zeros(2)}).iteration == 3
 
 
 def test_strays_among_the_checkpoints_are_no_ones(tmp_path):

@@ -34,9 +34,12 @@ class Laboratory:
 
     def __init__(self, folder):
         self.folder, self.trained = folder, []
+        self.failing = ()  # a method, and what its settings are evaluated on
 
     def train(self, configurations, method, seeds, dataset, observe, checkpoints, arguments, probed, devices):
         self.trained.append((method, list(configurations), list(seeds)))
+        if self.failing == (method, configurations[0].evaluate_on):
+            raise TypeError("a dtype")
         return [[run_of(one, method, seed) for seed in seeds] for one in configurations], Seconds(
             1.0, 2.0, 3.0
         )
@@ -148,6 +151,18 @@ def test_the_table_has_every_configuration_and_seed(lab, capsys):
     assert {row["seed"] for row in rows} == {"1000", "1001"}
     assert all(row["alpha"] == "" for row in rows[:6])
     assert all(float(row["validation_accuracy"]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize("evaluate_on", ["validation", "test"])
+def test_a_method_that_fails_keeps_no_other_from_being_searched_and_compared(lab, capsys, evaluate_on):
+    lab.failing = "cs", evaluate_on
+    assert lab.sweep("--methods", "standard", "cs", "l2") == 1
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1] == "error: 1 of 3 methods failed: cs"
+    assert "l2 - standard" in printed.out
+    summary = summary_of(printed.out)
+    assert summary["failed"] == {"cs": "TypeError: a dtype"}
+    assert list(summary["methods"]) == list(summary["searches"]) == ["standard", "l2"]
 
 
 @pytest.mark.parametrize(

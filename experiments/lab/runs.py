@@ -146,18 +146,14 @@ class Job:
     def _note_other_code(self, others: Sequence[FinishedRun]) -> None:
         if not others:
             return
-        title, folder = self.title or self.method, self.output.results_dir
-        which = f"{counted(len(others), 'run')} in {folder} made by other code"
+        title, runs = self.title or self.method, counted(len(others), "run")
         changed = listed(sorted({name for one in others for name in one.other_code}))
+        where = f"{self.output.results_dir}, made by other code (changed since: {changed})"
         if self.output.accept_other_code:
-            processes.note(
-                f"warning: {title}: --accept-other-code takes {which}, which may differ from what this code "
-                f"gives (changed since: {changed})"
-            )
+            processes.note(f"warning: {title}: --accept-other-code takes {runs} from {where}")
         else:
             processes.note(
-                f"note: {title}: {which} (changed since: {changed}) will not be used but trained again; "
-                "--accept-other-code takes what is there"
+                f"note: {title}: training again {runs} in {where}; --accept-other-code would take what is there"
             )
 
     def _train(self, group: Group | None) -> tuple[dict[Pair, FinishedRun], Seconds]:

@@ -1,0 +1,130 @@
+"""Runs know the code that made them."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import flax.nnx
+import optax
+import pytest
+
+from experiments.lab import methods, model, results, sources, training
+from experiments.lab.settings import Settings
+
+DECIDING = (
+    "cs_optax/_dynamics.py",
+    "experiments/lab/methods.py",
+    "experiments/lab/model.py",
+    "experiments/lab/pinned.py",
+    "experiments/lab/problems.py",
+    "experiments/lab/streams.py",
+    "experiments/lab/training.py",
+)
+
+
+def test_the_files_that_decide_results_count_and_those_that_show_them_do_not():
+    names = set(sources.deciding_files())
+    assert names >= set(DECIDING)
+    assert not [name for name in names if "/figures/" in name or "/live/" in name or "progress" in name]
+    lab = Path(sources.experiments.lab.__file__).parent
+    assert [name for name in sources.WITHOUT_EFFECT if not (lab / name).exists()] == []
+
+
+@pytest.fixture
+def one_file(tmp_path, monkeypatch):
+    """The only file of a project."""
+    path = tmp_path / "methods.py"
+    path.write_bytes(b"lr = 1\n")
+    monkeypatch.setattr(sources, "deciding_files", lambda: {"lab/methods.py": path})
+    sources._of_the_project.cache_clear()
+    yield path
+    sources._of_the_project.cache_clear()
+
+
+def test_an_edit_is_other_code_and_the_end_of_a_line_is_not(one_file):
+    def now():
+        sources._of_the_project.cache_clear()
+        return sources.current()
+
+    before = now()
+    one_file.write_bytes(b"lr = 1\r\n")
+    assert now() == before
+    one_file.write_bytes(b"lr = 100\n")
+    assert now().digest != before.digest
+    assert now().changed(before.files) == ["lab/methods.py"]
+
+
+def test_an_edit_while_a_command_runs_is_not_what_it_runs_with(one_file):
+    before = sources.current()
+    one_file.write_bytes(b"lr = 100\n")
+    assert sources.current() == before
+
+
+class OtherNetwork(flax.nnx.Module):
+    pass
+
+
+def other_method(settings):
+    return methods.Method(optax.sgd(settings.lr))
+
+
+def test_what_a_program_puts_into_the_modules_is_other_code(monkeypatch):
+    before = sources.current()
+    monkeypatch.setattr(model, "MLP", OtherNetwork)
+    monkeypatch.setitem(methods._METHODS, "standard", other_method)
+    after = sources.current()
+    assert after.digest != before.digest
+    names = [f"{__name__}.{one}" for one in ("OtherNetwork", "other_method")]
+    assert after.changed(before.files) == names
+    monkeypatch.undo()
+    monkeypatch.setattr(training, "make_model", optax.sgd)  # of a library, whose version the environment tells
+    assert sources.current() == before
+
+
+def test_the_code_is_part_of_the_identity_and_of_the_record(tmp_path, monkeypatch):
+    identity = results.identity(Settings(tasks=2), "cs", 3, "abc")
+    monkeypatch.setattr(sources, "current", lambda: sources.Code("other", {}))
+    other = results.identity(Settings(tasks=2), "cs", 3, "abc")
+    assert results.run_stamp(other).rpartition("-")[0] == results.run_stamp(identity).rpartition("-")[0]
+    assert results.run_stamp(other) != results.run_stamp(identity)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_is_that_of_the_project_alone(tmp_path, monkeypatch):
+    """Not that of a repository around it, which does not hold these files."""
+
+    def git(*arguments):
+        subprocess.run(["git", "-C", tmp_path, *arguments], check=True, capture_output=True)
+
+    def commit():
+        sources.commit.cache_clear()
+        return sources.commit()
+
+    package = tmp_path / "lab"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.setattr(sources.experiments.lab, "__file__", str(package / "__init__.py"))
+    assert commit() is None
+    git("init")
+    (package / "methods.py").write_text("1")
+    git("add", "lab/__init__.py")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "one")
+    assert commit() is None
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "two")
+    first = commit()
+    assert len(first) == 40
+    (package / "methods.py").write_text("2")
+    assert commit() == f"{first}-dirty"
+    sources.commit.cache_clear()
+
+
+def test_a_record_names_every_file(tmp_path):
+    from test_results import ENVIRONMENT, IDENTITY, make_run
+
+    results.save_run(tmp_path, IDENTITY, make_run(), ENVIRONMENT)
+    (path,) = (tmp_path / "runs").iterdir()
+    record = json.loads(path.read_text())
+    assert set(DECIDING) <= set(record["code"]["files"])
+    assert record["identity"]["code"].startswith(path.stem.rpartition("-")[2])
