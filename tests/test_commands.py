@@ -320,7 +320,9 @@ def test_what_concerns_the_whole_command_ends_it(lab, error):
 def test_a_configuration_of_jax_that_is_not_heeded_is_noted(lab, capsys):
     with jax.enable_x64(True):
         lab.run()
-    assert lines_of_error(capsys, "note") == ["note: jax_enable_x64 is True, but runs are computed with False"]
+    assert lines_of_error(capsys, "note") == [
+        "note: jax_enable_x64 is True, but runs are computed with False"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ def test_what_a_program_puts_into_the_modules_is_other_code(monkeypatch):
     names = [f"{__name__}.{one}" for one in ("OtherNetwork", "other_method")]
     assert after.changed(before.files) == names
     monkeypatch.undo()
-    monkeypatch.setattr(training, "make_model", optax.sgd)  # of a library, whose version the environment tells
+    monkeypatch.setattr(
+        training, "make_model", optax.sgd
+    )  # of a library, whose version the environment tells
     assert sources.current() == before
 
 

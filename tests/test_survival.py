@@ -302,7 +302,9 @@ def test_where_there_is_nothing_to_resume_it_says_so(tmp_path, capsys):
         assert found(*arguments, **more).find({"w": np.zeros(2)}) is None
         return capsys.readouterr().err
 
-    nothing = f"note: mine: --resume finds no checkpoint of it in {tmp_path / 'checkpoints'}: starts from the "
+    nothing = (
+        f"note: mine: --resume finds no checkpoint of it in {tmp_path / 'checkpoints'}: starts from the "
+    )
     assert said(SMALL).startswith(nothing)
     assert said(SMALL, resume=False) == ""
     kept = found(SMALL)

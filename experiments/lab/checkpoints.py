@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.lab._npz import DAMAGE, NotArraysError, read_arrays
 from experiments.lab import sources
+from experiments.lab._npz import DAMAGE, NotArraysError, read_arrays
 from experiments.lab.description import listed
 from experiments.lab.results import (
     Seconds,
@@ -229,10 +229,7 @@ def _differences(about: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) 
     first, ours = without_code(kept[0]), without_code(wanted[0])
     there, here = first.pop("settings"), ours.pop("settings")
     seeds = [sorted({one["seed"] for one in group}) for group in (kept, wanted)]
-    if seeds[0] != seeds[1]:
-        found = [f"seeds {', '.join(map(str, seeds[0]))}"]
-    else:
-        found = []
+    found = [f"seeds {', '.join(map(str, seeds[0]))}"] if seeds[0] != seeds[1] else []
     found += [f"{flag(name)} {there[name]}" for name in there if there[name] != here.get(name)]
     found += [f"another {name}" for name in first if name != "seed" and first[name] != ours.get(name)]
     if kept[0]["code"] != wanted[0]["code"]:

@@ -153,7 +153,8 @@ class Job:
             processes.note(f"warning: {title}: --accept-other-code takes {runs} from {where}")
         else:
             processes.note(
-                f"note: {title}: training again {runs} in {where}; --accept-other-code would take what is there"
+                f"note: {title}: training again {runs} in {where}; --accept-other-code would take "
+                "what is there"
             )
 
     def _train(self, group: Group | None) -> tuple[dict[Pair, FinishedRun], Seconds]:
