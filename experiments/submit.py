@@ -138,9 +138,12 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> int:
     executor = _executor(options)
     print(f"{counted(len(shards), 'shard')}; logs: {options.logs.resolve()}")
     if options.cluster == "local":
-        at_once = options.at_once or 1
+        at_once, jobs = options.at_once or 1, []
         for first in range(0, len(shards), at_once):
-            _wait(_start(executor, shards[first : first + at_once]))
+            jobs += _start(executor, shards[first : first + at_once])
+            for job in jobs:
+                job.exception()  # waits for it; the other shards are trained in any case
+        _wait(jobs)
         return whole.run()
     array = _start(executor, shards)[0].job_id.partition("_")[0]
     executor.update_parameters(

@@ -65,14 +65,17 @@ def test_jobs_on_this_computer_find_what_the_command_finds(here, capsys):
     assert not list((here / "plots").glob("*s0to1*"))  # those of the parts are beside the logs
 
 
-def test_a_job_that_fails_is_named_with_its_log(here, capsys):
+def test_a_job_that_fails_is_named_with_its_log_when_all_have_run(here, capsys):
     (here / "results").mkdir()
     (here / "results" / "runs").write_text("in the way")
-    assert submit.main(["--cluster", "local", "compare", *TINY, "--methods", "cs", "--n-seeds", "1"]) == 1
+    assert (
+        submit.main(["--cluster", "local", "compare", *TINY, "--methods", "cs", "l2", "--n-seeds", "1"]) == 1
+    )
     error = capsys.readouterr().err
     assert "has failed: see " in error
     log = Path(error.split("has failed: see ")[1].split(";")[0])
     assert "results/runs: cannot be written in" in log.read_text()
+    assert len(list((here / "logs").glob("*_log.err"))) == 2
 
 
 def fake_slurm(folder):
