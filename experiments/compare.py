@@ -1,5 +1,6 @@
 """With and without complex synapses, over many seeds: ``python -m experiments.compare --help``."""
 
+import itertools
 import math
 import sys
 import time
@@ -89,7 +90,7 @@ def compare(options: CompareOptions, command: str) -> None:
         failures.raise_if_all()
     if not processes.is_first():
         return
-    name = results.name_of_summary(f"compare-{stamp}", finished)
+    name = results.name_of_summary(f"compare-{stamp}", itertools.chain(*finished.values()))
     _show_table(finished, settings, list(failures.errors))
     finish(
         options.output,

@@ -229,7 +229,7 @@ def run(options: RunOptions, command: str) -> None:
         (finished,), seconds = job.finish()
     if not processes.is_first():
         return
-    name = results.name_of_summary(f"run-{stamp}", {method: finished})
+    name = results.name_of_summary(f"run-{stamp}", finished)
     _show_accuracy(finished[0].run, settings)
 
     def figures() -> None:

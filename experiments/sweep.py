@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from experiments.run import (
 
 if TYPE_CHECKING:
     from experiments.lab.data import Dataset
+    from experiments.lab.live import Live
     from experiments.lab.results import FinishedRun, Seconds
     from experiments.lab.search import Range
 
@@ -90,10 +92,12 @@ class Search:
     Attributes:
         space: what was searched.
         candidates: the configurations, in the order in which they were tried.
+        runs: of all of them.
     """
 
     space: "Mapping[str, Range]"
     candidates: tuple[Candidate, ...]
+    runs: "tuple[FinishedRun, ...]"
 
     @property
     def best(self) -> Candidate:
@@ -129,7 +133,6 @@ def sweep(options: SweepOptions, command: str) -> None:
         method: search.configurations(replace(settings, evaluate_on="validation"), space, options.budget)
         for method, space in spaces.items()
     }
-    seeds = range(options.seed, options.seed + options.n_seeds)
     for method, those in planned.items():
         for one in those:
             search.check(one, method, spaces[method])
@@ -145,7 +148,7 @@ def sweep(options: SweepOptions, command: str) -> None:
         print(stamp)
         return
     print(f"{describe(settings)}\n{describe_methods(settings, [])}")
-    searches, finished, seconds, failures = {}, {}, {}, Failures(methods)
+    searches, seconds, failures = {}, {}, Failures(methods)
     for method in methods:
         with failures.of(method):
             searches[method], seconds[method] = _search(
@@ -153,19 +156,12 @@ def sweep(options: SweepOptions, command: str) -> None:
             )
     with Live(options.output, settings, methods, f"sweep-{stamp}") as live:
         show_page(live)
-        for method in list(searches):
-            best = replace(searches[method].best.settings, evaluate_on="test")
-            job = options.job(
-                dataset, configurations=[best], method=method, seeds=seeds, live=live, title=f"{method}, test"
-            )
-            with failures.of(method):
-                (finished[method],), spent = job.finish()
-                seconds[method] += spent
-        failures.raise_if_all()
+        finished = _test(options, dataset, searches, live, seconds, failures)
     if not processes.is_first():
         return
     searches = {method: searches[method] for method in finished}
-    name = results.name_of_summary(f"sweep-{stamp}", finished)
+    runs = [*itertools.chain(*finished.values()), *(run for one in searches.values() for run in one.runs)]
+    name = results.name_of_summary(f"sweep-{stamp}", runs)
     _show(settings, searches, finished, list(failures.errors))
     records = {method: _as_record(of_method) for method, of_method in searches.items()}
     folder = options.output.results_dir / name
@@ -222,6 +218,7 @@ def _search(
     seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
     searched = [name for name in search.varied(planned[0], space) if name in TRAIN_TOGETHER]
     candidates: dict[int, Candidate] = {}
+    kept: list[FinishedRun] = []
     seconds = results.Seconds(0.0, 0.0, 0.0)
     for places in search.together(planned, options.together * processes.count(), searched):
         group = [planned[place] for place in places]
@@ -231,11 +228,35 @@ def _search(
         )
         runs, spent = job.finish()
         seconds += spent
+        kept += itertools.chain(*runs)
         for place, one, of_one in zip(places, group, runs, strict=True):
             candidates[place] = Candidate(one, tuple(each.run.final_accuracy for each in of_one))
             flags = search.as_flags(search.varied(one, space))
             print(f"{method}: {flags}: {100 * candidates[place].score:.2f} %", flush=True)
-    return Search(space, tuple(candidates[place] for place in range(len(planned)))), seconds
+    return Search(space, tuple(candidates[place] for place in range(len(planned))), tuple(kept)), seconds
+
+
+def _test(
+    options: SweepOptions,
+    dataset: "Dataset",
+    searches: Mapping[str, Search],
+    live: "Live",
+    seconds: "dict[str, Seconds]",
+    failures: Failures,
+) -> "dict[str, list[FinishedRun]]":
+    """Train the best configuration of each method on all training data, and add the seconds that it took."""
+    seeds = range(options.seed, options.seed + options.n_seeds)
+    finished = {}
+    for method, of_method in searches.items():
+        best = replace(of_method.best.settings, evaluate_on="test")
+        job = options.job(
+            dataset, configurations=[best], method=method, seeds=seeds, live=live, title=f"{method}, test"
+        )
+        with failures.of(method):
+            (finished[method],), spent = job.finish()
+            seconds[method] += spent
+    failures.raise_if_all()
+    return finished
 
 
 def _show(
@@ -267,7 +288,7 @@ def _show(
 
 def _as_record(of_method: Search) -> dict[str, Any]:
     """A search in the summary."""
-    from experiments.lab import search
+    from experiments.lab import results, search
 
     best = search.varied(of_method.best.settings, of_method.space)
     return {
@@ -280,6 +301,7 @@ def _as_record(of_method: Search) -> dict[str, Any]:
             }
             for one in of_method.candidates
         ],
+        "other_code": results.files_of_other_code(of_method.runs),
         "best": best,
         "flags_of_best": search.as_flags(best),
         "at_the_edge": of_method.edges,

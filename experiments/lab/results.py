@@ -16,7 +16,7 @@ import platform
 import secrets
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
@@ -226,10 +226,14 @@ def sweep_stamp(identities: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -
     return f"{_protocol(identities[0]['settings'])}-{_digest([stamps, list(seeds)])}"
 
 
-def name_of_summary(name: str, finished: Mapping[str, Sequence[FinishedRun]]) -> str:
+def files_of_other_code(finished: Iterable[FinishedRun]) -> list[str]:
+    """The files that were others when some of these runs were made."""
+    return sorted({file for one in finished for file in one.other_code})
+
+
+def name_of_summary(name: str, finished: Iterable[FinishedRun]) -> str:
     """The name of a command's folder and figures: another one where it took runs that other code made."""
-    other = any(one.other_code for group in finished.values() for one in group)
-    return f"{name}-other-code" if other else name
+    return f"{name}-other-code" if files_of_other_code(finished) else name
 
 
 def save_run(
@@ -528,7 +532,7 @@ def _summary_of_method(finished: Sequence[FinishedRun], settings: Settings) -> d
         "diverged": [run.seed for run in runs if run.diverged_at is not None],
         "stamps": [one.stamp for one in finished],
         "found_again": [one.found_again for one in finished],
-        "other_code": sorted({file for one in finished for file in one.other_code}),
+        "other_code": files_of_other_code(finished),
     }
 
 

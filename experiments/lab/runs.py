@@ -147,7 +147,7 @@ class Job:
         if not others:
             return
         title, runs = self.title or self.method, counted(len(others), "run")
-        changed = listed(sorted({name for one in others for name in one.other_code}))
+        changed = listed(results.files_of_other_code(others))
         where = f"{self.output.results_dir}, made by other code (changed since: {changed})"
         if self.output.accept_other_code:
             processes.note(f"warning: {title}: --accept-other-code takes {runs} from {where}")
