@@ -1,5 +1,6 @@
 """Several processes for one command: the same results as of one, and none is lost with a process."""
 
+import functools
 import json
 import os
 import re
@@ -184,6 +185,7 @@ def test_what_was_finished_is_not_made_again(tmp_path, alone, monkeypatch):
     iterations = []
     train = training.train
 
+    @functools.wraps(train)  # and so no other code
     def watched(configurations, method, seeds, dataset, observe, checkpoints, *rest, **more):
         def note(progress):
             iterations.append(progress.iteration)

@@ -100,7 +100,10 @@ def _of_the_project() -> dict[str, str]:
 
 
 def _put_in() -> dict[str, str]:
-    """Functions and classes in the deciding modules that neither the project nor a library has defined."""
+    """Functions and classes in the deciding modules that neither the project nor a library has defined.
+
+    By what they say of themselves: one that `functools.wraps` has made counts as what it wraps.
+    """
     ours = tuple(f"{package.__name__}." for package in PACKAGES)
     found = {}
     for name in deciding_files():
