@@ -7,7 +7,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -87,11 +87,6 @@ class Output:
     checkpoint_every: float = 60.0
     get_stamp: bool = False
 
-    def __post_init__(self) -> None:
-        # The shell leaves the tilde of --results-dir=~/results to us.
-        for name in ("results_dir", "plot_dir"):
-            object.__setattr__(self, name, getattr(self, name).expanduser())
-
 
 @dataclass(frozen=True)
 class Machines:
@@ -167,6 +162,22 @@ class CommonOptions:
 
         return Job(dataset=dataset, output=self.output, devices=self.machines.devices, **what)
 
+    @property
+    def draws(self) -> bool:
+        """Whether the command draws figures."""
+        return True
+
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        """Every folder that the command writes in, with the option that names it."""
+        from experiments.lab.results import CHECKPOINTS, RUNS
+
+        output = self.output
+        asked_for = (name for name in ("live", "tensorboard") if getattr(output, name))
+        for name in ("", RUNS, CHECKPOINTS, *asked_for):
+            yield "results_dir", output.results_dir / name
+        if self.draws:
+            yield "plot_dir", output.plot_dir
+
     def settings(self) -> Settings:
         """The settings that change results, in one flat object."""
         given = {
@@ -180,7 +191,7 @@ class CommonOptions:
         if settings.stream_file is None:
             return settings
         named = settings.stream if settings.stream != DataAndTasks.stream else "file"
-        return replace(settings, stream=named, stream_file=settings.stream_file.expanduser())
+        return replace(settings, stream=named)
 
 
 @dataclass(frozen=True)
@@ -198,6 +209,11 @@ class RunOptions(CommonOptions):
     method: Method | None = None
     seed: int = 0
 
+    @property
+    def draws(self) -> bool:
+        """Whether the command draws figures."""
+        return self.output.pdf
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
@@ -213,13 +229,16 @@ def run(options: RunOptions, command: str) -> None:
     method = options.method or ("cs" if options.cs else "standard")
     settings, dataset = prepare(options, [method], options.seed)
     from experiments.lab import results
+    from experiments.lab.folders import check_folders
     from experiments.lab.live import Live
 
     stamp = results.run_stamp(results.identity(settings, method, options.seed, dataset.sha256))
     if options.output.get_stamp:
         print(stamp)
         return
-    with Live(options.output, settings, [method], f"run-{stamp}") as live:
+    name = f"run-{stamp}"
+    check_folders([("results_dir", options.output.results_dir / name)])
+    with Live(options.output, settings, [method], name) as live:
         show_page(live)
         job = options.job(dataset, configurations=[settings], method=method, seeds=[options.seed], live=live)
         (finished,), seconds = job.finish()
@@ -229,11 +248,11 @@ def run(options: RunOptions, command: str) -> None:
 
     def figures() -> None:
         if options.output.pdf:
-            draw({method: finished}, settings, options.output.plot_dir, f"run-{stamp}")
+            draw({method: finished}, settings, options.output.plot_dir, name)
 
     finish(
         options.output,
-        folder=f"run-{stamp}",
+        folder=name,
         command=command,
         config={**asdict(settings), "method": method, "seed": options.seed},
         settings=settings,
@@ -253,13 +272,47 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     program = f"python -m {module}"
+    _suit_the_terminal()
     options = tyro.cli(
         kind,
         prog=program,
         args=given,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
     )
+    try:
+        options = expanded(options)
+    except SettingsError as error:
+        sys.exit(_fail(f"error: {error}", status=2))
     return options, f"{program} {shlex.join(given)}".rstrip()
+
+
+def expanded(value: Any, name: str = "") -> Any:
+    """Options with the tilde of all paths replaced: in --results-dir=~/results the shell leaves it.
+
+    Args:
+        value: the options, or one of them.
+        name: of the field that it is the value of.
+
+    Raises:
+        SettingsError: if there is no such home.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value, **{one.name: expanded(getattr(value, one.name), one.name) for one in fields(value)}
+        )
+    if isinstance(value, tuple):
+        return tuple(expanded(one, name) for one in value)
+    try:
+        return value.expanduser() if isinstance(value, Path) else value
+    except RuntimeError as error:
+        raise SettingsError(f"{flag(name)} {value}: the home folder {value.parts[0]} is not known") from error
+
+
+def _suit_the_terminal() -> None:
+    """A terminal without some characters is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 RUNS_ARE_KEPT = (
@@ -282,10 +335,7 @@ def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> in
 
 
 def _status_of(command: Callable[[], None], interrupted: str) -> int:
-    # A terminal without these characters is no reason to fail.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    _suit_the_terminal()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -335,16 +385,12 @@ def prepare(
 
         check_packages(output)
     _prepare_machines(options)
-    from experiments.lab import results
     from experiments.lab.cache import keep_compiled_programs
+    from experiments.lab.folders import check_folders
 
     if not output.get_stamp:
         keep_compiled_programs()
-        check_folders(
-            ("results_dir", output.results_dir),
-            ("results_dir", output.results_dir / results.RUNS),
-            ("plot_dir", output.plot_dir),
-        )
+        check_folders(options.folders())
     for line in without_effect(settings, methods):
         note(f"note: {line}")
     if output.data_dir is not None and settings.dataset == "Digits":
@@ -402,22 +448,6 @@ def _prepare_machines(options: CommonOptions) -> None:
         processes.join(machines.coordinator, machines.n_processes, machines.process_id)
     if machines.devices != 1:
         local_devices(machines.devices)
-
-
-def check_folders(*folders: tuple[str, Path]) -> None:
-    """Make sure that these folders, each with the option that names it, can be written in.
-
-    Raises:
-        SettingsError: if one cannot.
-    """
-    from experiments.lab import results
-
-    for name, folder in folders:
-        try:
-            results.check_writable(folder)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise SettingsError(f"{flag(name)} {folder}: cannot be written in: {reason}") from error
 
 
 def _with_data(settings: Settings, data_dir: Path | None) -> tuple[Settings, "Dataset"]:

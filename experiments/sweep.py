@@ -120,6 +120,7 @@ def sweep(options: SweepOptions, command: str) -> None:
     _validate(options)
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     from experiments.lab import results, search
+    from experiments.lab.folders import check_folders
     from experiments.lab.live import Live
 
     ranges = search.read_ranges(options.ranges, methods)
@@ -143,11 +144,14 @@ def sweep(options: SweepOptions, command: str) -> None:
     if options.output.get_stamp:
         print(stamp)
         return
+    name = f"sweep-{stamp}"
+    folder = options.output.results_dir / name
+    check_folders([("results_dir", folder)])
     print(f"{describe(settings)}\n{describe_methods(settings, [])}")
     searches, finished, seconds = {}, {}, {}
     for method in methods:
         searches[method], seconds[method] = _search(options, method, spaces[method], planned[method], dataset)
-    with Live(options.output, settings, methods, f"sweep-{stamp}") as live:
+    with Live(options.output, settings, methods, name) as live:
         show_page(live)
         for method in methods:
             best = replace(searches[method].best.settings, evaluate_on="test")
@@ -160,21 +164,20 @@ def sweep(options: SweepOptions, command: str) -> None:
         return
     _show(settings, searches, finished)
     records = {method: _as_record(of_method) for method, of_method in searches.items()}
-    folder = options.output.results_dir / f"sweep-{stamp}"
     results.write_atomically(folder / "searches.csv", _table(options, searches).encode())
     print(f"table of configurations: {folder / 'searches.csv'}")
     chosen = ("methods", "budget", "ranges", "tuning_seed", "n_tuning_seeds", "seed", "n_seeds")
     finish(
         options.output,
-        folder=folder.name,
+        folder=name,
         command=command,
-        config={**asdict(settings), **{name: getattr(options, name) for name in chosen}},
+        config={**asdict(settings), **{each: getattr(options, each) for each in chosen}},
         settings=settings,
         dataset=dataset,
         finished=finished,
         seconds=seconds,
         began=began,
-        figures=lambda: draw(finished, settings, options.output.plot_dir, f"sweep-{stamp}", searches=records),
+        figures=lambda: draw(finished, settings, options.output.plot_dir, name, searches=records),
         more={"searches": records},
     )
 
@@ -232,9 +235,8 @@ def _search(
 def _show(
     settings: Settings, searches: Mapping[str, Search], finished: Mapping[str, Sequence["FinishedRun"]]
 ) -> None:
-    from rich.console import Console
-
     from experiments.lab import search, statistics
+    from experiments.lab.terminal import plain_console
 
     for method, of_method in searches.items():
         best = of_method.best
@@ -245,7 +247,7 @@ def _show(
         print(f"best of {tried}, {method}: {flags}, {100 * best.score:.2f} % on validation data{at_edge}")
     final = {method: [one.run.final_accuracy for one in runs] for method, runs in finished.items()}
     print_table(
-        Console(highlight=False),
+        plain_console(),
         f"{describe(settings)}, each method at its best",
         {named(finished[method]): statistics.estimate(values) for method, values in final.items()},
         statistics.differences(final),

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import platformdirs
 
-from experiments.lab.results import check_writable
+from experiments.lab.folders import check_writable
 
 SHORTEST_COMPILATION = 0.1  # seconds; what is compiled sooner is not worth a file
 
@@ -27,10 +27,10 @@ def keep_compiled_programs() -> Path | None:
     enabled, named = (getattr(jax.config, name) for name in settings)
     if not enabled or named is not None:
         return None
-    folder = platformdirs.user_cache_path("cs_optax", appauthor=False) / "compiled"
     try:
+        folder = platformdirs.user_cache_path("cs_optax", appauthor=False) / "compiled"
         check_writable(folder)
-    except OSError:
+    except (OSError, RuntimeError):  # a user without a home
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:

@@ -22,9 +22,7 @@ import jax
 import numpy as np
 
 from experiments.lab._npz import DAMAGE, NotArraysError, read_arrays
-from experiments.lab.results import Seconds, current_environment, temporaries, write_atomically
-
-CHECKPOINTS = "checkpoints"  # the folder of the checkpoints, in that of the results
+from experiments.lab.results import CHECKPOINTS, Seconds, current_environment, temporaries, write_atomically
 
 
 class Kept(NamedTuple):
