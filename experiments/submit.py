@@ -67,6 +67,7 @@ class SubmitOptions:
     def folders(self) -> Iterator[tuple[str, Path]]:
         """Every folder that the command writes in itself, with the option that names it."""
         yield "logs", self.logs
+        yield "logs", self.logs / "plots"
 
 
 @dataclass(frozen=True)
