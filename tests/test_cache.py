@@ -57,3 +57,10 @@ def test_a_user_without_a_home_is_no_error(tmp_path):
     code = "import platformdirs\n\ndef homeless(*_, **__):\n    raise RuntimeError('no home')\n\n"
     code += f"platformdirs.user_cache_path = homeless\n{CODE}"
     assert in_a_process(tmp_path, code) == ["None", None]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"])
+def test_a_folder_whose_name_jax_does_not_take_is_no_error(tmp_path, variable):
+    folder = os.fsencode(tmp_path) + b"/donn\xe9es"
+    assert in_a_process(tmp_path, **{variable: os.fsdecode(folder)}) == ["None", None]
