@@ -16,6 +16,7 @@ import tyro
 
 from experiments.lab import processes
 from experiments.lab.description import describe, describe_methods
+from experiments.lab.names import printable
 from experiments.lab.processes import note
 from experiments.lab.settings import (
     WITH_BEAKERS,
@@ -34,6 +35,7 @@ from experiments.lab.settings import (
     validate_tasks,
     without_effect,
 )
+from experiments.lab.terminal import suit_the_terminal
 
 # JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
 if TYPE_CHECKING:
@@ -272,7 +274,7 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     program = f"python -m {module}"
-    _suit_the_terminal()
+    suit_the_terminal()
     options = tyro.cli(
         kind,
         prog=program,
@@ -308,13 +310,6 @@ def expanded(value: Any, name: str = "") -> Any:
         raise SettingsError(f"{flag(name)} {value}: the home folder {value.parts[0]} is not known") from error
 
 
-def _suit_the_terminal() -> None:
-    """A terminal without some characters is no reason to fail."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-
-
 RUNS_ARE_KEPT = (
     "interrupted: finished runs are kept, and found again next time; "
     "--resume goes on with what is not finished"
@@ -335,7 +330,7 @@ def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> in
 
 
 def _status_of(command: Callable[[], None], interrupted: str) -> int:
-    _suit_the_terminal()
+    suit_the_terminal()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -618,7 +613,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _fail(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     return status
 
 

@@ -135,7 +135,7 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> int:
     logs = str(options.logs.absolute())
     if "%" in logs or printable(logs) != logs:
         raise SettingsError(
-            f"--logs {printable(logs)}: must have no % in it, which Slurm replaces, and no characters that "
+            f"--logs {logs}: must have no % in it, which Slurm replaces, and no characters that "
             "cannot be printed"
         )
     if find_spec("submitit") is None:

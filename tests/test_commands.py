@@ -23,7 +23,7 @@ from experiments import compare, run
 from experiments.lab import data, figures, results, settings, statistics
 from experiments.lab.progress import Progress, ProgressDisplay
 from experiments.lab.results import Run, Seconds
-from experiments.lab.terminal import plain_console
+from experiments.lab.terminal import plain_console, suit_the_terminal
 
 DATASET = data.Dataset("MNIST", *np.zeros((4, 1)), max_value=255, source="made up", sha256="abc")
 SHORT = ["--tasks=2", "--iters=4", "--eval-log=2", "--loss-log=2"]
@@ -459,6 +459,21 @@ def test_names_reach_the_table_as_they_are():
     console = plain_console(file=written, width=200)
     compare.print_table(console, name, {name: statistics.estimate([0.5])}, {})
     assert written.getvalue().count(name) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_path_that_is_no_text_is_printed_as_its_bytes(encoding, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    suit_the_terminal()
+    print(os.fsdecode(b"donn\xe9es"), "\N{PLUS-MINUS SIGN}", flush=True)
+    assert written.getvalue() == b"donn\xe9es " + "\N{PLUS-MINUS SIGN}".encode(encoding, "replace") + b"\n"
+
+
+def test_an_error_is_one_line_whatever_the_name(lab, capsys, monkeypatch):
+    monkeypatch.undo()
+    assert run.main(["--experiment=no\nsuch.npz", *lab.folders()]) == 2
+    assert_one_line_error(capsys, r"--experiment no\nsuch.npz: No such file")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

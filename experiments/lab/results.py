@@ -246,7 +246,7 @@ def save_run(
 
 @functools.cache
 def _folder_for_what_is_not_kept() -> Path:
-    return Path(tempfile.mkdtemp(prefix="cs_optax-"))
+    return Path(tempfile.gettempdir()) / f"cs_optax-{secrets.token_hex(4)}"
 
 
 def find_run(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun | None:
