@@ -443,12 +443,14 @@ def test_figures_that_are_not_asked_for_need_no_folder(lab):
     assert lab.run() == 0
 
 
-def test_a_summary_in_whose_way_something_is_is_an_error_before_training(lab, capsys):
-    assert lab.run("--get-stamp") == 0
-    folder = lab.folder / "results" / f"run-{capsys.readouterr().out.strip()}"
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_a_summary_in_whose_way_something_is_is_an_error_before_training(lab, capsys, command):
+    ask = getattr(lab, command)
+    assert ask("--get-stamp") == 0
+    folder = lab.folder / "results" / f"{command}-{capsys.readouterr().out.strip()}"
     folder.parent.mkdir()
     folder.symlink_to("nowhere")
-    assert lab.run() == 2
+    assert ask() == 2
     assert_one_line_error(capsys, f"--results-dir {folder}: cannot be written in: it is a link to nowhere")
     assert lab.trained == []
 

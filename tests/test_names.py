@@ -1,9 +1,12 @@
 """Names that users give: printed as they are, and part of file names that every file system takes."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+from experiments.lab.description import describe
+from experiments.lab.live.visdom_windows import VisdomWindows
 from experiments.lab.names import MOST_BYTES, file_part, printable
 from experiments.lab.settings import Settings
 
@@ -51,3 +54,13 @@ def test_a_plain_name_is_part_of_a_file_name_as_it_is(name):
 
 def test_data_of_ones_own_have_a_name_that_can_be_printed():
     assert Settings(experiment=os.fsdecode(b"in/donn\xe9es.npz")).name == r"donn\xe9es"
+
+
+def test_a_stream_file_has_a_name_that_can_be_printed():
+    settings = Settings(stream="file", stream_file=Path(os.fsdecode(b"in/donn\xe9es.npz")))
+    assert describe(settings).endswith(r"stream of donn\xe9es.npz")
+
+
+def test_visdom_gets_a_name_without_signs():
+    shown = VisdomWindows(Settings(experiment="a/mnist[v2].npz"), ["run"])
+    assert shown._plot("run-loss", {})["eid"] == "mnist_v2_5-task-task-based"
