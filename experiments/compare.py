@@ -69,6 +69,7 @@ def compare(options: CompareOptions, command: str) -> None:
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     seeds = range(options.seed, options.seed + options.n_seeds)
     from experiments.lab import results
+    from experiments.lab.folders import check_folders
     from experiments.lab.live import Live
 
     stamp = results.comparison_stamp(
@@ -80,8 +81,10 @@ def compare(options: CompareOptions, command: str) -> None:
     if settings.beakers == 0 and {"standard", "cs"} <= set(methods):
         but = ", but for --decay" if settings.decay else ""
         note(f"note: with --beakers 0 there is no synapse: standard and cs are the same{but}")
+    name = f"compare-{stamp}"
+    check_folders([("results_dir", options.output.results_dir / name)])
     finished, seconds, failures = {}, {}, Failures(methods)
-    with Live(options.output, settings, methods, f"compare-{stamp}") as live:
+    with Live(options.output, settings, methods, name) as live:
         show_page(live)
         for method in methods:
             job = options.job(dataset, configurations=[settings], method=method, seeds=seeds, live=live)
@@ -164,13 +167,12 @@ def print_table(
 def _show_table(
     finished: Mapping[str, Sequence["FinishedRun"]], settings: "Settings", failed: Sequence[str]
 ) -> None:
-    from rich.console import Console
-
     from experiments.lab import statistics
+    from experiments.lab.terminal import plain_console
 
     final = {method: [one.run.final_accuracy for one in runs] for method, runs in finished.items()}
     print_table(
-        Console(highlight=False),
+        plain_console(),
         f"{describe(settings)}\n{describe_methods(settings, list(finished))}",
         {named(finished[method]): statistics.estimate(values) for method, values in final.items()},
         statistics.differences(final),

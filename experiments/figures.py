@@ -1,7 +1,7 @@
 """The figures of results that are there, again: ``python -m experiments.figures --help``."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,6 +34,10 @@ class FigureOptions:
     plot_dir: Path = Path("plots")
     formats: tuple[Literal["pdf", "png"], ...] = ("pdf", "png")
 
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        """Every folder that the command writes in, with the option that names it."""
+        yield "plot_dir", self.plot_dir
+
 
 @dataclass(frozen=True)
 class Results:
@@ -60,11 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def figures(options: FigureOptions) -> None:
     """Read all results, then draw them."""
+    from experiments.lab.folders import check_folders
+
     if not options.results:
         raise SettingsError("RESULTS: must name at least one")
     if not options.formats:
         raise SettingsError("--formats: must name at least one")
-    paths = list(dict.fromkeys(path for given in options.results for path in _summaries(given.expanduser())))
+    paths = list(dict.fromkeys(path for given in options.results for path in _summaries(given)))
     names = [path.parent.name for path in paths]
     for path, name in zip(paths, names, strict=True):
         if names.count(name) > 1:
@@ -72,12 +78,13 @@ def figures(options: FigureOptions) -> None:
                 f"{path.parent}: another of these results has the same name: draw them one by one, "
                 "each with a --plot-dir of its own"
             )
+    check_folders(options.folders())
     for one in [read_results(path) for path in paths]:
         print(one.name)
         draw(
             one.finished,
             one.settings,
-            options.plot_dir.expanduser(),
+            options.plot_dir,
             one.name,
             searches=one.searches,
             formats=options.formats,
@@ -153,10 +160,10 @@ def _summaries(given: Path) -> list[Path]:
 def _show_seconds(finished: "Mapping[str, Sequence[FinishedRun]]") -> None:
     """Print what a run of each method took, and how many trained together."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from experiments.lab import results
+    from experiments.lab.terminal import plain_console
 
     table = Table(box=SIMPLE_HEAD)
     table.add_column("seconds per run")
@@ -168,7 +175,7 @@ def _show_seconds(finished: "Mapping[str, Sequence[FinishedRun]]") -> None:
         shown = [f"{part:.2f}" for part in (*parts, sum(parts))] if parts else ["-"] * 4
         together = sorted({results.trained_together(one) for one in group})
         table.add_row(method, *shown, str(len(group)), ", ".join(map(str, together)))
-    Console(highlight=False).print(table)
+    plain_console().print(table)
 
 
 if __name__ == "__main__":

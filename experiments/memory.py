@@ -2,19 +2,21 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from experiments.claims import CLAIMS, measure
+from experiments.lab.folders import check_folders
 from experiments.lab.settings import LARGEST_SEED, SettingsError
-from experiments.run import check_folders, guarded, parse
+from experiments.lab.terminal import plain_console
+from experiments.run import guarded, parse
 
 if TYPE_CHECKING:
     from experiments.claims.outcome import Outcome, Row
@@ -49,6 +51,11 @@ class MemoryOptions:
     results_dir: Path = Path("results")
     plot_dir: Path = Path("plots")
 
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        """Every folder that the command writes in, with the option that names it."""
+        yield "results_dir", self.results_dir / "memory"
+        yield "plot_dir", self.plot_dir
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
@@ -74,11 +81,7 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
         print("\n".join(f"{name:<{width}}  {words}" for name, words in CLAIMS.items()))
         return []
     names = _chosen(options)
-    check_folders(
-        ("results_dir", options.results_dir),
-        ("results_dir", options.results_dir / "memory"),
-        ("plot_dir", options.plot_dir),
-    )
+    check_folders(options.folders())
     from experiments.lab.pinned import pinned
 
     outcomes: dict[str, Outcome] = {}
@@ -87,7 +90,7 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
         BarColumn(20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=plain_console(stderr=True),
     ) as progress:
         task = progress.add_task("", total=len(names))
         for name in names:
@@ -138,13 +141,13 @@ def table_of(rows: "Sequence[Row]") -> str:
 
 def show(outcomes: "Mapping[str, Outcome]") -> None:
     """Print the table of everything that was measured."""
-    console = Console()
+    console = plain_console()
     for name, outcome in outcomes.items():
         table = Table("claim", "target", "measured", "pass", box=None, pad_edge=False)
         for row in outcome.rows:
             style = "red" if row.passed is False else None
             table.add_row(row.claim, row.target, row.measured, PASSED[row.passed], style=style)
-        console.print(f"\n[bold]{name}[/bold]: {CLAIMS[name]}\n")
+        console.print(Text.assemble("\n", (name, "bold"), f": {CLAIMS[name]}\n"))
         console.print(table)
 
 

@@ -7,7 +7,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -17,6 +17,7 @@ import tyro
 from experiments.lab import processes
 from experiments.lab.description import describe, describe_methods
 from experiments.lab.failures import MethodsFailedError
+from experiments.lab.names import printable
 from experiments.lab.processes import note
 from experiments.lab.settings import (
     WITH_BEAKERS,
@@ -35,6 +36,7 @@ from experiments.lab.settings import (
     validate_tasks,
     without_effect,
 )
+from experiments.lab.terminal import suit_the_terminal
 
 # JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
 if TYPE_CHECKING:
@@ -90,11 +92,6 @@ class Output:
     resume: bool = False
     checkpoint_every: float = 60.0
     get_stamp: bool = False
-
-    def __post_init__(self) -> None:
-        # The shell leaves the tilde of --results-dir=~/results to us.
-        for name in ("results_dir", "plot_dir"):
-            object.__setattr__(self, name, getattr(self, name).expanduser())
 
 
 @dataclass(frozen=True)
@@ -171,6 +168,22 @@ class CommonOptions:
 
         return Job(dataset=dataset, output=self.output, devices=self.machines.devices, **what)
 
+    @property
+    def draws(self) -> bool:
+        """Whether the command draws figures."""
+        return True
+
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        """Every folder that the command writes in, with the option that names it."""
+        from experiments.lab.results import CHECKPOINTS, RUNS
+
+        output = self.output
+        asked_for = (name for name in ("live", "tensorboard") if getattr(output, name))
+        for name in ("", RUNS, CHECKPOINTS, *asked_for):
+            yield "results_dir", output.results_dir / name
+        if self.draws:
+            yield "plot_dir", output.plot_dir
+
     def settings(self) -> Settings:
         """The settings that change results, in one flat object."""
         given = {
@@ -184,7 +197,7 @@ class CommonOptions:
         if settings.stream_file is None:
             return settings
         named = settings.stream if settings.stream != DataAndTasks.stream else "file"
-        return replace(settings, stream=named, stream_file=settings.stream_file.expanduser())
+        return replace(settings, stream=named)
 
 
 @dataclass(frozen=True)
@@ -202,6 +215,11 @@ class RunOptions(CommonOptions):
     method: Method | None = None
     seed: int = 0
 
+    @property
+    def draws(self) -> bool:
+        """Whether the command draws figures."""
+        return self.output.pdf
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
@@ -217,13 +235,16 @@ def run(options: RunOptions, command: str) -> None:
     method = options.method or ("cs" if options.cs else "standard")
     settings, dataset = prepare(options, [method], options.seed)
     from experiments.lab import results
+    from experiments.lab.folders import check_folders
     from experiments.lab.live import Live
 
     stamp = results.run_stamp(results.identity(settings, method, options.seed, dataset.sha256))
     if options.output.get_stamp:
         print(stamp)
         return
-    with Live(options.output, settings, [method], f"run-{stamp}") as live:
+    name = f"run-{stamp}"
+    check_folders([("results_dir", options.output.results_dir / name)])
+    with Live(options.output, settings, [method], name) as live:
         show_page(live)
         job = options.job(dataset, configurations=[settings], method=method, seeds=[options.seed], live=live)
         (finished,), seconds = job.finish()
@@ -258,13 +279,40 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     program = f"python -m {module}"
+    suit_the_terminal()
     options = tyro.cli(
         kind,
         prog=program,
         args=given,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
     )
+    try:
+        options = expanded(options)
+    except SettingsError as error:
+        sys.exit(_fail(f"error: {error}", status=2))
     return options, f"{program} {shlex.join(given)}".rstrip()
+
+
+def expanded(value: Any, name: str = "") -> Any:
+    """Options with the tilde of all paths replaced: in --results-dir=~/results the shell leaves it.
+
+    Args:
+        value: the options, or one of them.
+        name: of the field that it is the value of.
+
+    Raises:
+        SettingsError: if there is no such home.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value, **{one.name: expanded(getattr(value, one.name), one.name) for one in fields(value)}
+        )
+    if isinstance(value, tuple):
+        return tuple(expanded(one, name) for one in value)
+    try:
+        return value.expanduser() if isinstance(value, Path) else value
+    except RuntimeError as error:
+        raise SettingsError(f"{flag(name)} {value}: the home folder {value.parts[0]} is not known") from error
 
 
 RUNS_ARE_KEPT = (
@@ -287,10 +335,7 @@ def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> in
 
 
 def _status_of(command: Callable[[], None], interrupted: str) -> int:
-    # A terminal without these characters is no reason to fail.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    suit_the_terminal()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -342,16 +387,13 @@ def prepare(
 
         check_packages(output)
     _prepare_machines(options)
-    from experiments.lab import pinned, results
+    from experiments.lab import pinned
     from experiments.lab.cache import keep_compiled_programs
+    from experiments.lab.folders import check_folders
 
     if not output.get_stamp:
         keep_compiled_programs()
-        check_folders(
-            ("results_dir", output.results_dir),
-            ("results_dir", output.results_dir / results.RUNS),
-            ("plot_dir", output.plot_dir),
-        )
+        check_folders(options.folders())
     for line in without_effect(settings, methods):
         note(f"note: {line}")
     for name, value in pinned.not_heeded().items():
@@ -418,22 +460,6 @@ def _prepare_machines(options: CommonOptions) -> None:
         processes.join(machines.coordinator, machines.n_processes, machines.process_id)
     if machines.devices != 1:
         local_devices(machines.devices)
-
-
-def check_folders(*folders: tuple[str, Path]) -> None:
-    """Make sure that these folders, each with the option that names it, can be written in.
-
-    Raises:
-        SettingsError: if one cannot.
-    """
-    from experiments.lab import results
-
-    for name, folder in folders:
-        try:
-            results.check_writable(folder)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise SettingsError(f"{flag(name)} {folder}: cannot be written in: {reason}") from error
 
 
 def _with_data(settings: Settings, data_dir: Path | None) -> tuple[Settings, "Dataset"]:
@@ -604,7 +630,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _fail(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     return status
 
 

@@ -6,7 +6,7 @@ batch too, checkpoints that are restored on another number of devices.
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,10 +19,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cs_optax import complex_synapse, get_beakers
 from experiments.lab.devices import local_devices
+from experiments.lab.folders import check_folders
 from experiments.lab.pinned import pinned
 from experiments.lab.results import write_json
 from experiments.lab.settings import SettingsError, flag
-from experiments.run import check_folders, guarded, parse
+from experiments.run import guarded, parse
 
 AXIS = "shard"  # of the mesh
 OPTIONS = "options.json"  # beside the checkpoints
@@ -61,6 +62,11 @@ class ShardedOptions:
     ] = None
     no_gpus: bool = False
 
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        """Every folder that the command writes in, with the option that names it."""
+        if self.checkpoint is not None:
+            yield "checkpoint", self.checkpoint
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
@@ -90,8 +96,7 @@ def sharded(options: ShardedOptions) -> list[float]:
             raise SettingsError(
                 f"{flag(name)} {getattr(options, name)}: must be a multiple of --devices {options.devices}"
             )
-    if options.checkpoint is not None:
-        check_folders(("checkpoint", options.checkpoint))
+    check_folders(options.folders())
     if options.no_gpus:
         jax.config.update("jax_platforms", "cpu")
     tx, params, state, step = prepare(options)

@@ -4,7 +4,7 @@ import importlib
 import io
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.compare import CompareOptions
 from experiments.lab.description import counted
+from experiments.lab.folders import check_folders
+from experiments.lab.names import printable
 from experiments.lab.settings import WITH_BEAKERS, SettingsError, flag
-from experiments.run import check_folders, guarded, parse
+from experiments.run import guarded, parse
 from experiments.sweep import SweepOptions
 
 if TYPE_CHECKING:
@@ -61,6 +63,11 @@ class SubmitOptions:
     account: str = ""
     at_once: int = 0
     logs: Path = Path("logs")
+
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        """Every folder that the command writes in itself, with the option that names it."""
+        yield "logs", self.logs
+        yield "logs", self.logs / "plots"
 
 
 @dataclass(frozen=True)
@@ -125,16 +132,22 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> int:
         raise SettingsError("--at-once: must be left out with --gpus on this computer: its jobs share them")
     if not 0 < options.hours < float("inf"):
         raise SettingsError(f"--hours {options.hours:g}: must be positive and finite")
+    logs = str(options.logs.absolute())
+    if "%" in logs or printable(logs) != logs:
+        raise SettingsError(
+            f"--logs {logs}: must have no % in it, which Slurm replaces, and no characters that "
+            "cannot be printed"
+        )
     if find_spec("submitit") is None:
         raise SettingsError('jobs are submitted by submitit: pip install "submitit>=1.5"')
     whole = Shard(command[0], tuple(command[1:]))
     shards = [
-        replace(shard, arguments=(*shard.arguments, "--plot-dir", str(options.logs / "plots")))
+        replace(shard, arguments=(*shard.arguments, f"--plot-dir={options.logs / 'plots'}"))
         for shard in shards_of(whole, options.seeds_per_job)
     ]
     for each in (whole, *shards_of(whole, 0)):  # each method once, whatever its seeds
         _check(each)
-    check_folders(("logs", options.logs))
+    check_folders(options.folders())
     executor = _executor(options)
     print(f"{counted(len(shards), 'shard')}; logs: {options.logs.resolve()}")
     if options.cluster == "local":
@@ -188,9 +201,10 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
 
 
 def _check(whole: Shard) -> None:
-    """Find mistakes now rather than in a queue: the command reads its data and names its results."""
+    """Find mistakes now rather than in a queue: try its folders, read its data and name its results."""
     module = importlib.import_module(f"experiments.{whole.name}")
     options, command = parse(COMMANDS[whole.name], f"experiments.{whole.name}", whole.arguments)
+    check_folders(options.folders())
     stamped = replace(options, output=replace(options.output, get_stamp=True))
     with redirect_stdout(io.StringIO()):
         getattr(module, whole.name)(stamped, command)
@@ -208,7 +222,7 @@ def _start(executor: "submitit.AutoExecutor", shards: Sequence[Shard]) -> "list[
     except RuntimeError as error:
         raise OSError(f"the jobs were not submitted: {error}") from error
     for shard, job in zip(shards, jobs, strict=True):
-        print(f"job {job.job_id}: {shard.name} {' '.join(shard.arguments)}", flush=True)
+        print(f"job {job.job_id}: {shard.name} {shlex.join(shard.arguments)}", flush=True)
     return jobs
 
 

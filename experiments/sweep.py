@@ -125,6 +125,7 @@ def sweep(options: SweepOptions, command: str) -> None:
     _validate(options)
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     from experiments.lab import results, search
+    from experiments.lab.folders import check_folders
     from experiments.lab.live import Live
 
     ranges = search.read_ranges(options.ranges, methods)
@@ -147,6 +148,9 @@ def sweep(options: SweepOptions, command: str) -> None:
     if options.output.get_stamp:
         print(stamp)
         return
+    name = f"sweep-{stamp}"
+    folder = options.output.results_dir / name
+    check_folders([("results_dir", folder)])
     print(f"{describe(settings)}\n{describe_methods(settings, [])}")
     searches, seconds, failures = {}, {}, Failures(methods)
     for method in methods:
@@ -154,7 +158,7 @@ def sweep(options: SweepOptions, command: str) -> None:
             searches[method], seconds[method] = _search(
                 options, method, spaces[method], planned[method], dataset
             )
-    with Live(options.output, settings, methods, f"sweep-{stamp}") as live:
+    with Live(options.output, settings, methods, name) as live:
         show_page(live)
         finished = _test(options, dataset, searches, live, seconds, failures)
     if not processes.is_first():
@@ -172,7 +176,7 @@ def sweep(options: SweepOptions, command: str) -> None:
         options.output,
         folder=name,
         command=command,
-        config={**asdict(settings), **{name: getattr(options, name) for name in chosen}},
+        config={**asdict(settings), **{each: getattr(options, each) for each in chosen}},
         settings=settings,
         dataset=dataset,
         finished=finished,
@@ -265,9 +269,8 @@ def _show(
     finished: Mapping[str, Sequence["FinishedRun"]],
     failed: Sequence[str],
 ) -> None:
-    from rich.console import Console
-
     from experiments.lab import search, statistics
+    from experiments.lab.terminal import plain_console
 
     for method, of_method in searches.items():
         best = of_method.best
@@ -278,7 +281,7 @@ def _show(
         print(f"best of {tried}, {method}: {flags}, {100 * best.score:.2f} % on validation data{at_edge}")
     final = {method: [one.run.final_accuracy for one in runs] for method, runs in finished.items()}
     print_table(
-        Console(highlight=False),
+        plain_console(),
         f"{describe(settings)}, each method at its best",
         {named(finished[method]): statistics.estimate(values) for method, values in final.items()},
         statistics.differences(final),

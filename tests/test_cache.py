@@ -17,10 +17,10 @@ print(json.dumps([str(folder), jax.config.jax_compilation_cache_dir]))
 """
 
 
-def in_a_process(tmp_path, **environment):
+def in_a_process(tmp_path, code=CODE, **environment):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     done = subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", code],
         env={**kept, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), **environment},
         capture_output=True,
         text=True,
@@ -51,3 +51,16 @@ def test_the_user_can_do_without(tmp_path):
 def test_a_folder_that_cannot_be_written_in_is_no_error(tmp_path):
     (tmp_path / "cs_optax").write_text("in the way")
     assert in_a_process(tmp_path) == ["None", None]
+
+
+def test_a_user_without_a_home_is_no_error(tmp_path):
+    code = "import platformdirs\n\ndef homeless(*_, **__):\n    raise RuntimeError('no home')\n\n"
+    code += f"platformdirs.user_cache_path = homeless\n{CODE}"
+    assert in_a_process(tmp_path, code) == ["None", None]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"])
+def test_a_folder_whose_name_jax_does_not_take_is_no_error(tmp_path, variable):
+    folder = os.fsencode(tmp_path) + b"/donn\xe9es"
+    assert in_a_process(tmp_path, **{variable: os.fsdecode(folder)}) == ["None", None]

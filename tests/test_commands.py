@@ -20,9 +20,10 @@ from rich.text import Text
 
 import experiments.lab
 from experiments import compare, run
-from experiments.lab import data, figures, results, settings, sources
+from experiments.lab import data, figures, results, settings, sources, statistics
 from experiments.lab.progress import Progress, ProgressDisplay
 from experiments.lab.results import Run, Seconds
+from experiments.lab.terminal import plain_console, suit_the_terminal
 
 DATASET = data.Dataset("MNIST", *np.zeros((4, 1)), max_value=255, source="made up", sha256="abc")
 SHORT = ["--tasks=2", "--iters=4", "--eval-log=2", "--loss-log=2"]
@@ -540,6 +541,57 @@ def test_data_that_cannot_be_had_are_one_line_and_status_2(lab, capsys, monkeypa
     assert lab.written() == []
 
 
+def test_figures_that_are_not_asked_for_need_no_folder(lab):
+    (lab.folder / "plots").write_text("in the way")
+    assert lab.run() == 0
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_a_summary_in_whose_way_something_is_is_an_error_before_training(lab, capsys, command):
+    ask = getattr(lab, command)
+    assert ask("--get-stamp") == 0
+    folder = lab.folder / "results" / f"{command}-{capsys.readouterr().out.strip()}"
+    folder.parent.mkdir()
+    folder.symlink_to("nowhere")
+    assert ask() == 2
+    assert_one_line_error(capsys, f"--results-dir {folder}: cannot be written in: it is a link to nowhere")
+    assert lab.trained == []
+
+
+def test_names_reach_the_table_as_they_are():
+    written = io.StringIO()
+    name = "mnist[v2] [bold]:smile:[/]"
+    console = plain_console(file=written, width=200)
+    compare.print_table(console, name, {name: statistics.estimate([0.5])}, {})
+    assert written.getvalue().count(name) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_path_that_is_no_text_is_printed_as_its_bytes(encoding, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    suit_the_terminal()
+    print(os.fsdecode(b"donn\xe9es"), "\N{PLUS-MINUS SIGN}", flush=True)
+    assert written.getvalue() == b"donn\xe9es " + "\N{PLUS-MINUS SIGN}".encode(encoding, "replace") + b"\n"
+
+
+def test_an_error_is_one_line_whatever_the_name(lab, capsys, monkeypatch):
+    monkeypatch.undo()
+    assert run.main(["--experiment=no\nsuch.npz", *lab.folders()]) == 2
+    assert_one_line_error(capsys, r"--experiment no\nsuch.npz: No such file")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_some_characters_shows_the_help(encoding):
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.run", "--help"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"--results-dir" in done.stdout
+
+
 @pytest.mark.parametrize("flag", ["--results-dir", "--plot-dir"])
 def test_a_folder_that_cannot_be_written_is_an_error_before_training(lab, capsys, flag):
     blocked = lab.folder / "file"
@@ -559,13 +611,30 @@ def test_a_file_in_the_way_of_the_runs_is_an_error_before_training(lab, capsys):
     assert lab.trained == []
 
 
-def test_a_disk_that_fills_while_a_run_is_kept_is_one_line_that_names_it(lab, capsys, monkeypatch):
-    def full(_):
-        raise OSError(28, "No space left on device")
+def full_for(part, monkeypatch):
+    """Let every write to a path with this in it find the disk full."""
+    write = results.write_atomically
 
-    monkeypatch.setattr(os, "fsync", full)
-    assert lab.run() == 1
-    assert_one_line_error(capsys, f"{lab.folder / 'results' / 'runs' / 'splitMNIST2-'}")
+    def full(path, content):
+        if part in str(path):
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(results, "write_atomically", full)
+
+
+@pytest.mark.parametrize("part", ["results/runs/", "summary.json", "runs.csv"])
+def test_a_disk_that_fills_is_one_line_that_names_the_file_and_loses_no_run(lab, capsys, monkeypatch, part):
+    with monkeypatch.context() as patch:
+        full_for(part, patch)
+        patch.setattr(results, "_folder_for_what_is_not_kept", lambda: lab.folder / "elsewhere")
+        assert lab.compare("--methods", "standard", "--n-seeds=3") == 1
+    assert_one_line_error(capsys, str(lab.folder / "results"))
+    if part == "results/runs/":
+        (lab.folder / "results").mkdir()
+        (lab.folder / "elsewhere").rename(lab.folder / "results" / "runs")
+    assert lab.compare("--methods", "standard", "--n-seeds=3") == 0
+    assert lab.trained == [("standard", [0, 1, 2])]
 
 
 def test_a_full_disk_is_one_line_and_status_1(lab, capsys, monkeypatch):

@@ -251,6 +251,14 @@ def test_the_home_of_an_unknown_user_does_not_exist() -> None:
         data.load("MNIST", "~no-such-user/mnist")
 
 
+def test_without_a_home_the_error_says_what_to_name(monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", "~no-such-user/data")
+    with pytest.raises(
+        data.DataError, match="TFDS_DATA_DIR ~no-such-user/data: the home folder is not known"
+    ):
+        data.load("MNIST")
+
+
 @pytest.mark.parametrize("name", ["mnist", "CIFAR10", ""])
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones(name: str) -> None:
     with pytest.raises(data.DataError, match="MNIST, FashionMNIST, Digits"):

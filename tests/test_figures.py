@@ -216,6 +216,23 @@ def test_the_title_of_one_run_names_its_method():
     assert figure.get_suptitle().endswith("\nstandard, seed 7: adam 0.001, batch 128")
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (r"$\frac$", r"$\frac$"),
+        ("mnist[v2]", "mnist[v2]"),
+        ("\N{CJK UNIFIED IDEOGRAPH-65E5}v2", "\N{WHITE SQUARE}v2"),
+    ],
+)
+def test_a_title_takes_any_name(name, shown, tmp_path):
+    settings = dataclasses.replace(SETTINGS["one task"], experiment=f"{name}.npz")
+    figure = figures.accuracy_of_one_run(make_run(settings, "cs", 0), settings)
+    assert figure.get_suptitle().startswith(f"{shown}, 1 task")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(figures.save(figure, tmp_path, "any")) == 2
+
+
 def test_a_diverged_method_is_marked():
     settings = SETTINGS["task"]
     runs = make_runs(settings, 2)

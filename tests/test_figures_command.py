@@ -199,8 +199,8 @@ def test_two_results_of_the_same_name_do_not_overwrite_each_other(made, kept, ca
 
 def test_a_plot_folder_that_is_a_file_is_an_error(made, tmp_path, capsys):
     (tmp_path / "plots").write_text("")
-    assert draw(summary_of(made / "results", "run"), "--plot-dir", tmp_path / "plots") == 1
-    assert str(tmp_path / "plots") in capsys.readouterr().err
+    assert draw(summary_of(made / "results", "run"), "--plot-dir", tmp_path / "plots") == 2
+    assert_refused(capsys, f"--plot-dir {tmp_path / 'plots'}: cannot be written in: Not a directory")
 
 
 def test_a_tilde_is_the_home_folder(made, tmp_path, monkeypatch):

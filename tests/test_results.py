@@ -1,6 +1,8 @@
 import dataclasses
+import errno
 import json
 import os
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -260,16 +262,67 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_checking_a_folder_leaves_no_trace(tmp_path):
-    results.check_writable(tmp_path / "new" / "results")
-    results.check_writable(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("refused", [errno.EACCES, errno.EBUSY, errno.ESTALE])
+def test_a_drive_that_refuses_to_rename_for_a_moment_is_asked_again(tmp_path, monkeypatch, refused):
+    answers, rename = iter([refused, refused, None]), Path.replace
+
+    def moody(self, target):
+        if answer := next(answers):
+            raise OSError(answer, os.strerror(answer))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", moody)
+    monkeypatch.setattr(results, "PAUSES", (0, 0))
+    results.write_json(tmp_path / "summary.json", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_a_file_in_the_way_of_a_folder_is_an_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="Not a directory"):
-        results.check_writable(tmp_path / "file" / "results")
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_drive_that_cannot_say_when_a_file_is_on_disk_is_written_to(tmp_path, monkeypatch, error):
+    def unknown(_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    results.write_json(tmp_path / "summary.json", 1)
+    assert (tmp_path / "summary.json").read_text() == "1\n"
+
+
+def test_file_names_that_are_no_unicode_are_read_back_from_json_as_they_were(tmp_path):
+    name = os.fsdecode(b"donn\xe9es.npz")
+    results.write_json(tmp_path / "summary.json", {"path": Path(name)})
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == {"path": name}
+
+
+def test_a_run_that_cannot_be_kept_is_saved_elsewhere(tmp_path, monkeypatch):
+    write = results.write_atomically
+
+    def full(path, content):
+        if tmp_path / "results" in path.parents:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(results, "write_atomically", full)
+    monkeypatch.setattr(results, "_folder_for_what_is_not_kept", lambda: tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=f"it is in {tmp_path}/elsewhere, to be moved") as failed:
+        results.save_run(tmp_path / "results", IDENTITY, make_run(), ENVIRONMENT)
+    monkeypatch.undo()
+    kept = Path(failed.value.filename)
+    kept.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere" / kept.name).rename(kept)
+    assert results.find_run(tmp_path / "results", IDENTITY) is not None
+
+
+def test_long_names_make_stamps_that_differ_but_are_not_too_long():
+    names = ["x" * 200, "x" * 201, "\N{CJK UNIFIED IDEOGRAPH-65E5}" * 60]
+    stamps = [
+        results.run_stamp(
+            results.identity(dataclasses.replace(SETTINGS, experiment=f"{name}.npz"), "cs", 3, "abc")
+        )
+        for name in names
+    ]
+    assert len(set(stamps)) == len(names)
+    for stamp in stamps:
+        assert len(f".compare-{stamp}-beakers-cs-published.pdf.01234567.tmp".encode()) <= 143
 
 
 @dataclasses.dataclass

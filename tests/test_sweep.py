@@ -221,3 +221,13 @@ def test_a_real_sweep_finds_a_better_learning_rate(tmp_path, capsys, monkeypatch
     assert summary["methods"]["standard"]["final_accuracy"]["mean"] > 0.6
     assert search["candidates"][0]["validation_accuracy"] < 0.6
     assert len(list((tmp_path / "plots").glob("sweep-*-search.png"))) == 1
+
+
+def test_a_summary_in_whose_way_something_is_is_an_error_before_training(lab, capsys):
+    assert lab.sweep("--get-stamp") == 0
+    folder = lab.folder / "results" / f"sweep-{capsys.readouterr().out.strip()}"
+    folder.parent.mkdir()
+    folder.symlink_to("nowhere")
+    assert lab.sweep() == 2
+    assert f"error: --results-dir {folder}: cannot be written in: it is a link" in capsys.readouterr().err
+    assert lab.trained == []

@@ -45,8 +45,15 @@ _WAYS_OUT = (
 
 
 def default_root() -> Path:
-    """Returns the folder where TFDS keeps its data sets: ``TFDS_DATA_DIR`` or its default."""
-    return Path(os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"))
+    """Returns the folder where TFDS keeps its data sets: ``TFDS_DATA_DIR`` or its default.
+
+    Raises:
+        DataError: It is in a home folder that is not known.
+    """
+    root = os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    if root.startswith("~"):
+        raise DataError(f"TFDS_DATA_DIR {root}: the home folder is not known. {_WAYS_OUT}")
+    return Path(root)
 
 
 def prepared_folder(name: str, root: Path) -> Path:

@@ -26,6 +26,7 @@ from experiments.lab import sources
 from experiments.lab._npz import DAMAGE, NotArraysError, read_arrays
 from experiments.lab.description import listed
 from experiments.lab.results import (
+    CHECKPOINTS,
     Seconds,
     current_environment,
     run_stamp,
@@ -34,8 +35,6 @@ from experiments.lab.results import (
     write_atomically,
 )
 from experiments.lab.settings import flag
-
-CHECKPOINTS = "checkpoints"  # the folder of the checkpoints, in that of the results
 
 
 class Kept(NamedTuple):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from experiments.lab.names import printable
 from experiments.lab.settings import USED_BY, NetworkAndOptimizer, Settings, unused_by
 
 
@@ -16,7 +17,7 @@ def describe(settings: Settings) -> str:
     if settings.stream == "gradual":
         stream += f" (overlap {settings.overlap:g})"
     if settings.stream_file is not None:
-        stream = f"stream of {settings.stream_file.name}"
+        stream = f"stream of {printable(settings.stream_file.name)}"
     parts = [
         settings.name,
         counted(settings.tasks, "task"),

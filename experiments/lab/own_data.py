@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def load_own(experiment: str, data_dir: Path | None) -> Dataset:
         DataError: one line that names the file or function, the array, and what is wrong with it.
     """
     if experiment.endswith(".npz"):
-        arrays = _read(Path(experiment).expanduser(), experiment)
+        arrays = _read(Path(os.path.expanduser(experiment)), experiment)
     else:
         arrays = _call(experiment, data_dir)
     return _dataset(experiment, arrays)

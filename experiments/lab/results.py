@@ -6,6 +6,8 @@ its stamp, whichever command made it. Files appear whole or not at all. Numbers 
 """
 
 import csv
+import errno
+import functools
 import glob
 import hashlib
 import io
@@ -15,6 +17,7 @@ import os
 import platform
 import secrets
 import tempfile
+import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.lab import measures, statistics
+from experiments.lab.names import file_part
 from experiments.lab.settings import FromTheData, Settings, unused_by
 from experiments.lab.streams import read_stream
 
@@ -42,7 +46,9 @@ DEFAULTS = Settings()
 
 CODE_DIGITS = 6  # of the code's digest, in a stamp
 
-RUNS = "runs"  # the folder of the runs, in that of the results
+RUNS, CHECKPOINTS = "runs", "checkpoints"  # the folders of the two, in that of the results
+
+PAUSES = (0.05, 0.2, 1.0)  # seconds between attempts to rename a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,15 +251,30 @@ def save_run(
     """Keep a run that has just been made.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if it cannot be written; it then names the file outside of the results that it was saved to.
     """
     from experiments.lab import sources
 
     stamp = run_stamp(run_identity)
     code = {"commit": sources.commit(), "files": sources.current().files}
     record = {"identity": run_identity, "environment": environment, "code": code, "run": _fields_of(run)}
-    write_json(_run_path(results_dir, stamp), record)
+    path = _run_path(results_dir, stamp)
+    try:
+        write_json(path, record)
+    except OSError as error:
+        try:
+            elsewhere = _folder_for_what_is_not_kept()
+            write_json(elsewhere / path.name, record)
+        except OSError:
+            raise error from None
+        reason = f"{error.strerror or error}; it is in {elsewhere}, to be moved to its place by hand"
+        raise OSError(error.errno, reason, str(path)) from error
     return FinishedRun(stamp, run, dict(environment), found_again=False)
+
+
+@functools.cache
+def _folder_for_what_is_not_kept() -> Path:
+    return Path(tempfile.gettempdir()) / f"cs_optax-{secrets.token_hex(4)}"
 
 
 def find_run(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun | None:
@@ -392,26 +413,16 @@ def summary(
     }
 
 
-def check_writable(folder: Path) -> None:
-    """Make sure that a folder can be made, or written in, and leave no trace of having tried.
-
-    Raises:
-        OSError: if it can not.
-    """
-    # Tried with a real file: permission bits say little to root, or about a file system.
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    with tempfile.NamedTemporaryFile(dir=existing):
-        pass
-
-
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:
     """Write strict JSON atomically; numbers that are not finite become null.
+
+    Of file names, what is no Unicode becomes an escape, which `json` reads back as it was.
 
     Raises:
         OSError: if it cannot be written.
     """
     text = json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
-    write_atomically(path, (text + "\n").encode())
+    write_atomically(path, (text + "\n").encode(errors="backslashreplace"))
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
@@ -429,13 +440,35 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            _synchronize(file.fileno())
+        _rename(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):  # those of write and fsync know no path, the others the temporary one
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
+
+
+def _synchronize(descriptor: int) -> None:
+    """Wait until the disk has the content; some network drives do not know how."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Rename; network drives, and programs that look through new files, may refuse it for a moment."""
+    for pause in PAUSES:
+        try:
+            temporary.replace(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ESTALE, errno.EAGAIN):
+                raise
+            time.sleep(pause)
+    temporary.replace(path)
 
 
 def temporaries(path: Path) -> list[Path]:
@@ -444,7 +477,9 @@ def temporaries(path: Path) -> list[Path]:
 
 
 def _protocol(settings: Mapping[str, Any]) -> str:
-    return f"{settings['experiment']}{settings['tasks']}-{settings['scenario']}-{settings['stream']}"
+    return (
+        f"{file_part(settings['experiment'])}{settings['tasks']}-{settings['scenario']}-{settings['stream']}"
+    )
 
 
 def _synapse(identities: Sequence[Mapping[str, Any]]) -> str:

@@ -232,16 +232,25 @@ class Job:
         seconds: Seconds,
         checkpoints: Checkpoints | None,
     ) -> tuple[dict[Pair, FinishedRun], Seconds]:
-        """Write the runs of all processes, and only then forget the checkpoints."""
+        """Write the runs of all processes, and only then forget the checkpoints.
+
+        Raises:
+            OSError: the first of the failures, if some could not be written.
+        """
         finished = {}
+        failures = []  # after which the others are kept all the same
         everyone = processes.exchange((trained, seconds))
         for runs, _ in everyone:
             for pair, (run, environment) in runs.items():
                 identity = self._identity(pair)
+                finished[pair] = FinishedRun(results.run_stamp(identity), run, environment, False)
                 if processes.is_first():
-                    finished[pair] = results.save_run(self.output.results_dir, identity, run, environment)
-                else:
-                    finished[pair] = FinishedRun(results.run_stamp(identity), run, environment, False)
+                    try:
+                        results.save_run(self.output.results_dir, identity, run, environment)
+                    except OSError as error:
+                        failures.append(error)
+        if failures:
+            raise failures[0]
         processes.exchange("kept")
         if checkpoints is not None:
             checkpoints.discard()

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
+from experiments.lab.names import printable
+
 MOST_BEAKERS = 200  # each has to be compiled
 MOST_OF = {"fc_layers": 100, "fc_units": 10**5}  # layers have to be compiled too; more units fill any memory
 LARGEST = 1e38  # of what is computed with in float32
@@ -239,11 +241,11 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
 
     @property
     def name(self) -> str:
-        """The experiment's name: for data of one's own, that of the file or function alone."""
+        """The experiment's name: for data of one's own, that of the file or function alone, printable."""
         if self.built_in:
             return self.experiment
         is_file = self.experiment.endswith(".npz")
-        return Path(self.experiment).stem if is_file else self.experiment.replace(":", ".")
+        return printable(Path(self.experiment).stem if is_file else self.experiment.replace(":", "."))
 
     @property
     def dataset(self) -> str:

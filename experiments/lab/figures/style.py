@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
@@ -25,6 +26,7 @@ MOST_TASKS_NAMED = 12  # more would not be legible at this width
 LEGEND_SIZE = 7  # points
 POINTS_PER_INCH = 72
 LETTERS_PER_INCH = 20.5  # of a title
+NO_GLYPH = "\N{WHITE SQUARE}"  # for letters of a name that the font does not have
 TRAINED = slice(1, None)  # of the evaluations: the first, before any training, would only flatten the rest
 ACCURACY_COLORS = "viridis"  # perceptually uniform, and in order in grey too
 
@@ -136,10 +138,17 @@ def write_title(figure: Figure, text: str, runs: Mapping[str, Sequence[Run]]) ->
     diverged = [method for method, group in runs.items() if any(run.diverged_at for run in group)]
     if diverged:
         text += f"\ndiverged: {', '.join(diverged)}"
+    text = "".join(one if one == "\n" or _is_in_the_font(one) else NO_GLYPH for one in text)
     width = figure.get_size_inches()[0]
     lines = [textwrap.fill(line, int(LETTERS_PER_INCH * width)) for line in text.splitlines()]
     left = 0.02 * COLUMN / width
-    figure.suptitle("\n".join(lines), x=left, ha="left", fontsize=6.5, color=INK, linespacing=1.3)
+    figure.suptitle(
+        "\n".join(lines), x=left, ha="left", fontsize=6.5, color=INK, linespacing=1.3, parse_math=False
+    )
+
+
+def _is_in_the_font(character: str) -> bool:
+    return bool(get_font(findfont(STYLE["font.family"])).get_char_index(ord(character)))
 
 
 def legend_below(figure: Figure, axes: Axes, n_seeds: int) -> None:

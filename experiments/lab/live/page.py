@@ -391,7 +391,8 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0 auto;padding:16px;max-width:1240px;background:var(--paper);color:var(--ink);
 font:15px/1.45 system-ui,sans-serif}
-h1{font-size:1.2rem;margin:0}h2{font-size:1.05rem;margin:20px 0 8px}h3{font-size:1rem;margin:0 0 6px}
+h1{font-size:1.2rem;margin:0;overflow-wrap:anywhere}
+h2{font-size:1.05rem;margin:20px 0 8px}h3{font-size:1rem;margin:0 0 6px}
 p{margin:4px 0}.quiet{color:var(--quiet);font-size:.86rem}.state{margin-top:10px}
 .bar{height:6px;border-radius:3px;background:var(--rule);overflow:hidden;margin:4px 0 8px}
 .bar i{display:block;height:100%;background:var(--ink)}

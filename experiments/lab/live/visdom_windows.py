@@ -13,6 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from experiments.lab.live.observer import accuracy_so_far
+from experiments.lab.names import file_part
 from experiments.lab.progress import Progress
 from experiments.lab.settings import Settings
 
@@ -40,7 +41,7 @@ class VisdomWindows:
             server: address of the server.
         """
         self._server = server
-        protocol = f"{settings.name}{settings.tasks}-{settings.scenario}-{settings.stream}"
+        protocol = f"{file_part(settings.name)}{settings.tasks}-{settings.scenario}-{settings.stream}"
         self._environment = protocol  # what Visdom calls a pane full of windows
         self._windows = [
             {window: dict[str, Curve]() for window in (f"{run}-accuracy", f"{run}-loss")} for run in runs
