@@ -31,8 +31,10 @@ WITHOUT_EFFECT = (
     "description.py",
     "failures.py",
     "figures",
+    "folders.py",
     "live",
     "measures.py",
+    "names.py",
     "own_data.py",
     "processes.py",
     "progress.py",
@@ -42,6 +44,7 @@ WITHOUT_EFFECT = (
     "sources.py",
     "statistics.py",
     "tables.py",
+    "terminal.py",
 )
 PACKAGES: tuple[ModuleType, ...] = (cs_optax, experiments.lab)
 
