@@ -167,6 +167,11 @@ class CommonOptions:
 
         return Job(dataset=dataset, output=self.output, devices=self.machines.devices, **what)
 
+    @property
+    def draws(self) -> bool:
+        """Whether the command draws figures."""
+        return True
+
     def settings(self) -> Settings:
         """The settings that change results, in one flat object."""
         given = {
@@ -197,6 +202,11 @@ class RunOptions(CommonOptions):
     cs: bool = False
     method: Method | None = None
     seed: int = 0
+
+    @property
+    def draws(self) -> bool:
+        """Whether the command draws figures."""
+        return self.output.pdf
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -330,10 +340,7 @@ def prepare(
         )
     if not 0 <= output.checkpoint_every < math.inf:
         raise SettingsError(f"--checkpoint-every {output.checkpoint_every:g}: must be finite and at least 0")
-    if output.tensorboard:
-        from experiments.lab.live import check_packages
-
-        check_packages(output)
+    _check_packages(options)
     _prepare_machines(options)
     from experiments.lab import results
     from experiments.lab.cache import keep_compiled_programs
@@ -351,15 +358,20 @@ def prepare(
         note("note: --data-dir is not used: the digits come with scikit-learn")
     settings, dataset = _with_data(settings, output.data_dir)
     if settings.stream == "file":
-        from experiments.lab.streams import read_stream
+        from experiments.lab.streams import forget_streams, read_stream
 
+        forget_streams()
         planned = read_stream(settings)
         absent = sorted(set(range(settings.tasks)) - set(planned.tasks.ravel().tolist()))
         if absent:
             numbers = ", ".join(str(task) for task in absent)
             note(f"note: --stream-file never shows task {numbers} (from 0), which the averages count too")
         settings = replace(settings, iters=len(planned.tasks))
-    processes.agree({**_what_decides(options), "the data's checksum": dataset.sha256})
+    checksums = {
+        "the data's checksum": dataset.sha256,
+        "the checksum of --stream-file": results.stream_digest(settings),
+    }
+    processes.agree({**_what_decides(options), **checksums})
     return settings, dataset
 
 
@@ -376,6 +388,23 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
             if inner not in OF_EACH_PROCESS:
                 decides[flag(inner)] = one
     return decides
+
+
+def _check_packages(options: CommonOptions) -> None:
+    """Make sure that all packages are installed which are imported later, perhaps after the training.
+
+    Those that read the data are imported when they are loaded, which comes before it.
+    """
+    from experiments.lab.packages import check_package
+
+    for package in ("flax", "platformdirs", "rich", "scipy"):
+        check_package(package, "the experiments", "experiments")
+    output = options.output
+    if options.draws or output.live:
+        needed_by = "--live" if output.live else "--pdf" if output.pdf else "the figures"
+        check_package("matplotlib", needed_by, "experiments")
+    if output.tensorboard:
+        check_package("tensorboard", "--tensorboard", "live")
 
 
 def _prepare_machines(options: CommonOptions) -> None:

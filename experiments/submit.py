@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.compare import CompareOptions
 from experiments.lab.description import counted
+from experiments.lab.packages import check_package
 from experiments.lab.settings import WITH_BEAKERS, SettingsError, flag
 from experiments.run import check_folders, guarded, parse
 from experiments.sweep import SweepOptions
@@ -125,8 +125,7 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> int:
         raise SettingsError("--at-once: must be left out with --gpus on this computer: its jobs share them")
     if not 0 < options.hours < float("inf"):
         raise SettingsError(f"--hours {options.hours:g}: must be positive and finite")
-    if find_spec("submitit") is None:
-        raise SettingsError('jobs are submitted by submitit: pip install "submitit>=1.5"')
+    check_package("submitit", "jobs", "cluster")
     whole = Shard(command[0], tuple(command[1:]))
     shards = [
         replace(shard, arguments=(*shard.arguments, "--plot-dir", str(options.logs / "plots")))

@@ -207,24 +207,6 @@ def test_a_training_that_goes_on_replaces_only_what_comes_after(tmp_path):
     assert read_events(tmp_path / "a") == expected
 
 
-@pytest.mark.parametrize("command", [run, compare])
-def test_a_missing_package_is_one_line_before_anything_is_written(tmp_path, capsys, monkeypatch, command):
-    monkeypatch.setattr(live, "find_spec", lambda name: None)
-    folders = [f"--results-dir={tmp_path / 'r'}", f"--plot-dir={tmp_path / 'p'}"]
-    assert command.main(["--experiment=splitDigits", "--tensorboard", *folders]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: --tensorboard: ")
-    assert 'pip install -e ".[live]"' in line
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_called_tensorboard_is_not_taken_for_the_package(tmp_path, monkeypatch):
-    found = types.SimpleNamespace(origin=None)
-    monkeypatch.setattr(live, "find_spec", lambda name: found)
-    with pytest.raises(live.SettingsError, match=r"^--tensorboard: "):
-        live.check_packages(options(tmp_path, tensorboard=True))
-
-
 # A real training, a real server, a real browser
 
 TRAINING = "--experiment=splitDigits --tasks=2 --iters=20 --eval-log=5 --loss-log=5 --batch=16 --fc-layers=1"

@@ -235,6 +235,8 @@ def train(
                 team.view,
                 out=counts,
             )
+            if part.rows.size
+            else None
             for part in (team.subset, team.rest)
         )
         if probed:
@@ -308,8 +310,10 @@ def train(
                     ]
                     log.look({name: of_runs(np.asarray(of[name]) for of in seen) for name in seen[0]})
                 if stop in (0, *log.matrix_at):
-                    of_rest = counted(on_rest, (team.rest for team in teams))
-                    log.matrix.append(fractions(of_subset + of_rest))
+                    of_all = of_subset
+                    if on_rest is not None:  # the subset leaves test samples out
+                        of_all = of_subset + counted(on_rest, (team.rest for team in teams))
+                    log.matrix.append(fractions(of_all))
         if end_task is not None and stop in log.matrix_at[:-1]:
             with timer("train"):
                 task = log.matrix_at.index(stop)
@@ -447,7 +451,7 @@ def _count_right(
         return (right[..., None] * of_task).sum(axis=1), of_task.sum(axis=1)
 
     n_seeds, n_samples = samples.rows.shape
-    n_blocks = max(1, -(-n_samples // EVALUATION_BLOCK))
+    n_blocks = -(-n_samples // EVALUATION_BLOCK)
     padding = ((0, 0), (0, -n_samples % n_blocks))
     # Task -1 is no task: what fills the last block counts for nothing.
     padded = Samples(jnp.pad(samples.rows, padding), jnp.pad(samples.tasks, padding, constant_values=-1))
