@@ -21,8 +21,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from experiments import compare, run
-from experiments.lab import live, results
+from experiments import compare
+from experiments.lab import results
 from experiments.lab.live import Live, charts, observer, page
 from experiments.lab.live.event_files import EventFiles, scalars
 from experiments.lab.live.observer import Observer

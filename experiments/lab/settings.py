@@ -361,6 +361,9 @@ def validate_tasks(settings: Settings) -> None:
     Raises:
         SettingsError: one line that names the flag, its value and what is allowed.
     """
+    if settings.labelled:
+        several = settings.classes > 1 or settings.scenario == "class"
+        _require(settings, "scenario", several, f"class: each task of {settings.name} has a single class")
     if settings.permuted or settings.labelled:
         return
     divisors = [n for n in range(1, settings.classes + 1) if settings.classes % n == 0]
