@@ -56,9 +56,9 @@ class Output:
             <results-dir>/live/.
         tensorboard: Write them for TensorBoard, to <results-dir>/tensorboard/.
         visdom: Show them on the Visdom server at localhost:8097.
-        data_dir: Folder with the four files of MNIST or FashionMNIST (.gz or unpacked), or with a
-            copy prepared by TensorFlow Datasets. Without it, TensorFlow Datasets' own folder is
-            used, downloading if need be.
+        data_dir: Folder with the four files of MNIST or FashionMNIST (.gz or unpacked), with Keras's
+            mnist.npz, or with a copy prepared by TensorFlow Datasets. Without it, TensorFlow
+            Datasets' own folder is used, downloading if need be.
         results_dir: Folder for the results. Finished runs are found again there.
         plot_dir: Folder for the figures.
         dump_stream: Write down which samples were shown in which iteration, beside the summary, one file for

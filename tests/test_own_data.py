@@ -119,14 +119,15 @@ def test_whole_numbers_to_255_are_the_bytes_that_they_stand_for(tmp_path, capsys
         (GRAY * 254.7, "x goes up to 254.7 and is used as it is"),
         (GRAY - 300, "x goes up to 300 and is used as it is"),
         ((GRAY > 0.5).astype(np.uint8), "x is uint8, which means 0 to 255, but goes up to 1"),
+        (0 * GRAY + 0.5, "all samples of x are the same"),
         (GRAY, None),
         (GRAY > 0.5, None),
         ((255 * GRAY).astype(np.uint8), None),
         (8 * GRAY - 4, None),
     ],
-    ids=["floats", "negative", "binary bytes", "fractions", "booleans", "bytes", "standardised"],
+    ids=["floats", "negative", "binary bytes", "constant", "fractions", "booleans", "bytes", "standardised"],
 )
-def test_a_scale_that_can_hardly_be_meant_is_noted(tmp_path, capsys, x, noted):
+def test_samples_that_can_hardly_be_meant_are_noted(tmp_path, capsys, x, noted):
     data = load_own(saved(tmp_path, **{**GOOD, "x": x}), None)
     assert np.isin(data.x_train, x if x.dtype == np.uint8 else x.astype(np.float32)).all()
     err = capsys.readouterr().err

@@ -78,4 +78,4 @@ def as_integers(array: np.ndarray) -> np.ndarray | None:
         return None
     if array.size and not max(abs(float(array.min())), abs(float(array.max()))) < 2**53:
         return None  # NaN, infinity, or so large that it need not be the integer that was meant
-    return array.astype(np.int64) if (array % 1 == 0).all() else None
+    return array.astype(np.int64) if (array == np.rint(array)).all() else None

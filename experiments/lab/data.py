@@ -191,7 +191,9 @@ def _existing_folder(data_dir: str | Path) -> Path:
     if not os.path.exists(root):
         raise DataError(f"--data-dir {data_dir}: does not exist or is out of reach")
     if not os.path.isdir(root):
-        raise DataError(f"--data-dir {data_dir}: is not a folder")
+        raise DataError(
+            f"--data-dir {data_dir}: is not a folder; name the one that holds the files, unpacked"
+        )
     return root
 
 

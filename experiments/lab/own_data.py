@@ -154,6 +154,8 @@ def _check_samples(refuse: Refuse, x: np.ndarray, half: str) -> None:
     with np.errstate(over="ignore"):
         if not np.isfinite(x.astype(np.float32)).all():
             raise refuse(f"x{half} holds numbers that are not finite in float32")
+    if (x == x[0]).all():
+        note(f"note: all samples of x{half} are the same, so there is nothing to tell them apart by")
 
 
 def _numbered(refuse: Refuse, name: str, given: np.ndarray, x: np.ndarray) -> np.ndarray:

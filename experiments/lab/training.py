@@ -225,20 +225,13 @@ def train(
             donate=1,
         )
         counts = spread.axis(seeds=0 if n == 1 else 1, configurations=0)
-        on_subset, on_rest = (
-            spread.compile(
-                configured(count, 0, None, None, None),
-                numbers,
-                carry,
-                part,
-                test_data,
-                team.view,
-                out=counts,
-            )
-            if part.rows.size
-            else None
-            for part in (team.subset, team.rest)
-        )
+
+        def evaluation(part: Samples) -> Callable[..., Any]:
+            counting = configured(count, 0, None, None, None)
+            return spread.compile(counting, numbers, carry, part, test_data, team.view, out=counts)
+
+        on_subset = evaluation(team.subset)
+        on_rest = evaluation(team.rest) if team.rest.rows.size else None
         if probed:
             assert n == 1, "probes are for a single configuration"
             look = spread.compile(
@@ -311,7 +304,7 @@ def train(
                     log.look({name: of_runs(np.asarray(of[name]) for of in seen) for name in seen[0]})
                 if stop in (0, *log.matrix_at):
                     of_all = of_subset
-                    if on_rest is not None:  # the subset leaves test samples out
+                    if on_rest is not None:
                         of_all = of_subset + counted(on_rest, (team.rest for team in teams))
                     log.matrix.append(fractions(of_all))
         if end_task is not None and stop in log.matrix_at[:-1]:
