@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from experiments.lab.packages import check_package
 from experiments.lab.settings import Settings, SettingsError, validate
 from experiments.run import draw, guarded, parse
 
@@ -70,6 +71,7 @@ def figures(options: FigureOptions) -> None:
         raise SettingsError("RESULTS: must name at least one")
     if not options.formats:
         raise SettingsError("--formats: must name at least one")
+    check_package("matplotlib", "the figures", "experiments")
     paths = list(dict.fromkeys(path for given in options.results for path in _summaries(given)))
     names = [path.parent.name for path in paths]
     for path, name in zip(paths, names, strict=True):
@@ -106,7 +108,7 @@ def read_results(path: Path) -> Results:
     from experiments.lab import results
 
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = json.loads(path.read_text(encoding="utf-8-sig"))
         config = summary["config"]
         given = {one.name: config[one.name] for one in fields(Settings) if one.name in config}
         if given.get("stream_file") is not None:

@@ -59,9 +59,9 @@ class Output:
             <results-dir>/live/.
         tensorboard: Write them for TensorBoard, to <results-dir>/tensorboard/.
         visdom: Show them on the Visdom server at localhost:8097.
-        data_dir: Folder with the four files of MNIST or FashionMNIST (.gz or unpacked), or with a
-            copy prepared by TensorFlow Datasets. Without it, TensorFlow Datasets' own folder is
-            used, downloading if need be.
+        data_dir: Folder with the four files of MNIST or FashionMNIST (.gz or unpacked), with Keras's
+            mnist.npz, or with a copy prepared by TensorFlow Datasets. Without it, TensorFlow
+            Datasets' own folder is used, downloading if need be.
         results_dir: Folder for the results. Finished runs are found again there.
         plot_dir: Folder for the figures.
         dump_stream: Write down which samples were shown in which iteration, beside the summary, one file for
@@ -382,12 +382,9 @@ def prepare(
         )
     if not 0 <= output.checkpoint_every < math.inf:
         raise SettingsError(f"--checkpoint-every {output.checkpoint_every:g}: must be finite and at least 0")
-    if output.tensorboard:
-        from experiments.lab.live import check_packages
-
-        check_packages(output)
+    _check_packages(options)
     _prepare_machines(options)
-    from experiments.lab import pinned
+    from experiments.lab import pinned, results
     from experiments.lab.cache import keep_compiled_programs
     from experiments.lab.folders import check_folders
 
@@ -402,15 +399,20 @@ def prepare(
         note("note: --data-dir is not used: the digits come with scikit-learn")
     settings, dataset = _with_data(settings, output.data_dir)
     if settings.stream == "file":
-        from experiments.lab.streams import read_stream
+        from experiments.lab.streams import forget_streams, read_stream
 
+        forget_streams()
         planned = read_stream(settings)
         absent = sorted(set(range(settings.tasks)) - set(planned.tasks.ravel().tolist()))
         if absent:
             numbers = ", ".join(str(task) for task in absent)
             note(f"note: --stream-file never shows task {numbers} (from 0), which the averages count too")
         settings = replace(settings, iters=len(planned.tasks))
-    processes.agree({**_what_decides(options), "the data's checksum": dataset.sha256})
+    checksums = {
+        "the data's checksum": dataset.sha256,
+        "the checksum of --stream-file": results.stream_digest(settings),
+    }
+    processes.agree({**_what_decides(options), **checksums})
     return settings, dataset
 
 
@@ -434,6 +436,23 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
             if inner not in OF_EACH_PROCESS:
                 decides[flag(inner)] = one
     return decides
+
+
+def _check_packages(options: CommonOptions) -> None:
+    """Make sure that all packages are installed which are imported later, perhaps after the training.
+
+    Those that read the data are imported when they are loaded, which comes before it.
+    """
+    from experiments.lab.packages import check_package
+
+    for package in ("flax", "platformdirs", "rich", "scipy"):
+        check_package(package, "the experiments", "experiments")
+    output = options.output
+    if options.draws or output.live:
+        needed_by = "--live" if output.live else "--pdf" if output.pdf else "the figures"
+        check_package("matplotlib", needed_by, "experiments")
+    if output.tensorboard:
+        check_package("tensorboard", "--tensorboard", "live")
 
 
 def _prepare_machines(options: CommonOptions) -> None:

@@ -266,7 +266,7 @@ def last_checkpoint(options: ShardedOptions) -> int | None:
     assert options.checkpoint is not None
     if not (options.checkpoint / OPTIONS).exists():
         return None
-    before = json.loads((options.checkpoint / OPTIONS).read_text())
+    before = json.loads((options.checkpoint / OPTIONS).read_text(encoding="utf-8-sig"))
     for name in SAME:
         if before[name] != getattr(options, name):
             given = f"{flag(name)} {getattr(options, name)}"

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +14,7 @@ from experiments.compare import CompareOptions
 from experiments.lab.description import counted
 from experiments.lab.folders import check_folders
 from experiments.lab.names import printable
+from experiments.lab.packages import check_package
 from experiments.lab.settings import WITH_BEAKERS, SettingsError, flag
 from experiments.run import guarded, parse
 from experiments.sweep import SweepOptions
@@ -138,8 +138,7 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> int:
             f"--logs {logs}: must have no % in it, which Slurm replaces, and no characters that "
             "cannot be printed"
         )
-    if find_spec("submitit") is None:
-        raise SettingsError('jobs are submitted by submitit: pip install "submitit>=1.5"')
+    check_package("submitit", "jobs", "cluster")
     whole = Shard(command[0], tuple(command[1:]))
     shards = [
         replace(shard, arguments=(*shard.arguments, f"--plot-dir={options.logs / 'plots'}"))

@@ -85,23 +85,69 @@ def test_the_usual_layouts_are_found(name: str, layout: str, tmp_path: Path) -> 
     assert_same(data.load(name, tmp_path), made_up(0))
 
 
-@pytest.mark.parametrize("separator", ["-idx", ".idx"])
+# Where and how the usual sites and tools leave a file of this name.
+FORMS = {
+    "unpacked": "{stem}",
+    "with a point": "{point}",
+    "with a point, packed": "{point}.gz",
+    "in a folder of its name": "{stem}/{stem}",
+    "in a folder of its name, with a point": "{stem}/{point}",
+    "in a folder of its packed name": "{stem}.gz/{stem}.gz",
+}
+
+
+@pytest.mark.parametrize("packed", [0, 1, 2], ids=["plain", "gzip", "gzip twice"])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 @pytest.mark.parametrize("stems", [data.FILES, data.FILES[1:3]], ids=["all", "some"])
-def test_unpacked_files_have_the_checksum_of_the_packed_ones(
-    folder: Path, stems: tuple[str, ...], separator: str
+def test_a_file_is_read_under_every_usual_name_packed_or_not(
+    folder: Path, stems: tuple[str, ...], form: str, packed: int
 ) -> None:
-    packed = data.load("MNIST", folder)
+    expected = data.load("MNIST", folder)
     for stem in stems:
         content = gzip.decompress((folder / f"{stem}.gz").read_bytes())
         (folder / f"{stem}.gz").unlink()
-        (folder / stem.replace("-idx", separator)).write_bytes(content)
-    assert data.load("MNIST", folder).sha256 == packed.sha256
+        for _ in range(packed):
+            content = gzip.compress(content, 1)
+        path = folder / form.format(stem=stem, point=stem.replace("-idx", ".idx"))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    assert data.load("MNIST", folder).sha256 == expected.sha256
 
 
-def test_packed_files_win_over_unpacked_ones_beside_them(folder: Path) -> None:
-    for stem, array in zip(data.FILES, made_up(1), strict=True):
-        (folder / stem).write_bytes(idx(array))
-    assert_same(data.load("MNIST", folder), made_up(0))
+def test_the_same_file_may_be_there_twice_and_folders_beside_it(folder: Path) -> None:
+    expected = data.load("MNIST", folder)
+    for stem, array in zip(data.FILES, made_up(0), strict=True):
+        (folder / stem).mkdir()  # as in Kaggle's archive
+        (folder / stem / stem).write_bytes(idx(array))
+        (folder / stem.replace("-idx", ".idx")).write_bytes(idx(array))
+    (folder / f"{IMAGES}.gz").unlink()
+    shutil.rmtree(folder / LABELS)
+    (folder / LABELS).mkdir()
+    assert data.load("MNIST", folder).sha256 == expected.sha256
+
+
+def test_the_file_that_keras_downloads_is_read_and_verified(
+    canonical: dict[str, data.Arrays], folder: Path, tmp_path: Path
+) -> None:
+    parts = dict(zip(["x_train", "y_train", "x_test", "y_test"], canonical["MNIST"], strict=True))
+    np.savez(tmp_path / "mnist.npz", **parts)
+    mnist = data.load("MNIST", tmp_path)
+    assert_same(mnist, canonical["MNIST"])
+    assert mnist.source == f"{tmp_path / 'mnist.npz'}, content verified by SHA-256"
+    with pytest.raises(data.DataError, match=r"x_train in .*mnist.npz is MNIST's"):
+        data.load("FashionMNIST", tmp_path)
+    np.savez(tmp_path / "mnist.npz", **{**parts, "x_test": parts["x_test"] / 255})
+    with pytest.raises(data.DataError, match=r"mnist.npz is not Keras's .*: x_test must be uint8 in 3 dim"):
+        data.load("MNIST", tmp_path)
+
+
+def test_what_is_in_the_place_of_the_data_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mnist_train.csv").touch()
+    with pytest.raises(data.DataError, match=r"holds no MNIST, but 'mnist_train.csv'; looked"):
+        data.load("MNIST", tmp_path)
+    write_gz(tmp_path / "archive", made_up(0))
+    with pytest.raises(data.DataError, match=r"there are such files in 'archive': name that folder"):
+        data.load("MNIST", tmp_path)
 
 
 @pytest.mark.parametrize("layout", ["{name}/raw", "{name}", "{lower}/{name}/raw", "{lower}"])
@@ -166,10 +212,18 @@ X, Y, X_TEST, _ = made_up(0)
 
 BAD_FILES = {
     "missing": (unpacked(LABELS, lambda path: None), LABELS, "lacks"),
-    "folder": (unpacked(LABELS, lambda path: path.mkdir()), LABELS, "is a folder"),
+    "folder": (unpacked(LABELS, lambda path: path.mkdir()), LABELS, "is a folder without"),
+    "two that differ": (
+        lambda folder: (folder / LABELS).write_bytes(idx(Y[::-1])),
+        LABELS,
+        rf"\.gz and .*{LABELS} differ: delete the one that is not meant",
+    ),
     "dead link": (unpacked(LABELS, lambda path: path.symlink_to("gone")), LABELS, "cannot be read"),
     "cut": (unpacked(IMAGES, lambda path: path.write_bytes(idx(X)[:-1])), IMAGES, "truncated"),
-    "web page": (replaced(IMAGES, b"<html>404</html>"), IMAGES, "not an intact gzip file"),
+    "web page": (replaced(IMAGES, b"\n<html>404</html>"), IMAGES, "is a web page"),
+    "zip archive": (replaced(IMAGES, b"PK\x03\x04" + bytes(99)), IMAGES, "is a zip archive: unpack it"),
+    "pointer": (replaced(IMAGES, b"version https://git-lfs.github.com/spec/v1"), IMAGES, "Git LFS"),
+    "another kind": (replaced(IMAGES, b"label,pixel0,pixel1"), IMAGES, "magic number .*another kind of file"),
     "cut gzip": (damaged(IMAGES, lambda c: c[:-2000]), IMAGES, "not an intact gzip file"),
     "no gzip trailer": (damaged(IMAGES, lambda c: c[:-4]), IMAGES, "not an intact gzip file"),
     "flipped byte": (
@@ -184,8 +238,8 @@ BAD_FILES = {
     "only a header": (changed(LABELS, lambda c: c[:8]), LABELS, "truncated"),
     "too long": (changed(TEST_IMAGES, lambda c: c + b"\0"), TEST_IMAGES, "truncated or corrupt"),
     "magic number": (changed(IMAGES, lambda c: b"\0\0\x0d" + c[3:]), IMAGES, "magic number"),
-    "labels as images": (holding(IMAGES, Y), IMAGES, "not an idx file of images"),
-    "images as labels": (holding(LABELS, X), LABELS, "not an idx file of labels"),
+    "labels as images": (holding(IMAGES, Y), IMAGES, "not an idx file of images.*these are labels"),
+    "images as labels": (holding(LABELS, X), LABELS, "not an idx file of labels.*these are images"),
     "no samples": (holding(IMAGES, X[:0]), IMAGES, "holds no images"),
     "no pixels": (holding(IMAGES, X[:, :0, :0]), IMAGES, "holds no images"),
     "fewer labels": (holding(LABELS, Y[1:]), LABELS, "60 images, but .* 59 labels"),
@@ -562,7 +616,7 @@ def test_a_download_says_one_line_on_stderr_and_nothing_else(
     ("spoil", "problem"),
     [
         (unpacked(TEST_IMAGES, lambda path: None), "404"),
-        (replaced(TEST_IMAGES, b"<html>log in first</html>"), "not an intact gzip file"),
+        (replaced(TEST_IMAGES, b"<html>log in first</html>"), "is a web page"),
     ],
     ids=["absent", "web page"],
 )

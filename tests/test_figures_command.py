@@ -118,6 +118,12 @@ def test_a_missing_run_is_named_and_nothing_drawn(kept, tmp_path, capsys):
     assert not (tmp_path / "plots").exists()
 
 
+def test_a_summary_that_an_editor_of_windows_saved_again_is_read(kept):
+    path = summary_of(kept, "run")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert figures.read_results(path).finished
+
+
 def test_a_damaged_run_is_named(kept, capsys):
     stamp = json.loads(summary_of(kept, "run").read_text())["methods"]["cs"]["stamps"][0]
     damaged = kept / results.RUNS / f"{stamp}.json"

@@ -21,8 +21,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from experiments import compare, run
-from experiments.lab import live, results
+from experiments import compare
+from experiments.lab import results
 from experiments.lab.live import Live, charts, observer, page
 from experiments.lab.live.event_files import EventFiles, scalars
 from experiments.lab.live.observer import Observer
@@ -205,24 +205,6 @@ def test_a_training_that_goes_on_replaces_only_what_comes_after(tmp_path):
     show(EventFiles(tmp_path, ["a"]), *(report(i, 0.2, 1) for i in range(300, 800, 100)))
     expected = [(i, 0.1 if i < 300 else 0.2) for i in range(0, 800, 100)]
     assert read_events(tmp_path / "a") == expected
-
-
-@pytest.mark.parametrize("command", [run, compare])
-def test_a_missing_package_is_one_line_before_anything_is_written(tmp_path, capsys, monkeypatch, command):
-    monkeypatch.setattr(live, "find_spec", lambda name: None)
-    folders = [f"--results-dir={tmp_path / 'r'}", f"--plot-dir={tmp_path / 'p'}"]
-    assert command.main(["--experiment=splitDigits", "--tensorboard", *folders]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: --tensorboard: ")
-    assert 'pip install -e ".[live]"' in line
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_called_tensorboard_is_not_taken_for_the_package(tmp_path, monkeypatch):
-    found = types.SimpleNamespace(origin=None)
-    monkeypatch.setattr(live, "find_spec", lambda name: found)
-    with pytest.raises(live.SettingsError, match=r"^--tensorboard: "):
-        live.check_packages(options(tmp_path, tensorboard=True))
 
 
 # A real training, a real server, a real browser

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import rotated_mnist, run
-from experiments.lab.data import DataError, Dataset
+from experiments.lab.data import DataError, Dataset, load
 from experiments.lab.own_data import load_own
 from experiments.lab.problems import make_problem
 from experiments.lab.settings import Settings, SettingsError, validate, validate_tasks
@@ -31,6 +32,10 @@ def saved(folder, name="mine.npz", **arrays):
 
 def without(arrays, *names):
     return {name: array for name, array in arrays.items() if name not in names}
+
+
+GOOD = some_arrays()
+GRAY = np.linspace(0, 1, GOOD["x"].size).reshape(GOOD["x"].shape)
 
 
 def test_every_fifth_of_a_kind_is_for_testing(tmp_path):
@@ -93,6 +98,89 @@ def test_bytes_are_brightness_and_other_numbers_are_themselves(tmp_path):
     assert (as_integers.x_train.dtype, as_integers.max_value) == (np.float32, 1)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float16, np.int64])
+@pytest.mark.parametrize("half", ["both", "x", "x_test"])
+def test_whole_numbers_to_255_are_the_bytes_that_they_stand_for(tmp_path, capsys, kind, half):
+    arrays = some_arrays()
+    x = np.arange(arrays["x"].size).reshape(arrays["x"].shape) % 256
+    arrays = {**arrays, **{f"{name}_test": array for name, array in arrays.items()}}
+    x = {"x": x.astype(np.uint8), "x_test": x[::-1].astype(np.uint8)}
+    as_bytes = load_own(saved(tmp_path, **{**arrays, **x}), None)
+    assert capsys.readouterr().err == ""
+    others = {name: array.astype(kind) for name, array in x.items() if half in (name, "both")}
+    data = load_own(saved(tmp_path, **{**arrays, **x, **others}), None)
+    assert (data.sha256, data.max_value, data.x_test.dtype) == (as_bytes.sha256, 255, np.uint8)
+    assert capsys.readouterr().err.startswith("note: x holds whole numbers from 0 to 255: read as uint8")
+
+
+@pytest.mark.parametrize(
+    ("x", "noted"),
+    [
+        (GRAY * 254.7, "x goes up to 254.7 and is used as it is"),
+        (GRAY - 300, "x goes up to 300 and is used as it is"),
+        ((GRAY > 0.5).astype(np.uint8), "x is uint8, which means 0 to 255, but goes up to 1"),
+        (0 * GRAY + 0.5, "all samples of x are the same"),
+        (GRAY, None),
+        (GRAY > 0.5, None),
+        ((255 * GRAY).astype(np.uint8), None),
+        (8 * GRAY - 4, None),
+    ],
+    ids=["floats", "negative", "binary bytes", "constant", "fractions", "booleans", "bytes", "standardised"],
+)
+def test_samples_that_can_hardly_be_meant_are_noted(tmp_path, capsys, x, noted):
+    data = load_own(saved(tmp_path, **{**GOOD, "x": x}), None)
+    assert np.isin(data.x_train, x if x.dtype == np.uint8 else x.astype(np.float32)).all()
+    err = capsys.readouterr().err
+    assert err.startswith(f"note: {noted}") if noted else not err
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda labels: labels.astype(float),
+        lambda labels: labels[:, None],
+        lambda labels: np.eye(3, dtype=np.float32)[labels],
+        lambda labels: np.eye(3, dtype=bool)[labels],
+    ],
+    ids=["floats", "a column", "one-hot", "one-hot booleans"],
+)
+def test_labels_are_read_in_every_form_that_leaves_no_doubt(tmp_path, same):
+    expected = load_own(saved(tmp_path, **GOOD), None)
+    data = load_own(saved(tmp_path, **{**GOOD, "y": same(GOOD["y"])}), None)
+    np.testing.assert_array_equal(data.y_train, expected.y_train)
+    np.testing.assert_array_equal(data.y_test, expected.y_test)
+
+
+def test_arrays_called_train_are_those_without_the_word(tmp_path):
+    testing = {f"{name}_test": array for name, array in GOOD.items()}
+    expected = load_own(saved(tmp_path, **GOOD, **testing), None)
+    called = {f"{name}_train": array for name, array in GOOD.items()}
+    assert load_own(saved(tmp_path, **called, **testing), None).sha256 == expected.sha256
+
+
+def test_tasks_of_one_class_are_those_of_the_built_in_data(tmp_path):
+    digits = load("Digits")
+    arrays = {"x": digits.x_train, "y": 0 * digits.y_train, "task": digits.y_train}
+    testing = {"x_test": digits.x_test, "y_test": 0 * digits.y_test, "task_test": digits.y_test}
+    own = load_own(saved(tmp_path, **arrays, **testing), None)
+    common = {"tasks": 10, "scenario": "class", "batch": 4, "iters": 5}
+    built_in = Settings(experiment="splitDigits", **common)
+    settings = Settings(experiment="mine.npz", labelled=True, classes=own.classes, **common)
+    validate(settings)
+    validate_tasks(settings)
+    assert (settings.classes_per_task, settings.chance) == (built_in.classes_per_task, built_in.chance)
+    problem, expected = make_problem(settings, own), make_problem(built_in, digits)
+    assert problem.n_outputs == expected.n_outputs
+    np.testing.assert_array_equal(problem.train.within, expected.train.within)
+    for samples, same in zip(
+        training_stream(settings, problem, 0)[:2], training_stream(built_in, expected, 0)[:2], strict=True
+    ):
+        np.testing.assert_array_equal(samples, same)
+    for scenario in "task", "domain":
+        with pytest.raises(SettingsError, match=rf"^--scenario {scenario}: must be class: each task of mine"):
+            validate_tasks(dataclasses.replace(settings, scenario=scenario))
+
+
 def test_many_kinds_in_bytes_are_told_apart(tmp_path):
     arrays = some_arrays(classes=10, tasks=30, per_kind=5)
     small = {name: arrays[name].astype(np.uint8) for name in ("y", "task")}
@@ -115,7 +203,6 @@ def test_validation_samples_are_taken_of_every_kind(tmp_path):
     assert len(problem.train.y) == 42
 
 
-GOOD = some_arrays()
 WRONG = {
     "lacks y": (without(GOOD, "y"), "lacks y; must hold x and y"),
     "extra": ({**GOOD, "z": GOOD["y"]}, "holds z; known are x, y, task"),
@@ -140,7 +227,36 @@ WRONG = {
         "x is uint8 and x_test float64; both must be uint8, or neither",
     ),
     "too large": ({**GOOD, "x": 1e300 * (1 + GOOD["x"])}, "x holds numbers that are not finite in float32"),
-    "one class": ({**GOOD, "y": 0 * GOOD["y"]}, "has a single class"),
+    "one class": ({**GOOD, "y": 0 * GOOD["y"], "task": 0 * GOOD["y"]}, "has a single class"),
+    "words for labels": (
+        {**GOOD, "y": GOOD["y"].astype(str)},
+        r"y must be integers, not <U.*: np.unique\(y, return_inverse=True\)\[1\]",
+    ),
+    "not a number for a label": (
+        {**GOOD, "y": np.where(GOOD["y"] == 1, np.nan, GOOD["y"])},
+        "y must be integers",
+    ),
+    "labels from 1": ({**GOOD, "y": GOOD["y"] + 1}, "no sample of class 0 of task 0; labels count from 0"),
+    "two hot": ({**GOOD, "y": np.ones((60, 3))}, r"y has the shape \(60, 3\)"),
+    "samples last": (
+        {**GOOD, "x": np.moveaxis(GOOD["x"], 0, -1)},
+        r"must be \(2,\), one for each of x; samples come first: np.moveaxis\(x, -1, 0\)",
+    ),
+    "two names": ({**GOOD, "x_train": GOOD["x"]}, "x_train is another name for x"),
+    "objects": ({**GOOD, "y": GOOD["y"].astype(object)}, "it holds Python objects, which are not read"),
+    "half of it scaled": (
+        {
+            **GOOD,
+            **{f"{name}_test": GOOD[name] for name in GOOD},
+            "x": GOOD["x"] / 12,
+            "x_test": GOOD["x"] * 20,
+        },
+        "x goes up to 1, but x_test to 240",
+    ),
+    "unsigned": (
+        {**GOOD, "y": np.where(GOOD["y"] == 1, np.uint64(2**63), 0)},
+        "labels and tasks count from 0",
+    ),
     "half a test": (
         {**GOOD, "x_test": GOOD["x"]},
         "must hold x_test and y_test, and with task also task_test",
@@ -169,13 +285,44 @@ def test_arrays_that_do_not_fit_are_one_line_that_names_them(tmp_path, wrong):
         load_own(path, None)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", None])
-def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
-    path = tmp_path / "mine.npz"
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda good: b"", "is not an .npz file of plain arrays$"),
+        (lambda good: b"no archive", "is not an .npz file of plain arrays$"),
+        (lambda good: pickle.dumps({"x": 1}), "is not an .npz file of plain arrays$"),
+        (lambda good: good[: len(good) // 2], "is damaged, or not complete$"),
+        (lambda good: good[:4], "is damaged, or not complete$"),
+        # The compression of the first array, in the list of contents at the end.
+        (lambda good: replaced(good, good.rindex(b"PK\x01\x02") + 10, 99), "is damaged, or not complete$"),
+        (lambda good: replaced(good, good.rindex(b"PK\x01\x02") + 8, 1), "is damaged, or not complete$"),
+        (None, "No such file"),
+    ],
+    ids=["empty", "text", "pickle", "half", "start", "unknown compression", "encrypted", "missing"],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content, message):
+    path = Path(saved(tmp_path, **GOOD))
+    good = path.read_bytes()
+    path.unlink()
     if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=r"mine.npz: (is not an .npz file|No such file)"):
+        path.write_bytes(content(good))
+    with pytest.raises(DataError, match=f"mine.npz: {message}"):
         load_own(str(path), None)
+
+
+def replaced(content, place, byte):
+    return content[:place] + bytes([byte]) + content[place + 1 :]
+
+
+def test_pickles_are_refused_unread(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    path = saved(tmp_path, x=GOOD["x"], y=np.array([Trap()], object))
+    with pytest.raises(DataError, match="it holds Python objects, which are not read"):
+        load_own(path, None)
+    assert not (tmp_path / "sprung").exists()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import cs_optax
 from experiments.lab import results
 from experiments.lab.results import Run
 from experiments.lab.settings import Baselines, Settings
+from experiments.lab.streams import forget_streams
 
 SETTINGS = Settings(tasks=2, iters=4, eval_log=3, loss_log=2)
 IDENTITY = results.identity(SETTINGS, "cs", 3, "abc")
@@ -126,6 +127,7 @@ def test_the_overlap_of_a_gradual_stream_is_part_of_the_stamp():
 def test_a_stream_from_a_file_is_known_by_its_content(tmp_path):
     def stamp(name, tasks):
         np.savez(tmp_path / name, tasks=np.array(tasks))
+        forget_streams()
         changed = dataclasses.replace(SETTINGS, stream="file", stream_file=tmp_path / name, iters=len(tasks))
         return results.run_stamp(results.identity(changed, "standard", 3, "abc"))
 
@@ -167,6 +169,14 @@ def test_a_comparison_is_named_after_its_runs_and_its_first_method():
     assert results.comparison_stamp(identities[3:] + identities[:3]) != stamp  # other differences
     assert results.comparison_stamp(list(identities)) == stamp
     assert results.comparison_stamp(identities[:-1]) != stamp
+
+
+def test_a_run_that_an_editor_of_windows_saved_again_is_found(tmp_path):
+    """With a mark of its encoding at the start, and with its line ends."""
+    made = results.save_run(tmp_path, IDENTITY, make_run(), {})
+    path = tmp_path / results.RUNS / f"{made.stamp}.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert same(results.find_run(tmp_path, IDENTITY).run, make_run())
 
 
 def test_a_finished_run_is_found_again_to_the_last_bit(kept):

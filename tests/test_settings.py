@@ -70,6 +70,7 @@ def test_every_combination_is_allowed(experiment, scenario, stream):
         {"beakers": 0},
         {"beakers": 1, "alpha": 10.0, "beta": 5.0},  # a single beaker has no alpha
         {"beakers": 2, "alpha": 10.0, "beta": 10.0},
+        {"iters": 10**6, "batch": 1000, "stream": "random"},  # a billion samples in all
         {"tasks": 1},
         {"tasks": 2},
         {"tasks": 10, "scenario": "class"},

@@ -5,13 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
+from experiments import run
+from experiments.lab import streams
+from experiments.lab._npz import read_arrays
 from experiments.lab.data import Dataset, load
 from experiments.lab.problems import generator, make_problem
+from experiments.lab.results import identity
 from experiments.lab.settings import Settings, SettingsError
 from experiments.lab.streams import (
     Samples,
     evaluation_samples,
     fisher_samples,
+    forget_streams,
     of_one_length,
     task_probabilities,
     tasks_seen,
@@ -164,12 +169,48 @@ TWO_BATCHES = np.zeros((2, 8), int)
         ),
         ({"tasks": TWO_BATCHES, "rows": TWO_BATCHES + 1000}, {}, "names the samples 1000 to 1000 of 300"),
         ({"tasks": TWO_BATCHES, "rows": TWO_BATCHES}, {"evaluate_on": "validation"}, "holds out"),
+        (
+            {"tasks": TWO_BATCHES[:, 0]},
+            {"batch": 10**9},
+            "has 2 iterations; with --batch 1000000000 they must be at most 1: 1e[+]09 samples in all",
+        ),
     ],
 )
 def test_a_file_that_is_no_sequence_is_refused(tmp_path, arrays, changes, message):
     path = saved(tmp_path, **arrays)
     with pytest.raises(SettingsError, match=f"^--stream-file .*stream.npz: .*{message}"):
         stream_and_problem(stream="file", stream_file=path, **changes)
+
+
+def test_whole_numbers_in_another_type_are_the_same_sequence(tmp_path):
+    """As numpy.loadtxt reads them, say."""
+    sequence = np.repeat([0, 1, 0, 4], 5)
+    as_integers, _ = stream_and_problem(stream="file", stream_file=saved(tmp_path, tasks=sequence))
+    forget_streams()
+    as_floats, _ = stream_and_problem(stream="file", stream_file=saved(tmp_path, tasks=sequence * 1.0))
+    np.testing.assert_array_equal(as_floats.tasks, as_integers.tasks)
+    np.testing.assert_array_equal(as_floats.rows, as_integers.rows)
+
+
+def test_a_file_is_read_once_for_all_runs_of_a_command_and_anew_for_the_next(tmp_path, monkeypatch):
+    path = saved(tmp_path, tasks=np.repeat([0, 1], 3))
+    options = run.RunOptions(
+        data=run.DataAndTasksToShow(experiment="splitDigits", stream_file=path, batch=8),
+        output=run.EvaluationAndOutput(get_stamp=True),
+    )
+    reads = []
+    monkeypatch.setattr(streams, "read_arrays", lambda path: reads.append(path) or read_arrays(path))
+    settings, dataset = run.prepare(options, ["standard", "cs"], 0, 3)
+    assert settings.iters == 6
+    problem = make_problem(settings, dataset)
+    path.unlink()  # what becomes of the file no longer matters
+    for seed in range(3):
+        training_stream(settings, problem, seed)
+        identity(dataclasses.replace(settings, lr=0.1), "cs", seed, dataset.sha256)
+    assert len(reads) == 1
+    saved(tmp_path, tasks=np.repeat([0, 1], 4))
+    settings, _ = run.prepare(options, ["standard"], 0)
+    assert settings.iters == 8
 
 
 def test_a_sample_of_another_task_is_refused(tmp_path):

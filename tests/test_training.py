@@ -106,6 +106,26 @@ def test_an_evaluation_at_another_interval_leaves_the_training_bit_identical(met
     np.testing.assert_array_equal(often.accuracy[-1], seldom.accuracy[-1])
 
 
+def test_a_subset_that_is_the_whole_test_set_leaves_no_empty_evaluation(monkeypatch):
+    shown = []
+
+    def watched(sizes):
+        init, apply = make_model(sizes)
+
+        def reshaping(params, x):
+            shown.append(x.shape)
+            return apply(params, x.reshape(len(x), -1) if x.ndim == 2 else x)  # fails where x is empty
+
+        return init, reshaping
+
+    monkeypatch.setattr(training, "make_model", watched)
+    (run,), _ = train(dataclasses.replace(SMALL, eval_n=1024), "standard", [0], load("Digits"), quietly)
+    assert all(min(shape) > 0 for shape in shown)
+    assert any(len(shape) == 2 for shape in shown)
+    ends = np.isin(run.evaluated_at, run.matrix_at)
+    np.testing.assert_array_equal(run.accuracy[ends], run.accuracy_matrix)
+
+
 def test_methods_start_from_the_same_weights_and_see_the_same_batches():
     """Before the first update the losses agree, and without any flow they always do."""
     settings = dataclasses.replace(SMALL, loss_log=1, beakers=1, beta=1e30)

@@ -1,8 +1,8 @@
 """The images that the experiments learn from: MNIST, FashionMNIST and scikit-learn's digits.
 
-Every route (idx files in a folder, a copy prepared by TensorFlow Datasets, its download) ends in
-the same arrays in the same order, so one checksum names the data wherever they came from. MNIST and
-FashionMNIST are recognised by content: neither a corrupt file nor another data set passes for them.
+Every route (idx files in a folder, Keras's file, a copy prepared by TensorFlow Datasets, its download)
+ends in the same arrays in the same order, so one checksum names the data wherever they came from. MNIST
+and FashionMNIST are recognised by content: neither a corrupt file nor another data set passes for them.
 """
 
 import hashlib
@@ -16,8 +16,19 @@ from typing import Final
 import numpy as np
 
 from experiments.lab import _tfds
-from experiments.lab._idx import FILES, Arrays, DataError, magic_number, read_images, read_labels
+from experiments.lab._idx import (
+    FILES,
+    Arrays,
+    DataError,
+    find_files,
+    magic_number,
+    read_images,
+    read_labels,
+)
+from experiments.lab._npz import NotArraysError, read_arrays
 from experiments.lab._tfds import TFDS_NAMES, quiet_import
+
+KERAS_FILE: Final = "mnist.npz"
 
 NAMES: Final = ("MNIST", "FashionMNIST", "Digits")
 
@@ -91,7 +102,8 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     """Loads a data set, verified, in the order of its canonical files.
 
     With `data_dir`, MNIST and FashionMNIST come from there or not at all: from the four idx files
-    (see `find_idx_folder`), else from the copy that TensorFlow Datasets prepared under that folder.
+    (see `find_idx_folder`), else from Keras's ``mnist.npz``, else from the copy that TensorFlow Datasets
+    prepared under that folder.
     Without it they come from TensorFlow Datasets in its own folder (``TFDS_DATA_DIR``, or
     ``~/tensorflow_datasets``), downloaded and prepared there if need be. TensorFlow is not needed.
 
@@ -120,6 +132,8 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
         return _load_tfds(name, None)
     root = _existing_folder(data_dir)
     folder = find_idx_folder(name, root)
+    if folder is None and os.path.isfile(root / KERAS_FILE):
+        return _load_keras(name, root / KERAS_FILE, shown=Path(data_dir) / KERAS_FILE)
     if folder is None:
         return _load_tfds(name, data_dir)
     return _load_idx(name, folder, shown=Path(data_dir) / folder.relative_to(root))
@@ -139,7 +153,7 @@ def find_idx_folder(name: str, root: Path) -> Path | None:
     Returns:
         The first of these folders that holds any of the four files, None if none does.
     """
-    return next((root / path for path in _sub_folders(name) if _present(root / path)), None)
+    return next((root / path for path in _sub_folders(name) if find_files(root / path)), None)
 
 
 def verify(name: str, arrays: Arrays, places: Sequence[str]) -> bool:
@@ -177,39 +191,43 @@ def _existing_folder(data_dir: str | Path) -> Path:
     if not os.path.exists(root):
         raise DataError(f"--data-dir {data_dir}: does not exist or is out of reach")
     if not os.path.isdir(root):
-        raise DataError(f"--data-dir {data_dir}: is not a folder")
+        raise DataError(
+            f"--data-dir {data_dir}: is not a folder; name the one that holds the files, unpacked"
+        )
     return root
 
 
-def _present(folder: Path) -> dict[str, Path]:
-    """Maps those of `FILES` that a folder holds in some form to their paths.
-
-    The compressed form wins over an unpacked one beside it: gzip's own checksum shows damage.
-    """
-    found = {}
-    for stem in FILES:
-        for form in (f"{stem}.gz", stem, stem.replace("-idx", ".idx")):
-            # A dangling link counts as present: reading it then says what is wrong with it.
-            if os.path.lexists(folder / form):
-                found[stem] = folder / form
-                break
-    return found
-
-
 def _load_idx(name: str, folder: Path, shown: Path) -> Dataset:
-    present = _present(folder)
-    missing = [f"{stem}(.gz)" for stem in FILES if stem not in present]
+    found = find_files(folder)
+    missing = [f"{stem}(.gz)" for stem in FILES if stem not in found]
     if missing:
-        raise DataError(f"{folder} lacks {', '.join(missing)}: all four files of {name} are needed")
-    paths = [present[stem] for stem in FILES]
-    arrays = (
-        read_images(paths[0]),
-        read_labels(paths[1]),
-        read_images(paths[2]),
-        read_labels(paths[3]),
-    )
-    canonical = verify(name, arrays, [str(path) for path in paths])
+        raise DataError(
+            f"{folder} lacks {', '.join(missing)}: all four files of {name} are needed; it holds "
+            f"{_listing(folder)}"
+        )
+    readers = read_images, read_labels, read_images, read_labels
+    x_train, y_train, x_test, y_test = (read(*found[stem]) for read, stem in zip(readers, FILES, strict=True))
+    arrays = x_train, y_train, x_test, y_test
+    canonical = verify(name, arrays, [str(found[stem][0]) for stem in FILES])
     return _dataset(name, arrays, 255, f"idx files in {shown}, {_verdict(name, canonical)}")
+
+
+def _load_keras(name: str, path: Path, shown: Path) -> Dataset:
+    """Loads the file that Keras downloads."""
+    try:
+        stored = read_arrays(path)
+    except NotArraysError as error:
+        raise DataError(f"{path}: {error}") from error
+    parts = ["x_train", "y_train", "x_test", "y_test"]
+    for part, dimensions in zip(parts, (3, 1, 3, 1), strict=True):
+        array = stored.get(part, np.empty(0))
+        if array.dtype != np.uint8 or array.ndim != dimensions or not array.size:
+            raise DataError(
+                f"{path} is not Keras's {KERAS_FILE}: {part} must be uint8 in {dimensions} dimensions"
+            )
+    arrays = stored["x_train"], stored["y_train"], stored["x_test"], stored["y_test"]
+    canonical = verify(name, arrays, [f"{part} in {path}" for part in parts])
+    return _dataset(name, arrays, 255, f"{shown}, {_verdict(name, canonical)}")
 
 
 def _load_tfds(name: str, data_dir: str | Path | None) -> Dataset:
@@ -255,12 +273,30 @@ def every_nth(kinds: np.ndarray, n: int) -> np.ndarray:
 
 
 def _nothing_there(name: str, data_dir: str | Path) -> str:
+    root = _existing_folder(data_dir)
     folders = ", ".join(path for path in _sub_folders(name) if path)
+    there = sorted(path.name for path in _entries(root) if os.path.isdir(path) and find_files(path))
+    hint = f"; there are such files in {there[0]!r}: name that folder" if there else ""
     return (
-        f"--data-dir {data_dir}: holds no {name}; looked there and in its sub-folders {folders} for "
-        f"{', '.join(FILES)} (packed as .gz or not), and in {TFDS_NAMES[name]} for a copy prepared "
-        "by TensorFlow Datasets"
+        f"--data-dir {data_dir}: holds no {name}, but {_listing(root)}{hint}; looked there and in its "
+        f"sub-folders {folders} for {', '.join(FILES)} (packed as .gz or not), for {KERAS_FILE}, and in "
+        f"{TFDS_NAMES[name]} for a copy prepared by TensorFlow Datasets"
     )
+
+
+def _listing(folder: Path, most: int = 8) -> str:
+    """What a folder holds, in a few words."""
+    names = sorted(path.name for path in _entries(folder))
+    shown = ", ".join(map(repr, names[:most])) or "nothing"
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds; nothing where that may not be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _dataset(name: str, arrays: Arrays, max_value: int, source: str) -> Dataset:

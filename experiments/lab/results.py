@@ -320,7 +320,7 @@ def read_run(results_dir: Path, stamp: str, run_identity: Mapping[str, Any] | No
     """
     path = _run_path(results_dir, stamp)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
         if record["identity"] != (run_identity or record["identity"]):
             raise ValueError("this is another run")
         run = _run_from(record["run"], tasks=record["identity"]["settings"]["tasks"])

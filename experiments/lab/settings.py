@@ -321,7 +321,8 @@ def validate(settings: Settings) -> None:
     _require(settings, "overlap", 0 <= settings.overlap <= 1, "0 to 1")
     _require(settings, "average_time", 1 <= settings.average_time <= LARGEST, f"1 to {LARGEST:g}")
     _require(settings, "beakers", 0 <= settings.beakers <= MOST_BEAKERS, f"0 to {MOST_BEAKERS}")
-    most = MOST_SAMPLES // (max(settings.tasks, 1) * settings.batch)
+    stretches = settings.tasks if settings.one_task_after_the_other else 1
+    most = MOST_SAMPLES // (stretches * settings.batch)
     _require(settings, "iters", settings.iters <= most, f"at most {most}: {MOST_SAMPLES:g} samples in all")
     last = max(settings.beakers, 1)
     _require(settings, "readout", 0 <= settings.readout <= last, f"0 to {last}, the number of --beakers")
@@ -362,6 +363,9 @@ def validate_tasks(settings: Settings) -> None:
     Raises:
         SettingsError: one line that names the flag, its value and what is allowed.
     """
+    if settings.labelled:
+        several = settings.classes > 1 or settings.scenario == "class"
+        _require(settings, "scenario", several, f"class: each task of {settings.name} has a single class")
     if settings.permuted or settings.labelled:
         return
     divisors = [n for n in range(1, settings.classes + 1) if settings.classes % n == 0]

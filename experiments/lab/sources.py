@@ -36,6 +36,7 @@ WITHOUT_EFFECT = (
     "measures.py",
     "names.py",
     "own_data.py",
+    "packages.py",
     "processes.py",
     "progress.py",
     "results.py",

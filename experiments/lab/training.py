@@ -227,18 +227,13 @@ def train(
             donate=1,
         )
         counts = spread.axis(seeds=0 if n == 1 else 1, configurations=0)
-        on_subset, on_rest = (
-            spread.compile(
-                configured(count, 0, None, None, None),
-                numbers,
-                carry,
-                part,
-                test_data,
-                team.view,
-                out=counts,
-            )
-            for part in (team.subset, team.rest)
-        )
+
+        def evaluation(like: Any, part: Samples) -> Callable[..., Any]:
+            counting = configured(count, 0, None, None, None)
+            return spread.compile(counting, numbers, like, part, test_data, team.view, out=counts)
+
+        on_subset = evaluation(carry, team.subset)
+        on_rest = evaluation(carry, team.rest) if team.rest.rows.size else None
         if probed:
             assert n == 1, "probes are for a single configuration"
             look = spread.compile(
@@ -310,8 +305,10 @@ def train(
                     ]
                     log.look({name: of_runs(np.asarray(of[name]) for of in seen) for name in seen[0]})
                 if stop in (0, *log.matrix_at):
-                    of_rest = counted(on_rest, (team.rest for team in teams))
-                    log.matrix.append(fractions(of_subset + of_rest))
+                    of_all = of_subset
+                    if on_rest is not None:
+                        of_all = of_subset + counted(on_rest, (team.rest for team in teams))
+                    log.matrix.append(fractions(of_all))
         if end_task is not None and stop in log.matrix_at[:-1]:
             with timer("train"):
                 task = log.matrix_at.index(stop)
@@ -449,7 +446,7 @@ def _count_right(
         return (right[..., None] * of_task).sum(axis=1), of_task.sum(axis=1)
 
     n_seeds, n_samples = samples.rows.shape
-    n_blocks = max(1, -(-n_samples // EVALUATION_BLOCK))
+    n_blocks = -(-n_samples // EVALUATION_BLOCK)
     padding = ((0, 0), (0, -n_samples % n_blocks))
     # Task -1 is no task: what fills the last block counts for nothing.
     padded = Samples(jnp.pad(samples.rows, padding), jnp.pad(samples.tasks, padding, constant_values=-1))

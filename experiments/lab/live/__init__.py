@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from experiments.lab.live.observer import Destination, Observer
-from experiments.lab.settings import Settings, SettingsError
+from experiments.lab.settings import Settings
 
 if TYPE_CHECKING:
     from experiments.lab.live.page import Page
     from experiments.lab.results import Run
 
-__all__ = ["Live", "Observer", "check_packages"]
+__all__ = ["Live", "Observer"]
 
 
 class OutputOptions(Protocol):
@@ -34,20 +33,6 @@ class OutputOptions(Protocol):
     def live(self) -> bool: ...
     @property
     def results_dir(self) -> Path: ...
-
-
-def check_packages(output: OutputOptions) -> None:
-    """Make sure that what the flags need is installed.
-
-    Raises:
-        SettingsError: one line that names the flag and the command that installs the package.
-    """
-    found = find_spec("tensorboard") if output.tensorboard else None
-    # Any folder of that name, beside the commands say, is found too, but is no package and has no origin.
-    if output.tensorboard and (found is None or found.origin is None):
-        raise SettingsError(
-            '--tensorboard: needs the package tensorboard, which is not installed: pip install -e ".[live]"'
-        )
 
 
 class Live:
