@@ -96,17 +96,27 @@ def test_what_protects_old_tasks_does_nothing_in_the_first(method):
         assert not np.allclose(run.loss[13:], plain.loss[13:], rtol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["ewc", "si", "l2"])
-def test_a_strong_pull_holds_the_old_tasks(method):
-    settings = dataclasses.replace(SMALL, optimizer="sgd", lr=1e-3, batch=64, iters=60, eval_log=60)
-    strengths = {"ewc": {"ewc_strength": 500.0}, "si": {"si_strength": 200.0}, "l2": {"l2_strength": 500.0}}
-    held = runs_of(method, dataclasses.replace(settings, **strengths[method]))
-    free = runs_of("standard", settings)
-    for a, b in zip(held, free, strict=True):
-        # What was learned of the first task changes less than without the pull, or was never learned.
-        assert abs(a.accuracy_matrix[-1, 0] - a.accuracy_matrix[0, 0]) <= 0.35
-        assert a.diverged_at is None
-        assert b.diverged_at is None
+FORGETFUL = dataclasses.replace(
+    SMALL, scenario="domain", iters=40, batch=32, fc_units=32, eval_log=200, loss_log=200, ewc_samples=100
+)
+
+
+def change_of_the_first_task(runs):
+    """By how much its accuracy is another one at the end than right after it, mean over the seeds."""
+    return np.mean([abs(run.accuracy_matrix[-1, 0] - run.accuracy_matrix[0, 0]) for run in runs])
+
+
+@pytest.fixture(scope="module")
+def change_without_a_pull(quick_to_compile):
+    return change_of_the_first_task(runs_of("standard", FORGETFUL))
+
+
+@pytest.mark.parametrize(("method", "strength"), [("ewc", 1e7), ("si", 1e3), ("l2", 1e3)])
+def test_a_strong_pull_holds_the_first_task(method, strength, change_without_a_pull):
+    """L2 holds it where it was before any training: there is then little to forget."""
+    settings = dataclasses.replace(FORGETFUL, **{f"{method}_strength": strength})
+    assert change_without_a_pull > 0.3
+    assert change_of_the_first_task(runs_of(method, settings)) < change_without_a_pull / 2
 
 
 def test_the_average_is_the_mean_at_first_and_exponential_then():
@@ -166,23 +176,28 @@ def test_si_is_its_slow_twin():
 def test_the_fisher_information_is_its_slow_twin():
     """Sample by sample, seed by seed, with the same labels; a number of samples that no block divides."""
     random = np.random.default_rng(0)
-    params = {"w": jnp.asarray(random.normal(size=(2, 4, 3)), jnp.float32)}
+    params = {
+        "w": jnp.asarray(random.normal(size=(2, 4, 3)), jnp.float32),
+        "b": jnp.asarray(random.normal(size=(2, 3)), jnp.float32),
+    }
     x = jnp.asarray(random.normal(size=(2, 28, 4)), jnp.float32)
     tasks = jnp.zeros((2, 28), jnp.int32)
     keys = jnp.stack([jax.random.key(5), jax.random.key(6)])
 
     def scores(params, x, tasks):
-        return x @ params["w"]
+        return x @ params["w"] + params["b"]
 
-    estimated = fisher_information(scores, params, x, tasks, keys)["w"]
+    estimated = fisher_information(scores, params, x, tasks, keys)
     for seed in range(2):
-        w = params["w"][seed]
-        labels = jax.random.categorical(keys[seed], x[seed] @ w)
-        total = np.zeros((4, 3))
+        w, b = params["w"][seed], params["b"][seed]
+        labels = jax.random.categorical(keys[seed], x[seed] @ w + b)
+        of_w, of_b = np.zeros((4, 3)), np.zeros(3)
         for one, label in zip(x[seed], labels, strict=True):
-            p = np.asarray(jax.nn.softmax(one @ w))
-            total += np.outer(one, np.eye(3)[int(label)] - p) ** 2
-        np.testing.assert_allclose(estimated[seed], total / 28, rtol=1e-4)
+            wrong = np.eye(3)[int(label)] - np.asarray(jax.nn.softmax(one @ w + b))
+            of_w += np.outer(one, wrong) ** 2 / 28
+            of_b += wrong**2 / 28
+        np.testing.assert_allclose(estimated["w"][seed], of_w, rtol=1e-4)
+        np.testing.assert_allclose(estimated["b"][seed], of_b, rtol=1e-4)
 
 
 def test_the_fisher_information_is_right_on_average():
@@ -241,13 +256,14 @@ def test_replay_shows_stored_samples_of_earlier_tasks(experiment, scenario):
         part = slice(12 * task, 12 * task + 12)
         np.testing.assert_allclose(samples.weights[part, :16].sum(axis=1), 1 / (task + 1), rtol=1e-6)
         if task:
-            rows, tasks = samples.rows[part, 16:], samples.tasks[part, 16:]
-            assert set(np.unique(tasks)) == set(range(task))
-            of_first = rows[tasks == 0]
-            assert len(np.unique(of_first)) <= 3 * problem.classes_per_task
-            assert set(of_first) <= set(problem.train.members(0))
-    again = replay_stream(settings, problem, seed=4)
+            assert set(np.unique(samples.tasks[part, 16:])) == set(range(task))
+    again, other = (replay_stream(settings, problem, seed) for seed in (4, 5))
     np.testing.assert_array_equal(samples.rows, again.rows)
+    # The same three of each class whenever they are replayed, another three for another seed.
+    stored, others = (np.unique(each.rows[12:, 16:][each.tasks[12:, 16:] == 0]) for each in (samples, other))
+    assert set(stored) <= set(problem.train.members(0))
+    assert np.bincount(problem.train.within[stored]).tolist() == [3] * problem.classes_per_task
+    assert set(stored) != set(others)
 
 
 @pytest.mark.parametrize("scenario", ["task", "class"])
@@ -269,6 +285,7 @@ def test_fisher_samples_are_of_their_task():
     for task, rows in enumerate(samples.rows):
         assert set(rows) <= set(problem.train.members(task))
         assert len(set(rows)) == 30
+    assert not np.array_equal(samples.rows, fisher_samples(SMALL, problem, seed=1).rows)
 
 
 def test_as_published_whatever_the_time_step_says():
