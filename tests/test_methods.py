@@ -7,8 +7,10 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from cs_optax import complex_synapse, get_beakers
 from experiments.lab import methods
 from experiments.lab.data import load
 from experiments.lab.fisher import fisher_information
@@ -287,6 +289,20 @@ def test_fisher_samples_are_of_their_task():
         assert set(rows) <= set(problem.train.members(task))
         assert len(set(rows)) == 30
     assert not np.array_equal(samples.rows, fisher_samples(SMALL, problem, seed=1).rows)
+
+
+@pytest.mark.parametrize("plain", [optax.adam, optax.sgd])
+def test_complex_synapses_come_after_the_optimizer_and_without_weight_decay(plain):
+    settings = dataclasses.replace(SMALL, optimizer=plain.__name__, decay=0.1)
+    expected = optax.chain(plain(settings.lr), complex_synapse(3, alpha=5.0, beta=50.0))
+    params, states = jnp.array([2.0, -1.0]), []
+    for tx in (make_method(settings, "cs").optimizer, expected):
+        now, state = params, tx.init(params)
+        for step in range(5):
+            updates, state = tx.update(jnp.sin(now + step), state, now)
+            now = optax.apply_updates(now, updates)
+        states.append((now, get_beakers(state)))
+    jax.tree.map(np.testing.assert_array_equal, *states)
 
 
 def test_as_published_whatever_the_time_step_says():
