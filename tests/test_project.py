@@ -84,16 +84,17 @@ def markdown_of(page):
 
 def anchors_of(page):
     """What GitHub calls the headings of a page; a second heading of the same words ends in -1."""
-    anchors = []
-    for heading in re.findall(r"^#+ (.+)$", markdown_of(page), re.MULTILINE):
-        anchor = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
-        anchors.append(f"{anchor}-{number}" if (number := anchors.count(anchor)) else anchor)
-    return anchors
+    words = [
+        re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", markdown_of(page), re.MULTILINE)
+    ]
+    before = [words[:place].count(one) for place, one in enumerate(words)]
+    return {f"{one}-{n}" if n else one for one, n in zip(words, before, strict=True)}
 
 
 def broken_links(page):
     """The links of a page to a file that is not there, or to a heading that its page does not have."""
-    for target in re.findall(r"\]\(([^)\s]+)\)", markdown_of(page)):
+    for target in re.findall(r"\]\(([^)\s]+)[^)]*\)", markdown_of(page)):
         if re.match(r"[a-z]+:", target):
             continue
         file, _, anchor = target.partition("#")
@@ -109,15 +110,15 @@ def test_links_lead_to_a_file_and_a_heading_that_exist(page):
 
 def test_a_link_to_a_missing_file_or_heading_is_found_in_pages_and_notebooks(tmp_path):
     """The check of the links itself can fail."""
-    links = "# Two `words`\n```\n# code\n```\n## Same\n## Same\n" + " ".join(
-        f"[to]({target})"
-        for target in ("#two-words", "#same-1", "page.md#same", "#code", "none.md", "page.md#gone")
-    )
+    right = ["#two-words", "#same-2", "page.md#same", "https://example.invalid/none.md"]
+    wrong = ["#code", "#same-3", "none.md", "page.md#gone"]
+    links = "# Two `words`\n```\n# code\n```\n## Same\n## Same\n## Same\n"
+    links += " ".join(f'[to]({target}) [to]({target} "Title")' for target in (*right, *wrong))
     (tmp_path / "page.md").write_text(links)
     cells = [{"cell_type": "markdown", "source": links.splitlines(keepends=True)}]
     (tmp_path / "notebook.ipynb").write_text(json.dumps({"cells": cells}))
     for name in ("page.md", "notebook.ipynb"):
-        assert list(broken_links(tmp_path / name)) == ["#code", "none.md", "page.md#gone"]
+        assert list(broken_links(tmp_path / name)) == [target for target in wrong for _ in range(2)]
 
 
 def test_the_wheel_holds_the_library_alone(tmp_path):
