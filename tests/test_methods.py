@@ -25,7 +25,7 @@ from experiments.lab.settings import (
     validate,
     validate_methods,
 )
-from experiments.lab.streams import fisher_samples, joint_stream, replay_stream, training_stream
+from experiments.lab.streams import fisher_samples, replay_stream, training_stream
 from experiments.lab.training import train
 
 NAMES = get_args(Method)
@@ -251,7 +251,7 @@ def test_distillation_of_nothing_is_nothing():
 def test_replay_shows_stored_samples_of_earlier_tasks(experiment, scenario):
     settings = dataclasses.replace(SMALL, experiment=experiment, scenario=scenario, replay_budget=3)
     problem = make_problem(settings, load("Digits"))
-    samples = replay_stream(settings, problem, seed=4)
+    samples = make_method(settings, "er").stream(settings, problem, 4)
     new = training_stream(settings, problem, seed=4)
     np.testing.assert_array_equal(samples.rows[:, :16], new.rows)
     np.testing.assert_allclose(samples.weights.sum(axis=1), 1, rtol=1e-6)
@@ -273,7 +273,7 @@ def test_replay_shows_stored_samples_of_earlier_tasks(experiment, scenario):
 def test_the_joint_stream_mixes_all_tasks_for_as_long(scenario):
     settings = dataclasses.replace(SMALL, scenario=scenario)
     problem = make_problem(settings, load("Digits"))
-    samples = joint_stream(settings, problem, seed=0)
+    samples = make_method(settings, "joint").stream(settings, problem, 0)
     assert samples.rows.shape == (60, 16)
     assert set(np.unique(samples.tasks[:5])) == set(range(5))
     for task in range(5):
