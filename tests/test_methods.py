@@ -140,6 +140,13 @@ def test_the_loss_that_is_recorded_is_that_of_the_new_samples_alone():
         np.testing.assert_allclose(loss, losses[0], rtol=1e-5)
 
 
+def test_the_pull_of_l2_is_the_gradient_of_its_penalty():
+    method = make_method(dataclasses.replace(SMALL, l2_strength=3.0), "l2")
+    first, now = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 4)), jnp.float32)
+    penalty = jax.grad(lambda params: 1.5 * ((params - first) ** 2).sum())
+    np.testing.assert_allclose(method.pull(now, method.start(first)), penalty(now), rtol=1e-5)
+
+
 def test_the_pull_of_ewc_is_the_gradient_of_its_penalty():
     settings = dataclasses.replace(SMALL, ewc_strength=3.0, ewc_decay=0.5)
     method = make_method(settings, "ewc")
