@@ -102,7 +102,7 @@ class Shard:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    at = next((place for place, word in enumerate(given) if word in COMMANDS), len(given))
+    at = place_of_command(given)
     status = 0
 
     def command() -> None:
@@ -114,6 +114,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = submit(options, given[at:])
 
     return guarded(command, INTERRUPTED) or status
+
+
+def place_of_command(given: Sequence[str]) -> int:
+    """Where the command stands among these words; their number where there is none.
+
+    Every option of the jobs takes one value, which may have the name of a command: ``--partition sweep``.
+    """
+    for place, word in enumerate(given):
+        before = given[place - 1] if place else ""
+        is_value = before.startswith("--") and "=" not in before
+        if word in COMMANDS and not is_value:
+            return place
+    return len(given)
 
 
 def submit(options: SubmitOptions, command: Sequence[str]) -> int:

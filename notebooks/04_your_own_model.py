@@ -190,7 +190,7 @@ for name, of_seeds in errors.items():
 # `readout` gives the weights of any beaker, or of any mixture of them, as a tree to predict with. The slower the beaker, the less
 # of the new it has taken up, and the more it lags behind also in the old: here the visible weights are the best to
 # evaluate. (Where many tasks follow one another a slow beaker may be much better:
-# [every method at its best](../experiments/README.md#every-method-at-its-best).)
+# [every method tuned](../experiments/README.md#every-method-tuned).)
 
 # %%
 beakers = range(1, chain.n_beakers + 1)

@@ -207,6 +207,29 @@ def test_a_training_that_goes_on_replaces_only_what_comes_after(tmp_path):
     assert read_events(tmp_path / "a") == expected
 
 
+@pytest.mark.parametrize("clock", [(2e9, 1e9, 1.5e9), (2e9, 9.0, 12.0)], ids=["set back", "lost"])
+def test_a_training_that_goes_on_comes_after_what_is_there_whatever_the_clock_says(
+    tmp_path, monkeypatch, clock
+):
+    for first, now in zip((0, 300, 600), clock, strict=True):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        show(
+            EventFiles(tmp_path, ["a"]), *(report(i, (first + 100) / 1000, 1) for i in range(first, 900, 100))
+        )
+    expected = [(i, (i // 300 * 300 + 100) / 1000) for i in range(0, 900, 100)]
+    assert read_events(tmp_path / "a") == expected
+
+
+def test_the_page_says_in_which_time_zone_its_time_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "IST-5:30")
+    time.tzset()
+    try:
+        assert re.search(r"\d\d:\d\d:\d\d \+0530<", page.Page(tmp_path / "p.html", SETTINGS, METHODS).text())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 # A real training, a real server, a real browser
 
 TRAINING = "--experiment=splitDigits --tasks=2 --iters=20 --eval-log=5 --loss-log=5 --batch=16 --fc-layers=1"

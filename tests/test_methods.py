@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from cs_optax import complex_synapse, complex_synapse_adam, complex_synapse_sgd
+from cs_optax import complex_synapse, complex_synapse_adam, complex_synapse_sgd, get_beakers
 from experiments.lab import methods
 from experiments.lab.data import load
 from experiments.lab.fisher import fisher_information
@@ -25,7 +25,7 @@ from experiments.lab.settings import (
     validate,
     validate_methods,
 )
-from experiments.lab.streams import fisher_samples, joint_stream, replay_stream, training_stream
+from experiments.lab.streams import fisher_samples, replay_stream, training_stream
 from experiments.lab.training import train
 
 NAMES = get_args(Method)
@@ -67,8 +67,9 @@ def test_every_method_learns_in_every_scenario(method, scenario):
     settings = dataclasses.replace(settings, average_time=10.0)
     for run in runs_of(method, settings):
         assert np.isfinite(run.loss).all()
-        # The last task at least, but for an average that still holds the tasks before.
-        assert run.accuracy_matrix[-1].max() > 1.15 * settings.chance
+        # Each task at its end, on average; before any training it is chance.
+        assert run.accuracy_matrix.diagonal().mean() > 1.4 * settings.chance
+        assert run.initial_accuracy.mean() < 1.1 * settings.chance
         assert run.accuracy_matrix.shape == (5, 5)
 
 
@@ -207,17 +208,27 @@ def test_what_protects_old_tasks_does_nothing_in_the_first(method):
         assert not np.allclose(run.loss[13:], plain.loss[13:], rtol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["ewc", "si", "l2"])
-def test_a_strong_pull_holds_the_old_tasks(method):
-    settings = dataclasses.replace(SMALL, optimizer="sgd", lr=1e-3, batch=64, iters=60, eval_log=60)
-    strengths = {"ewc": {"ewc_strength": 500.0}, "si": {"si_strength": 200.0}, "l2": {"l2_strength": 500.0}}
-    held = runs_of(method, dataclasses.replace(settings, **strengths[method]))
-    free = runs_of("standard", settings)
-    for a, b in zip(held, free, strict=True):
-        # What was learned of the first task changes less than without the pull, or was never learned.
-        assert abs(a.accuracy_matrix[-1, 0] - a.accuracy_matrix[0, 0]) <= 0.35
-        assert a.diverged_at is None
-        assert b.diverged_at is None
+FORGETFUL = dataclasses.replace(
+    SMALL, scenario="domain", iters=40, batch=32, fc_units=32, eval_log=200, loss_log=200, ewc_samples=100
+)
+
+
+def change_of_the_first_task(runs):
+    """By how much its accuracy is another one at the end than right after it, mean over the seeds."""
+    return np.mean([abs(run.accuracy_matrix[-1, 0] - run.accuracy_matrix[0, 0]) for run in runs])
+
+
+@pytest.fixture(scope="module")
+def change_without_a_pull(quick_to_compile):
+    return change_of_the_first_task(runs_of("standard", FORGETFUL))
+
+
+@pytest.mark.parametrize(("method", "strength"), [("ewc", 1e7), ("si", 1e3), ("l2", 1e3)])
+def test_a_strong_pull_holds_the_first_task(method, strength, change_without_a_pull):
+    """L2 holds it where it was before any training: there is then little to forget."""
+    settings = dataclasses.replace(FORGETFUL, **{f"{method}_strength": strength})
+    assert change_without_a_pull > 0.3
+    assert change_of_the_first_task(runs_of(method, settings)) < change_without_a_pull / 2
 
 
 def test_the_average_is_the_mean_at_first_and_exponential_then():
@@ -236,6 +247,13 @@ def test_the_loss_that_is_recorded_is_that_of_the_new_samples_alone():
     losses = [runs_of(method, settings)[0].loss[:2] for method in ("standard", "ewc", "lwf", "er", "average")]
     for loss in losses[1:]:
         np.testing.assert_allclose(loss, losses[0], rtol=1e-5)
+
+
+def test_the_pull_of_l2_is_the_gradient_of_its_penalty():
+    method = make_method(dataclasses.replace(SMALL, l2_strength=3.0), "l2")
+    first, now = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 4)), jnp.float32)
+    penalty = jax.grad(lambda params: 1.5 * ((params - first) ** 2).sum())
+    np.testing.assert_allclose(method.pull(now, method.start(first)), penalty(now), rtol=1e-5)
 
 
 def test_the_pull_of_ewc_is_the_gradient_of_its_penalty():
@@ -277,23 +295,28 @@ def test_si_is_its_slow_twin():
 def test_the_fisher_information_is_its_slow_twin():
     """Sample by sample, seed by seed, with the same labels; a number of samples that no block divides."""
     random = np.random.default_rng(0)
-    params = {"w": jnp.asarray(random.normal(size=(2, 4, 3)), jnp.float32)}
+    params = {
+        "w": jnp.asarray(random.normal(size=(2, 4, 3)), jnp.float32),
+        "b": jnp.asarray(random.normal(size=(2, 3)), jnp.float32),
+    }
     x = jnp.asarray(random.normal(size=(2, 28, 4)), jnp.float32)
     tasks = jnp.zeros((2, 28), jnp.int32)
     keys = jnp.stack([jax.random.key(5), jax.random.key(6)])
 
     def scores(params, x, tasks):
-        return x @ params["w"]
+        return x @ params["w"] + params["b"]
 
-    estimated = fisher_information(scores, params, x, tasks, keys)["w"]
+    estimated = fisher_information(scores, params, x, tasks, keys)
     for seed in range(2):
-        w = params["w"][seed]
-        labels = jax.random.categorical(keys[seed], x[seed] @ w)
-        total = np.zeros((4, 3))
+        w, b = params["w"][seed], params["b"][seed]
+        labels = jax.random.categorical(keys[seed], x[seed] @ w + b)
+        of_w, of_b = np.zeros((4, 3)), np.zeros(3)
         for one, label in zip(x[seed], labels, strict=True):
-            p = np.asarray(jax.nn.softmax(one @ w))
-            total += np.outer(one, np.eye(3)[int(label)] - p) ** 2
-        np.testing.assert_allclose(estimated[seed], total / 28, rtol=1e-4)
+            wrong = np.eye(3)[int(label)] - np.asarray(jax.nn.softmax(one @ w + b))
+            of_w += np.outer(one, wrong) ** 2 / 28
+            of_b += wrong**2 / 28
+        np.testing.assert_allclose(estimated["w"][seed], of_w, rtol=1e-4)
+        np.testing.assert_allclose(estimated["b"][seed], of_b, rtol=1e-4)
 
 
 def test_the_fisher_information_is_right_on_average():
@@ -344,7 +367,7 @@ def test_distillation_of_nothing_is_nothing():
 def test_replay_shows_stored_samples_of_earlier_tasks(experiment, scenario):
     settings = dataclasses.replace(SMALL, experiment=experiment, scenario=scenario, replay_budget=3)
     problem = make_problem(settings, load("Digits"))
-    samples = replay_stream(settings, problem, seed=4)
+    samples = make_method(settings, "er").stream(settings, problem, 4)
     new = training_stream(settings, problem, seed=4)
     np.testing.assert_array_equal(samples.rows[:, :16], new.rows)
     np.testing.assert_allclose(samples.weights.sum(axis=1), 1, rtol=1e-6)
@@ -352,20 +375,21 @@ def test_replay_shows_stored_samples_of_earlier_tasks(experiment, scenario):
         part = slice(12 * task, 12 * task + 12)
         np.testing.assert_allclose(samples.weights[part, :16].sum(axis=1), 1 / (task + 1), rtol=1e-6)
         if task:
-            rows, tasks = samples.rows[part, 16:], samples.tasks[part, 16:]
-            assert set(np.unique(tasks)) == set(range(task))
-            of_first = rows[tasks == 0]
-            assert len(np.unique(of_first)) <= 3 * problem.classes_per_task
-            assert set(of_first) <= set(problem.train.members(0))
-    again = replay_stream(settings, problem, seed=4)
+            assert set(np.unique(samples.tasks[part, 16:])) == set(range(task))
+    again, other = (replay_stream(settings, problem, seed) for seed in (4, 5))
     np.testing.assert_array_equal(samples.rows, again.rows)
+    # The same three of each class whenever they are replayed, another three for another seed.
+    stored, others = (np.unique(each.rows[12:, 16:][each.tasks[12:, 16:] == 0]) for each in (samples, other))
+    assert set(stored) <= set(problem.train.members(0))
+    assert np.bincount(problem.train.within[stored]).tolist() == [3] * problem.classes_per_task
+    assert set(stored) != set(others)
 
 
 @pytest.mark.parametrize("scenario", ["task", "class"])
 def test_the_joint_stream_mixes_all_tasks_for_as_long(scenario):
     settings = dataclasses.replace(SMALL, scenario=scenario)
     problem = make_problem(settings, load("Digits"))
-    samples = joint_stream(settings, problem, seed=0)
+    samples = make_method(settings, "joint").stream(settings, problem, 0)
     assert samples.rows.shape == (60, 16)
     assert set(np.unique(samples.tasks[:5])) == set(range(5))
     for task in range(5):
@@ -380,6 +404,21 @@ def test_fisher_samples_are_of_their_task():
     for task, rows in enumerate(samples.rows):
         assert set(rows) <= set(problem.train.members(task))
         assert len(set(rows)) == 30
+    assert not np.array_equal(samples.rows, fisher_samples(SMALL, problem, seed=1).rows)
+
+
+@pytest.mark.parametrize("plain", [optax.adam, optax.sgd])
+def test_complex_synapses_come_after_the_optimizer_and_without_weight_decay(plain):
+    settings = dataclasses.replace(SMALL, optimizer=plain.__name__, decay=0.1)
+    expected = optax.chain(plain(settings.lr), complex_synapse(3, alpha=5.0, beta=50.0))
+    params, states = jnp.array([2.0, -1.0]), []
+    for tx in (make_method(settings, "cs").optimizer, expected):
+        now, state = params, tx.init(params)
+        for step in range(5):
+            updates, state = tx.update(jnp.sin(now + step), state, now)
+            now = optax.apply_updates(now, updates)
+        states.append((now, get_beakers(state)))
+    jax.tree.map(np.testing.assert_array_equal, *states)
 
 
 def test_as_published_whatever_the_time_step_says():

@@ -1,6 +1,8 @@
 """The project itself: style, types, documentation, and what a wheel contains."""
 
 import inspect
+import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -60,13 +62,63 @@ def test_every_method_of_a_chain_is_documented():
                 )
 
 
-def test_links_in_the_documentation_lead_somewhere():
-    import re
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(
+        page
+        for folder in ("docs", "experiments", "benchmarks", "tests")
+        for page in (ROOT / folder).rglob("*.md")
+    ),
+    *(ROOT / "notebooks").glob("*.ipynb"),
+]
 
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")]
-    for page in pages:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+def markdown_of(page):
+    """The prose of a page or a notebook, without blocks of code, in which # is no heading."""
+    text = page.read_text()
+    if page.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors_of(page):
+    """What GitHub calls the headings of a page; a second heading of the same words ends in -1."""
+    words = [
+        re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", markdown_of(page), re.MULTILINE)
+    ]
+    before = [words[:place].count(one) for place, one in enumerate(words)]
+    return {f"{one}-{n}" if n else one for one, n in zip(words, before, strict=True)}
+
+
+def broken_links(page):
+    """The links of a page to a file that is not there, or to a heading that its page does not have."""
+    for target in re.findall(r"\]\(([^)\s]+)[^)]*\)", markdown_of(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = page.parent / file if file else page
+        if not there.exists() or (anchor and anchor not in anchors_of(there)):
+            yield target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_a_file_and_a_heading_that_exist(page):
+    assert list(broken_links(page)) == []
+
+
+def test_a_link_to_a_missing_file_or_heading_is_found_in_pages_and_notebooks(tmp_path):
+    """The check of the links itself can fail."""
+    right = ["#two-words", "#same-2", "page.md#same", "https://example.invalid/none.md"]
+    wrong = ["#code", "#same-3", "none.md", "page.md#gone"]
+    links = "# Two `words`\n```\n# code\n```\n## Same\n## Same\n## Same\n"
+    links += " ".join(f'[to]({target}) [to]({target} "Title")' for target in (*right, *wrong))
+    (tmp_path / "page.md").write_text(links)
+    cells = [{"cell_type": "markdown", "source": links.splitlines(keepends=True)}]
+    (tmp_path / "notebook.ipynb").write_text(json.dumps({"cells": cells}))
+    for name in ("page.md", "notebook.ipynb"):
+        assert list(broken_links(tmp_path / name)) == [target for target in wrong for _ in range(2)]
 
 
 def test_the_wheel_holds_the_library_alone(tmp_path):

@@ -75,6 +75,10 @@ def test_sign_flip_test_counts_ties_whatever_the_rounding():
     assert sign_flip_p_value([0.1, 0.1, -0.1, 0.1]) == pytest.approx(10 / 16)
 
 
+def test_twenty_pairs_reach_the_smallest_possible_p():
+    assert sign_flip_p_value(np.ones(20)) == 2 / 2**20
+
+
 def test_beyond_the_exact_limit_the_sign_flip_test_is_close_and_reproducible():
     n = EXACT_UP_TO + 1
     differences = np.random.default_rng(0).normal(0.4, 1.0, n)

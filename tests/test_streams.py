@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import run
-from experiments.lab import streams
+from experiments.lab import problems, streams
 from experiments.lab._npz import read_arrays
 from experiments.lab.data import Dataset, load
 from experiments.lab.problems import generator, make_problem
@@ -60,6 +60,17 @@ def test_samples_of_a_split_task_have_its_digits(scenario, kind):
     np.testing.assert_array_equal(problem.train.y[stream.rows] // 2, stream.tasks)
 
 
+@pytest.mark.parametrize("scenario", ["task", "class"])
+@pytest.mark.parametrize("kind", ["task-based", "random", "gradual"])
+def test_all_classes_are_shown_alike_and_every_sample_at_some_time(scenario, kind):
+    stream, problem = stream_and_problem(
+        scenario=scenario, stream=kind, iters=1000 if kind == "random" else 200
+    )
+    shares = np.bincount(problem.train.y[stream.rows].ravel(), minlength=10) / stream.rows.size
+    np.testing.assert_allclose(shares, 0.1, atol=0.02)
+    assert len(np.unique(stream.rows)) == len(DATA.y_train)
+
+
 def test_epochs_show_every_sample_once_but_for_the_last_partial_batch():
     stream, _ = stream_and_problem(iters=14)  # 60 samples of a task: 7 batches of 8 in an epoch
     for epoch in np.split(stream.rows, 10):
@@ -101,7 +112,8 @@ def test_gradual_streams_have_the_tasks_they_say(experiment, scenario):
     expected = task_probabilities(settings)
     shares = np.stack([(stream.tasks == task).mean(axis=1) for task in range(5)], axis=1)
     assert stream.rows.shape == stream.tasks.shape == (500, 48)
-    np.testing.assert_allclose(shares, expected, atol=5 * 0.5 / np.sqrt(48))
+    shares_of_10, expected_of_10 = (of.reshape(50, 10, 5).mean(axis=1) for of in (shares, expected))
+    np.testing.assert_allclose(shares_of_10, expected_of_10, atol=5 * 0.5 / np.sqrt(480))
     np.testing.assert_allclose(shares.mean(axis=0), expected.mean(axis=0), atol=0.01)
     if experiment == "splitMNIST":
         np.testing.assert_array_equal(problem.train.y[stream.rows] // 2, stream.tasks)
@@ -277,10 +289,9 @@ def test_streams_follow_from_the_seed_alone():
     assert not np.array_equal(one.rows, other.rows)
 
 
-def test_the_evaluation_has_random_numbers_of_its_own():
-    purposes = ("permutations", "stream", "evaluation")
-    drawn = {tuple(generator(5, purpose).integers(0, 1000, 8)) for purpose in purposes}
-    assert len(drawn) == len(purposes)
+def test_every_purpose_has_random_numbers_of_its_own():
+    drawn = {tuple(generator(5, purpose).integers(0, 1000, 8)) for purpose in problems._PURPOSES}
+    assert len(drawn) == len(problems._PURPOSES)
 
 
 def test_evaluation_subsets_have_the_asked_size_without_repetition():
@@ -289,6 +300,8 @@ def test_evaluation_subsets_have_the_asked_size_without_repetition():
         subset, _ = evaluation_samples(settings, make_problem(settings, DATA), seed=0)
         assert np.bincount(subset.tasks).tolist() == [expected] * 5
         assert len(np.unique(subset.rows)) == len(subset.rows)
+        other, _ = evaluation_samples(settings, make_problem(settings, DATA), seed=1)
+        assert not np.array_equal(np.sort(subset.rows), np.sort(other.rows))
 
 
 @pytest.mark.parametrize("eval_n", [7, 1024])
@@ -346,7 +359,10 @@ def test_number_of_outputs(experiment, scenario, singlehead, outputs):
 
 def test_permuted_images_are_padded_to_32_and_digits_are_not():
     permuted = dataclasses.replace(SMALL, experiment="permMNIST")
-    assert make_problem(permuted, DATA).n_pixels == 32 * 32
+    padded = make_problem(permuted, DATA)
+    assert padded.n_pixels == 32 * 32
+    np.testing.assert_array_equal(padded.train.x.reshape(-1, 32, 32)[:, 2:-2, 2:-2], DATA.x_train)
+    assert padded.train.x.sum() == DATA.x_train.sum()  # the margin is black
     assert make_problem(SMALL, DATA).n_pixels == 28 * 28
     digits = dataclasses.replace(SMALL, experiment="permDigits")
     assert make_problem(digits, tiny_dataset("Digits", side=8)).n_pixels == 64

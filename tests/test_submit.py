@@ -46,6 +46,22 @@ def test_shards_are_methods_and_of_a_comparison_groups_of_seeds():
     assert [shard.arguments[-1] for shard in shards_of(sweep, 0)] == ["standard", "cs", "l2"]
 
 
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        (["--partition", "sweep", "compare", "--seed", "1"], 2),
+        (["--account", "compare", "--logs", "sweep", "--gpus=1", "sweep"], 5),
+        (["--partition=sweep", "compare"], 1),
+        (["compare", "--methods", "cs", "--results-dir", "sweep"], 0),
+        (["--partition", "sweep"], 2),
+        (["--help"], 1),
+        ([], 0),
+    ],
+)
+def test_the_value_of_an_option_is_not_taken_for_the_command(given, place):
+    assert submit.place_of_command(given) == place
+
+
 def test_jobs_on_this_computer_find_what_the_command_finds(here, capsys):
     command = ["compare", *TINY, "--methods", "cs", "--n-seeds", "3"]
     assert submit.main(["--cluster", "local", "--at-once", "2", "--seeds-per-job", "2", *command]) == 0

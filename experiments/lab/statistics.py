@@ -43,7 +43,8 @@ class PairedDifference(Estimate):
             they are zero (the methods are identical), else NaN.
         p_value_sign_flip: sign-flip (permutation) test, which needs no normal distribution: the share
             of all 2^n assignments of signs to the differences whose mean is at least as far from zero.
-            Exact for n <= 16; beyond, estimated from 100 000 random assignments with a fixed seed.
+            Exact for up to `EXACT_UP_TO` pairs; beyond, estimated from `MONTE_CARLO_SAMPLES` random
+            assignments with a fixed seed.
             Its smallest possible value is 2^(1-n): with fewer than six pairs it cannot reach 0.05.
     """
 

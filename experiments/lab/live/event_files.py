@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,12 @@ def scalars(progress: Progress, place: int) -> dict[str, float]:
     return values
 
 
+def _stamp_of(path: Path) -> float:
+    """The time in the name of an event file; 0 where it has none."""
+    found = re.match(rf"{re.escape(PREFIX)}\.(\d+\.\d+)\.", path.name)
+    return float(found[1]) if found else 0.0
+
+
 class _EventFile:
     """One file of events. TensorBoard has a writer too, but it writes, and fails, in a thread of its own."""
 
@@ -87,8 +94,10 @@ class _EventFile:
         if first == 0:
             for left in folder.glob(f"{PREFIX}.*"):
                 left.unlink()
-        # TensorBoard reads the files of a folder in the order of their names.
-        path = folder / f"{PREFIX}.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        # TensorBoard reads the files of a folder in the order of their names. A training that goes on must
+        # come after what is there, also where the clock has been set back or another computer's is behind.
+        stamp = max([time.time(), *(_stamp_of(left) + 1e-3 for left in folder.glob(f"{PREFIX}.*"))])
+        path = folder / f"{PREFIX}.{stamp:017.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = path.open("xb")
         self._records = RecordWriter(self._file)
         self._write(Event(file_version="brain.Event:2"))

@@ -165,7 +165,7 @@ class Page:
         parts = [
             f"<h1>{html.escape(describe(settings))}</h1>",
             f"<p class=quiet>{html.escape(describe_methods(settings, names))}</p>",
-            f"<p class=state><b>{heading}</b> <span class=quiet>{time.strftime('%F %T')}</span></p>",
+            f"<p class=state><b>{heading}</b> <span class=quiet>{time.strftime('%F %T %z')}</span></p>",
             f"<div class=bar><i style='width:{100 * done:.1f}%'></i></div>",
         ]
         if len(methods) > 1 and drawn:
