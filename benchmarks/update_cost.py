@@ -80,7 +80,7 @@ def words(variant: str, in_loops: bool = False) -> float:
     link = 4 if in_loops else 2
     if choices.get("method") == "sequential_euler":
         return adam + link * (n_beakers - 1)
-    *links, _leak = chain_of(n_beakers, alpha).firing_periods(**choices)
+    *links, _leak = chain_of(n_beakers, alpha).exchange_periods(**choices)
     return adam + sum(link / period for period in links)
 
 

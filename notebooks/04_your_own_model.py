@@ -218,7 +218,7 @@ fig.tight_layout()
 
 # %%
 nights = np.geomspace(10, 100_000, 21)
-slept = [relax(chain, last_state, last, duration, leak="none")[0] for duration in nights]
+slept = [relax(last_state, last, duration)[0] for duration in nights]
 fig, ax = plt.subplots(figsize=(6, 3.4))
 for where, color, mark, name in ((left, PURPLE, "o", "session one"), (right, GREEN, "s", "session two")):
     ax.semilogx(

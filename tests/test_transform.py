@@ -13,9 +13,8 @@ from cs_optax import (
     BeakerChain,
     ComplexSynapseState,
     complex_synapse,
-    complex_synapse_adam,
-    complex_synapse_sgd,
     get_beakers,
+    published,
 )
 
 PARAMS = {"kernel": jnp.arange(6.0).reshape(2, 3) / 5, "bias": [jnp.ones(3), jnp.array(-0.5)]}
@@ -68,20 +67,20 @@ def test_infinitely_slow_chains_are_the_optimizer_before_them(method):
     assert_same(train(optax.chain(optax.sgd(0.1), slow))[0], train(optax.sgd(0.1))[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("factory", [complex_synapse_sgd, complex_synapse_adam])
+@pytest.mark.parametrize("factory", [published.sgd, published.adam])
 def test_the_published_time_step_is_the_learning_rate(factory):
     """dt = lr, so that alpha and beta divided by lr give the same weights with dt = 1.
 
     With Adam, dt also follows the bias correction: without moments there is none.
     """
-    options = {} if factory is complex_synapse_sgd else {"b1": 0.0, "b2": 0.0}
+    options = {} if factory is published.sgd else {"b1": 0.0, "b2": 0.0}
     published = factory(0.01, n_beakers=4, alpha=1.0, beta=64.0, **options)
     documented = factory(0.01, n_beakers=4, alpha=100.0, beta=6400.0, time_step=1.0, **options)
     assert_same(train(published)[0], train(documented)[0], rtol=1e-5)
 
 
 def test_published_adam_is_optax_adam_but_for_the_place_of_eps():
-    ours = complex_synapse_adam(0.01, eps=0.0, n_beakers=0)
+    ours = published.adam(0.01, eps=0.0, n_beakers=0)
     assert_same(train(ours)[0], train(optax.adam(0.01, eps=0.0))[0], rtol=1e-5)
 
 
@@ -200,7 +199,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("factory", [complex_synapse, complex_synapse_sgd, complex_synapse_adam])
+@pytest.mark.parametrize("factory", [complex_synapse, published.sgd, published.adam])
 @pytest.mark.parametrize(
     ("argument", "value"), [(argument, value) for argument, values in WRONG.items() for value in values]
 )
@@ -247,11 +246,11 @@ def test_sequential_euler_past_its_bound_is_warned_of():
 def test_timescales_in_the_unit_of_the_learning_rate_are_warned_of():
     with pytest.warns(UserWarning, match=r"500, is 5e\+05 updates of time_step=0.001"):
         complex_synapse(5, 500.0, 2500.0, time_step=1e-3)
-    complex_synapse_adam(1e-3, n_beakers=5, alpha=500.0, beta=2500.0)  # as published, no warning
+    published.adam(1e-3, n_beakers=5, alpha=500.0, beta=2500.0)  # as published, no warning
 
 
 def test_warnings_point_at_the_line_that_called():
-    for factory in (complex_synapse, complex_synapse_sgd):
+    for factory in (complex_synapse, published.sgd):
         with pytest.warns(UserWarning, match="far apart") as record:
             factory(n_beakers=3, alpha=1.0, beta=1e4)
         assert record[0].filename == __file__
@@ -261,7 +260,7 @@ def test_warnings_point_at_the_line_that_called():
     ("argument", "value"),
     [("learning_rate", 0.0), ("learning_rate", -1.0), ("learning_rate", math.nan), ("learning_rate", "fast")],
 )
-@pytest.mark.parametrize("factory", [complex_synapse_sgd, complex_synapse_adam])
+@pytest.mark.parametrize("factory", [published.sgd, published.adam])
 def test_wrong_learning_rates_are_errors(factory, argument, value):
     with pytest.raises(ValueError, match=f"{argument} must be"):
         factory(**{argument: value})
@@ -270,11 +269,11 @@ def test_wrong_learning_rates_are_errors(factory, argument, value):
 @pytest.mark.parametrize(("argument", "value"), [("b1", 1.0), ("b2", -0.1), ("eps", -1.0), ("b1", "some")])
 def test_wrong_moments_are_errors(argument, value):
     with pytest.raises(ValueError, match=f"{argument} must be"):
-        complex_synapse_adam(**{argument: value})
+        published.adam(**{argument: value})
 
 
 def test_a_learning_rate_that_warms_up_from_zero_is_a_time_step_of_zero():
-    tx = optax.inject_hyperparams(complex_synapse_sgd, static_args=("n_beakers", "resolution"))(
+    tx = optax.inject_hyperparams(published.sgd, static_args=("n_beakers", "resolution"))(
         learning_rate=optax.linear_schedule(0.0, 0.1, 10), n_beakers=3, alpha=1.0, beta=16.0
     )
     params = jnp.array([1.0])
@@ -284,7 +283,7 @@ def test_a_learning_rate_that_warms_up_from_zero_is_a_time_step_of_zero():
 
 def test_a_published_adam_that_may_diverge_is_warned_of():
     with pytest.warns(UserWarning, match="may diverge with time_step=3"):
-        complex_synapse_adam(3.0, n_beakers=6, alpha=1.0, beta=1024.0)
+        published.adam(3.0, n_beakers=6, alpha=1.0, beta=1024.0)
 
 
 @pytest.mark.parametrize(
@@ -342,13 +341,13 @@ def test_updates_outside_of_jit_are_compiled_once():
 
 def test_the_bias_correction_of_the_published_adam_does_not_cancel():
     """A first step of lr · sqrt(1 − b2)/(1 − b1) · (1 − b1)/sqrt(1 − b2): lr, in float32 as well."""
-    tx = complex_synapse_adam(1e-3, b2=0.99999, eps=0.0, n_beakers=0)
+    tx = published.adam(1e-3, b2=0.99999, eps=0.0, n_beakers=0)
     updates, _ = tx.update(jnp.array([3.0]), tx.init(jnp.zeros(1)), jnp.zeros(1))
     np.testing.assert_allclose(updates, [-1e-3], rtol=1e-6)
 
 
 def test_counters_at_the_end_of_int32_do_no_harm():
-    tx = complex_synapse_adam(1e-3, n_beakers=3, alpha=1.0, beta=16.0)
+    tx = published.adam(1e-3, n_beakers=3, alpha=1.0, beta=16.0)
     params = jnp.ones(2)
     state = jax.tree.map(
         lambda a: jnp.full_like(a, 2**31 - 1) if a.dtype == jnp.int32 else a, tx.init(params)

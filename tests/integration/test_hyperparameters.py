@@ -12,9 +12,8 @@ from trials import CHAIN, PARAMS, assert_close, assert_equal, fresh, stepper, tr
 from cs_optax import (
     BeakerChain,
     complex_synapse,
-    complex_synapse_adam,
-    complex_synapse_sgd,
     get_beakers,
+    published,
 )
 
 STATIC = ("n_beakers", "resolution", "visible_resolution")
@@ -55,8 +54,8 @@ def test_states_are_alike_for_numbers_and_schedules(name, method):
         (complex_synapse, {}, "n_beakers"),
         (complex_synapse, {"leak": "initial", "backflow": "incremental"}, STATIC),
         (complex_synapse, {"method": "sequential_euler", "beaker_dtype": "bfloat16"}, STATIC),
-        (complex_synapse_sgd, {}, STATIC),
-        (complex_synapse_adam, {}, "n_beakers"),
+        (published.sgd, {}, STATIC),
+        (published.adam, {}, "n_beakers"),
     ],
     ids=["exchange", "resolution traced", "incremental", "euler", "sgd", "adam"],
 )
@@ -113,7 +112,7 @@ def test_integer_hyperparameters_are_promoted():
     assert_close(params, train(descent(complex_synapse(4, **whole)))[0])
 
 
-@pytest.mark.parametrize("factory", [complex_synapse, complex_synapse_sgd, complex_synapse_adam])
+@pytest.mark.parametrize("factory", [complex_synapse, published.sgd, published.adam])
 def test_a_traced_number_of_beakers_is_an_error_that_names_static_args(factory):
     tx = optax.inject_hyperparams(factory)(**CHAIN)
     with pytest.raises(ValueError, match=r"n_beakers must be a Python integer.*static_args"):

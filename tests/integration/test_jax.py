@@ -10,7 +10,7 @@ import pytest
 from jax.test_util import check_grads
 from trials import CHAIN, PARAMS, assert_close, assert_equal, fresh, stepper, train
 
-from cs_optax import complex_synapse, complex_synapse_adam, complex_synapse_sgd, get_beakers
+from cs_optax import complex_synapse, published, get_beakers
 
 OPTIONS = {
     "exchange": {},
@@ -74,8 +74,8 @@ def test_a_new_state_shares_no_buffer_with_the_parameters_or_itself(leak):
         (optax.identity(), complex_synapse(**CHAIN, leak="initial")),
         (optax.sgd(0.1), optax.chain(optax.sgd(0.1), complex_synapse(**CHAIN))),
         (optax.adam(0.1), optax.chain(optax.adam(0.1), complex_synapse(**CHAIN))),
-        (optax.sgd(0.1), complex_synapse_sgd(0.1, **CHAIN)),
-        (optax.adam(0.1), complex_synapse_adam(0.1, **CHAIN)),
+        (optax.sgd(0.1), published.sgd(0.1, **CHAIN)),
+        (optax.adam(0.1), published.adam(0.1, **CHAIN)),
     ],
     ids=["alone", "sgd", "adam", "published sgd", "published adam"],
 )

@@ -137,16 +137,16 @@ def test_tools_look_there_and_leave_it_there():
     weights = np.linspace(0, 1, K)
     assert_equal(readout(state, params, weights), readout(near, params, weights))
     assert_equal(
-        diagnose(state, params, CHAIN, leak="initial"), diagnose(near, params, CHAIN, leak="initial")
+        diagnose(state, params), diagnose(near, params)
     )
-    assert drift_report(state, params, CHAIN, leak="initial") == drift_report(
+    assert drift_report(state, params) == drift_report(
         near, params, CHAIN, leak="initial"
     )
-    relaxed, after = relax(CHAIN, state, params, 10.0, leak="initial")
-    assert_equal((relaxed, after), relax(CHAIN, near, params, 10.0, leak="initial"))
+    relaxed, after = relax(state, params, 10.0)
+    assert_equal((relaxed, after), relax(near, params, 10.0))
     assert kinds(after) == kinds(reset_beakers(state, params)) == OFFLOADED
     longer = BeakerChain(np.append(CHAIN.capacities, 2e4), np.append(CHAIN.conductances, 1e-3))
-    _, resized = resize_beakers(state, params, CHAIN, longer, leak="initial")
+    _, resized = resize_beakers(state, params, longer)
     assert kinds(resized) == [*OFFLOADED, "pinned_host"]
 
 
