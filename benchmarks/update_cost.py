@@ -40,7 +40,7 @@ PUBLISHED = {"MLP": 15.9, "large": 2200.0}
 # On a GPU, a call as one CUDA graph, with the loops in it, that asks the host nothing.
 AS_GRAPH = {"xla_gpu_enable_command_buffer": "FUSION,CUBLAS,WHILE,CONDITIONAL"}
 COPIES = 8  # of the arrays in a row
-STEPS = 24  # of the large array in a row: link 1 fires with visible_resolution every 21 steps
+STEPS = 24  # of the large array in a row: link 1 exchanges with visible_resolution every 21 steps
 
 
 def chain_of(n_beakers: int, alpha: float) -> BeakerChain:

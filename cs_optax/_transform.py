@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.typing import ArrayLike, DTypeLike
@@ -342,7 +343,7 @@ def split_modulation(dt: jax.Array, modulation: Any, params: optax.Params) -> tu
     """The time step with one factor for all, or as it was and a tree of factors like ``params``."""
     if modulation is None:
         return dt, None
-    if isinstance(modulation, int | float) or jnp.shape(modulation) == ():
+    if jax.tree_util.treedef_is_leaf(jax.tree.structure(modulation)) and np.ndim(modulation) == 0:
         return dt * jnp.asarray(modulation, dt.dtype), None
     try:
         factors = jax.tree.broadcast(modulation, params)
@@ -353,11 +354,12 @@ def split_modulation(dt: jax.Array, modulation: Any, params: optax.Params) -> tu
         ) from None
 
     def check(factor: Any, p: jax.Array) -> jax.Array:
-        if jnp.broadcast_shapes(jnp.shape(factor), p.shape) != p.shape:
+        factor = jnp.asarray(factor, dt.dtype)
+        if factor.ndim > p.ndim or any(m not in (1, n) for m, n in zip(factor.shape[::-1], p.shape[::-1])):
             raise ValueError(
-                f"modulation must broadcast to the parameter's shape {p.shape}, got {factor.shape}"
+                f"modulation must have shapes that broadcast to those of params, got {factor.shape} for {p.shape}"
             )
-        return jnp.asarray(factor, dt.dtype)
+        return factor
 
     return dt, jax.tree.map(check, factors, params)
 
@@ -531,7 +533,7 @@ def warn_of_coarse_parameters(params: optax.Params, chain: BeakerChain | None, t
         if share < float(jnp.finfo(leaf.dtype).eps) / 2:
             _checks.warn(
                 f"parameters of {leaf.dtype} are too coarse for this chain: a step gives back {share:.1e} of "
-                "the difference between two beakers, and their numbers are further apart. Keep the parameters in "
-                "float32, and cast them where they are used."
+                "the difference between two beakers, and their numbers are further apart. Keep the parameters "
+                "in float32, and cast them where they are used."
             )
             return

@@ -1,7 +1,7 @@
 """The published optimizers, SGD and Adam with complex synapses, equal to the PyTorch code step by step.
 
-Their unit of time and their integrator are not those of :func:`cs_optax.complex_synapse`. The time that passes
-in one update is the **learning rate**, so that the timescales are ``alpha/learning_rate`` to
+Their unit of time and their integrator are not those of :func:`cs_optax.complex_synapse`. The time that
+passes in one update is the **learning rate**, so that the timescales are ``alpha/learning_rate`` to
 ``beta/learning_rate`` iterations, and the scheme is sequential Euler. They are here to reproduce published
 results. To use complex synapses, put :func:`cs_optax.complex_synapse` after any optimizer of Optax.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def periods(chain, resolution, dt=1.0):
-    """Steps between two firings of each link, for a chain whose links slow down along it."""
+    """Steps between two exchanges of each link, for a chain whose links slow down along it."""
     C, g = chain.capacities, chain.conductances
     result = [1]
     for k in range(1, len(C)):
@@ -52,7 +52,9 @@ def flows_back(times, elapsed):
     return np.array([elapsed >= time for time in times] + [True])
 
 
-def exchange_with_times(chain, times, inputs, start, dt=1.0, resolution=0.125, visible_resolution=0.0, recall=1.0):
+def exchange_with_times(
+    chain, times, inputs, start, dt=1.0, resolution=0.125, visible_resolution=0.0, recall=1.0
+):
     """Contents ``[T, K]`` where links begin to flow back at their times, and then with the factor ``recall``."""
     C, g = np.array(chain.capacities), np.array(chain.conductances)
     K = len(C)
@@ -109,11 +111,11 @@ class BlockPropagator:
         self.cache = {}
 
     def level(self, step):
-        """The slowest link that fires in a step."""
+        """The slowest link that is due in a step."""
         return max(k for k, n in enumerate(self.periods) if step % n == 0)
 
     def block(self, k, last):
-        """``periods[k]`` steps, of which the last fires the links up to ``last``."""
+        """``periods[k]`` steps, of which the last has the links due up to ``last``."""
         if (k, last) not in self.cache:
             if k == 0:
                 self.cache[k, last] = self.steps[last]

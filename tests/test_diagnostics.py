@@ -70,12 +70,17 @@ def test_beakers_that_a_leaf_lacks_are_not_a_number_there_and_nothing_in_the_tot
 
 def test_flows_of_the_groups_of_a_partition_are_those_of_their_own_chains():
     chains = {"a": BeakerChain.from_timescales(2, 8.0, 32.0), "b": CHAIN}
-    tx = optax.partition({label: complex_synapse(chain=one) for label, one in chains.items()}, {"a": "a", "b": "b"})
+    tx = optax.partition(
+        {label: complex_synapse(chain=one) for label, one in chains.items()}, {"a": "a", "b": "b"}
+    )
     params, state = some_steps(tx)
     flows = diagnose(state, params, per_leaf=True).flows
     for label, chain in chains.items():
         contents = [params[label], *(u[label] for u in get_beakers(state) if u[label] is not None), 0.0]
-        expected = [g * np.linalg.norm(u - v) for g, u, v in zip(chain.conductances, contents[:-1], contents[1:], strict=True)]
+        expected = [
+            g * np.linalg.norm(u - v)
+            for g, u, v in zip(chain.conductances, contents[:-1], contents[1:], strict=True)
+        ]
         np.testing.assert_allclose(flows[label][: len(expected)], expected, rtol=1e-5)
 
 

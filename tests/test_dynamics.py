@@ -47,7 +47,7 @@ def test_exchange_is_its_slow_twin(alpha, x, n_beakers, resolution, x64):
 @pytest.mark.parametrize("alpha", [8.0, 8.5, 10.0, 20.0])
 @pytest.mark.parametrize(("resolution", "bound"), [(0.125, 0.01), (0.0, 0.001)])
 def test_impulse_response_within_its_bound_at_every_phase(alpha, x, resolution, bound, x64):
-    """One parameter for each phase of the impulse against the firing of the links, all t ≤ beta."""
+    """One parameter for each phase of the impulse against the exchanges of the links, all t ≤ beta."""
     chain = timescale_chain(alpha, x, 5)
     beta = int(chain.timescales()[-1])
     n_phases = min(chain_twin.periods(chain, resolution)[2], 128)
@@ -286,7 +286,7 @@ def test_so_they_do_under_transformations(transform, nest):
     np.testing.assert_allclose(*found, rtol=1e-6)
 
 
-def test_links_rest_between_their_firings():
+def test_links_wait_between_their_exchanges():
     """With a resting visible link nothing flows, and an input passes as it came."""
     tx = complex_synapse(5, 500.0, 500.0 * 4**4, visible_resolution=1 / 16)
     params, beakers = follow(tx, jnp.zeros(60).at[0].set(1.0), jnp.zeros(()))
@@ -380,7 +380,9 @@ def test_before_its_time_a_link_leaves_its_left_beaker_alone(x64):
 @pytest.mark.parametrize("recall", [0.0, 0.5, 2.0])
 def test_recall_is_its_slow_twin(recall, x64):
     inputs = 0.1 * RNG.standard_normal(700)
-    params, beakers = follow(complex_synapse(chain=FOUR, recall=recall), jnp.asarray(inputs), jnp.asarray(0.5))
+    params, beakers = follow(
+        complex_synapse(chain=FOUR, recall=recall), jnp.asarray(inputs), jnp.asarray(0.5)
+    )
     twin = chain_twin.exchange_with_times(FOUR, [0.0] * 3, inputs, 0.5, recall=recall)
     np.testing.assert_allclose(np.stack([params, *beakers], axis=1), twin, atol=1e-12)
 
@@ -403,8 +405,12 @@ def test_a_chain_that_listens_follows_the_weights_as_its_slow_twin(method, x64):
     inputs, never = 0.1 * RNG.standard_normal(500), [math.inf] * 3
     tx = complex_synapse(chain=FOUR, backflow="never", method=method)
     params, beakers = follow(tx, jnp.asarray(inputs), jnp.asarray(0.5))
-    twin = {"exchange": chain_twin.exchange_with_times, "sequential_euler": chain_twin.euler_with_times}[method]
-    np.testing.assert_allclose(np.stack([params, *beakers], axis=1), twin(FOUR, never, inputs, 0.5), atol=1e-12)
+    twin = {"exchange": chain_twin.exchange_with_times, "sequential_euler": chain_twin.euler_with_times}[
+        method
+    ]
+    np.testing.assert_allclose(
+        np.stack([params, *beakers], axis=1), twin(FOUR, never, inputs, 0.5), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,9 @@ def test_rounding_differs_between_elements_seeds_and_steps_but_not_between_calls
     assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1
     assert abs(np.corrcoef(a[:, 1:].ravel(), a[:, :-1].ravel())[0, 1]) < 0.1
     assert abs(np.corrcoef(a[1:].ravel(), a[:-1].ravel())[0, 1]) < 0.1
-    np.testing.assert_array_equal(a, np.asarray(round_stochastically(x, jnp.bfloat16, combine_seeds(0, 1)), float))
+    np.testing.assert_array_equal(
+        a, np.asarray(round_stochastically(x, jnp.bfloat16, combine_seeds(0, 1)), float)
+    )
 
 
 @low_precision
@@ -77,7 +79,9 @@ def test_rounding_keeps_what_is_not_finite(dtype, value):
 
 
 def test_rounding_of_what_is_too_large_is_infinite():
-    rounded = round_stochastically(jnp.array([1e6, -1e6], jnp.float32), jnp.dtype("float16"), combine_seeds(0))
+    rounded = round_stochastically(
+        jnp.array([1e6, -1e6], jnp.float32), jnp.dtype("float16"), combine_seeds(0)
+    )
     np.testing.assert_array_equal(rounded, [np.inf, -np.inf])
 
 

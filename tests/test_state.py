@@ -7,7 +7,16 @@ import optax
 import pytest
 from small_training import PARAMS, some_steps
 
-from cs_optax import BeakerChain, complex_synapse, diagnose, get_beakers, readout, relax, reset_beakers, settle_beakers
+from cs_optax import (
+    BeakerChain,
+    complex_synapse,
+    diagnose,
+    get_beakers,
+    readout,
+    relax,
+    reset_beakers,
+    settle_beakers,
+)
 
 LABELS = {"a": "short", "b": "long"}
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cs_optax import complex_synapse, published, get_beakers
+from cs_optax import complex_synapse, get_beakers, published
 from experiments.lab.problems import Problem
 from experiments.lab.settings import Settings
 from experiments.lab.streams import Samples, joint_stream, replay_stream, training_stream
@@ -106,9 +106,9 @@ def _cs_readout(settings: Settings) -> Method:
 
 
 def _cs_published(settings: Settings) -> Method:
-    published = published.adam if settings.optimizer == "adam" else published.sgd
+    optimizer = published.adam if settings.optimizer == "adam" else published.sgd
     n_beakers, alpha, beta = settings.beakers, settings.alpha, settings.beta
-    return Method(published(settings.lr, n_beakers=n_beakers, alpha=alpha, beta=beta))
+    return Method(optimizer(settings.lr, n_beakers=n_beakers, alpha=alpha, beta=beta))
 
 
 def _joint(settings: Settings) -> Method:

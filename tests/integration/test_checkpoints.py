@@ -12,7 +12,7 @@ from flax import serialization
 from jax.sharding import NamedSharding, PartitionSpec
 from trials import CHAIN, PARAMS, assert_equal, train
 
-from cs_optax import BeakerChain, complex_synapse, published, get_beakers, resize_beakers
+from cs_optax import BeakerChain, complex_synapse, get_beakers, published, resize_beakers
 
 TRAININGS = {
     "adam": optax.chain(optax.adam(0.1), complex_synapse(**CHAIN)),

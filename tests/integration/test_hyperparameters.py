@@ -52,12 +52,12 @@ def test_states_are_alike_for_numbers_and_schedules(name, method):
     [
         (complex_synapse, {}, STATIC),
         (complex_synapse, {}, "n_beakers"),
-        (complex_synapse, {"leak": "initial", "backflow": "incremental"}, STATIC),
+        (complex_synapse, {"leak": "initial", "backflow": "kaplanis"}, STATIC),
         (complex_synapse, {"method": "sequential_euler", "beaker_dtype": "bfloat16"}, STATIC),
         (published.sgd, {}, STATIC),
         (published.adam, {}, "n_beakers"),
     ],
-    ids=["exchange", "resolution traced", "incremental", "euler", "sgd", "adam"],
+    ids=["exchange", "resolution traced", "kaplanis", "euler", "sgd", "adam"],
 )
 def test_injected_numbers_do_what_fixed_ones_do(factory, arguments, static_args):
     before = descent if factory is complex_synapse else lambda tx: tx

@@ -10,13 +10,14 @@ import pytest
 from jax.test_util import check_grads
 from trials import CHAIN, PARAMS, assert_close, assert_equal, fresh, stepper, train
 
-from cs_optax import complex_synapse, published, get_beakers
+from cs_optax import complex_synapse, get_beakers, published
 
 OPTIONS = {
     "exchange": {},
     "every link": {"resolution": 0.0},
     "resting": {"resolution": 0.5, "visible_resolution": 0.25},
-    "incremental": {"backflow": "incremental"},
+    "kaplanis": {"backflow": "kaplanis"},
+    "never": {"backflow": "never"},
     "initial": {"leak": "initial"},
     "euler": {"method": "sequential_euler"},
     "bfloat16": {"beaker_dtype": "bfloat16"},
@@ -146,7 +147,7 @@ def test_stacked_parameters_in_one_state_are_the_same_with_counters_in_common(na
     assert_close((params, get_beakers(state)), (mapped_params, get_beakers(mapped_state)))
 
 
-@pytest.mark.parametrize("name", ["exchange", "every link", "resting", "incremental", "euler"])
+@pytest.mark.parametrize("name", ["exchange", "every link", "resting", "kaplanis", "euler"])
 def test_vmap_over_hyperparameters_is_one_training_each(name):
     def outcome(alpha, beta, time_step, learning_rate):
         synapse = complex_synapse(4, alpha, beta, time_step=time_step, **OPTIONS[name])
@@ -176,7 +177,8 @@ DIFFERENTIATED = {
     "exchange": {},
     "every link": {"resolution": 0.0},
     "all rest": {"resolution": 0.6, "visible_resolution": 0.4},
-    "incremental": {"backflow": "incremental"},
+    "kaplanis": {"backflow": "kaplanis"},
+    "never": {"backflow": "never"},
     "euler": {"method": "sequential_euler"},
 }
 

@@ -17,11 +17,11 @@ from cs_optax import (
     BeakerChain,
     complex_synapse,
     get_beakers,
+    published,
     readout,
     relax,
     reset_beakers,
     resize_beakers,
-    published,
 )
 
 PARAMS = {
@@ -40,7 +40,8 @@ OPTIONS = {
     "exchange": {},
     "zero": {"init": "zero"},
     "initial": {"leak": "initial", "visible_resolution": 0.25},
-    "incremental": {"backflow": "incremental"},
+    "kaplanis": {"backflow": "kaplanis"},
+    "never": {"backflow": "never"},
     "euler": {"method": "sequential_euler"},
     "bfloat16": {"beaker_dtype": "bfloat16", "init": "zero"},
 }
