@@ -137,11 +137,11 @@ def times(name: str, value: Any, options: Iterable[str], n_times: int) -> Any:
     if isinstance(value, str) and value in options:
         return value
     allowed = f"one of {', '.join(map(repr, options))}, or {max(n_times, 0)} times of at least 0"
-    if isinstance(value, jax.core.Tracer):
-        known, array = False, value
-    else:
+    array: Any = value
+    known = not isinstance(value, jax.core.Tracer)
+    if known:
         try:
-            known, array = True, np.asarray(None if isinstance(value, bool | str) else value, float)
+            array = np.asarray(None if isinstance(value, bool | str) else value, float)
         except (TypeError, ValueError):
             raise ValueError(f"{name} must be {allowed}, got {value!r}") from None
     if array.ndim != 1 or array.size != n_times or (known and not np.all(array >= 0)):
@@ -163,7 +163,8 @@ def initial_beakers(name: str, value: Any) -> Any:
 
 def warn(message: str) -> None:
     """Warn of something in the line of the user's that called into this package."""
-    package, level, frame = os.path.dirname(__file__), 1, sys._getframe(0)
+    frame: Any = sys._getframe(0)
+    package, level = os.path.dirname(__file__), 1
     while frame is not None and os.path.dirname(frame.f_code.co_filename) == package:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -351,9 +352,9 @@ class BeakerChain:
             rates = exchange_rates(np.add(*shares(C, np.ones_like(C))), g, *thresholds)
             for rate in rates[: self.n_beakers - self.is_closed]:
                 # The first exchange of the left neighbour at which this link is due.
-                wait = left * time_step
+                times = range(1, 2**53)
                 left *= 1 + bisect.bisect_left(
-                    range(1, 2**53), True, key=lambda n, r=rate, w=wait: bool(is_due(r, n * w, w))
+                    times, True, key=partial(_is_due_after, rate, left * time_step)
                 )
                 periods.append(left)
         return periods
@@ -458,6 +459,11 @@ class BeakerChain:
         return float(np.abs(eigenvalues).max())
 
 
+def _is_due_after(rate: float, period: float, n_periods: int) -> bool:
+    """Whether a link exchanges after so many periods of its left neighbour."""
+    return bool(is_due(rate, n_periods * period, period))
+
+
 def _are_known(values: Any) -> bool:
     """Whether no number is traced."""
     return not isinstance(values, jax.core.Tracer) and (
@@ -465,7 +471,7 @@ def _are_known(values: Any) -> bool:
     )
 
 
-def _unflatten(_: None, children: tuple[Any, Any]) -> BeakerChain:
+def _unflatten(_: None, children: Iterable[Any]) -> BeakerChain:
     """A chain of whatever JAX puts in place of its numbers, unchecked."""
     chain = object.__new__(BeakerChain)
     for name, values in zip(("capacities", "conductances"), children, strict=True):

@@ -55,7 +55,7 @@ def flows_back(times, elapsed):
 def exchange_with_times(
     chain, times, inputs, start, dt=1.0, resolution=0.125, visible_resolution=0.0, recall=1.0
 ):
-    """Contents ``[T, K]`` where links begin to flow back at their times, and then with the factor ``recall``."""
+    """Contents ``[T, K]`` where links begin to flow back at their times, with the factor ``recall``."""
     C, g = np.array(chain.capacities), np.array(chain.conductances)
     K = len(C)
     right = np.append(1 / C[1:], 0.0)

@@ -32,7 +32,7 @@ def steps(tx, n_steps, params=PARAMS, grads=GRADS, state=None, **extra):
         updates, state = tx.update(grads, state, params, **extra)
         return (optax.apply_updates(params, updates), state), None
 
-    # XLA may otherwise keep digits of float16 that a rounding is to drop, and in one program not as in another.
+    # XLA may otherwise keep digits of float16 that a rounding is to drop, in one program but not in another.
     rounds = {"xla_allow_excess_precision": False}
     run = jax.jit(lambda *carry: jax.lax.scan(step, carry, length=n_steps)[0], compiler_options=rounds)
     return run(params, tx.init(params) if state is None else state)

@@ -1,7 +1,7 @@
 """How exact one step is, and how much it touches: both methods against the exact propagator.
 
-Each chain is run through the optimizer itself, in float64, with a time step of 1: a unit impulse at
-every phase against the exchanges of its links, and white noise. In the exchange method an input flows on in its
+Each chain is run through the optimizer itself, in float64, with a time step of 1: a unit impulse at every
+phase against the exchanges of its links, and white noise. In the exchange method an input flows on in its
 own step; in the published scheme from the next one on, and the exact solution it is held against does
 likewise.
 """

@@ -78,7 +78,7 @@ def measure(seed: int, *, n_beakers: tuple[int, ...] = (4, 6, 8, 12)) -> Outcome
     return Outcome(rows, numbers, {"power-law": _figure(responses)})
 
 
-def through_the_optimizer(chain: BeakerChain, method: str) -> tuple[np.ndarray, np.ndarray]:
+def through_the_optimizer(chain: BeakerChain, method: Any) -> tuple[np.ndarray, np.ndarray]:
     """Times from ``alpha`` to ``beta``, and what is left of a unit then in a weight under gradient descent.
 
     The published scheme lets an input flow from the next iteration on, so its time begins one later.
