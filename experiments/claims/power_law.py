@@ -1,6 +1,7 @@
 """A stored unit fades as a power law, in the very optimizer that trains networks."""
 
 import math
+from typing import Any
 
 import jax
 import matplotlib
