@@ -1,7 +1,7 @@
 """Slow beakers in host memory: ``python -m benchmarks.offloading``.
 
 Bytes that the optimizer keeps on the device and on its host, for fewer and fewer beakers on the device, and
-the time of donated updates one after the other: on average, over so many that link 5 fires twice, and of
+the time of donated updates one after the other: on average, over so many that link 5 exchanges twice, and of
 the longest one, in which it does.
 """
 

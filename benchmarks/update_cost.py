@@ -40,7 +40,7 @@ PUBLISHED = {"MLP": 15.9, "large": 2200.0}
 # On a GPU, a call as one CUDA graph, with the loops in it, that asks the host nothing.
 AS_GRAPH = {"xla_gpu_enable_command_buffer": "FUSION,CUBLAS,WHILE,CONDITIONAL"}
 COPIES = 8  # of the arrays in a row
-STEPS = 24  # of the large array in a row: link 1 fires with visible_resolution every 21 steps
+STEPS = 24  # of the large array in a row: link 1 exchanges with visible_resolution every 21 steps
 
 
 def chain_of(n_beakers: int, alpha: float) -> BeakerChain:
@@ -80,7 +80,7 @@ def words(variant: str, in_loops: bool = False) -> float:
     link = 4 if in_loops else 2
     if choices.get("method") == "sequential_euler":
         return adam + link * (n_beakers - 1)
-    *links, _leak = chain_of(n_beakers, alpha).firing_periods(**choices)
+    *links, _leak = chain_of(n_beakers, alpha).exchange_periods(**choices)
     return adam + sum(link / period for period in links)
 
 

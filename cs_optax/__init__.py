@@ -1,9 +1,9 @@
 """The complex synapse of Benna & Fusi (2016) as an Optax gradient transformation."""
 
+from cs_optax import published
 from cs_optax._diagnostics import Diagnostics, DriftReport, diagnose, drift_report
 from cs_optax._evolution import relax, resize_beakers
-from cs_optax._optimizers import complex_synapse_adam, complex_synapse_sgd
-from cs_optax._state import get_beakers, offload_beakers, readout, reset_beakers
+from cs_optax._state import get_beakers, offload_beakers, readout, reset_beakers, settle_beakers
 from cs_optax._transform import ComplexSynapseState, complex_synapse
 from cs_optax.chain import BeakerChain, Timescales, suggest_timescales
 
@@ -16,15 +16,15 @@ __all__ = [
     "DriftReport",
     "Timescales",
     "complex_synapse",
-    "complex_synapse_adam",
-    "complex_synapse_sgd",
     "diagnose",
     "drift_report",
     "get_beakers",
     "offload_beakers",
+    "published",
     "readout",
     "relax",
     "reset_beakers",
     "resize_beakers",
+    "settle_beakers",
     "suggest_timescales",
 ]

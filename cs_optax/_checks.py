@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
+import os
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -106,17 +109,65 @@ def floats(name: str, values: Any) -> tuple[float, ...]:
         raise ValueError(f"{name} must be a sequence of numbers, got {values!r}") from None
 
 
-def one_number(name: str, value: Any) -> None:
-    """Refuse arrays that hold more or less than one number, known or not."""
+def one_number(name: str, value: Any) -> Any:
+    """``value``, but no array that holds more or less than one number, known or not."""
     if not callable(value) and np.ndim(value) > 0:
         raise ValueError(f"{name} must be a single number, got {value!r}")
+    return value
 
 
-def step(name: str, value: Any) -> None:
-    """A time step or learning rate, where it is known: positive, or zero where a schedule made it so."""
+def factor(name: str, value: Any) -> Any:
+    """``value``: a schedule, or one number that is finite and at least 0 where it is known."""
     one_number(name, value)
     if is_concrete(value):
-        (at_least_zero if isinstance(value, jax.Array) else positive)(name, value)
+        at_least_zero(name, value)
+    return value
+
+
+def threshold(name: str, value: Any) -> Any:
+    """``value``: one number that is finite and at least 0, as a float where it is known; no schedule."""
+    if callable(value):
+        raise ValueError(f"{name} must be finite and at least 0, no schedule, got {value!r}")
+    return at_least_zero(name, value) if is_concrete(value) else value
+
+
+def times(name: str, value: Any, options: Iterable[str], n_times: int) -> Any:
+    """``value``: one of ``options``, or so many times of at least 0, as a float array if they are known."""
+    options = tuple(options)
+    if isinstance(value, str) and value in options:
+        return value
+    allowed = f"one of {', '.join(map(repr, options))}, or {max(n_times, 0)} times of at least 0"
+    array: Any = value
+    known = not isinstance(value, jax.core.Tracer)
+    if known:
+        try:
+            array = np.asarray(None if isinstance(value, bool | str) else value, float)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must be {allowed}, got {value!r}") from None
+    if array.ndim != 1 or array.size != n_times or (known and not np.all(array >= 0)):
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    return array
+
+
+def is_function(value: Any) -> bool:
+    """Whether ``value`` is a function, and not a model that can be called."""
+    return callable(value) and jax.tree_util.treedef_is_leaf(jax.tree.structure(value))
+
+
+def initial_beakers(name: str, value: Any) -> Any:
+    """``value``: "same", "zero", a function, or a tree of arrays."""
+    if isinstance(value, str) or value is None or isinstance(value, bool):
+        return option(name, value, ("same", "zero"))
+    return value
+
+
+def warn(message: str) -> None:
+    """Warn of something in the line of the user's that called into this package."""
+    frame: Any = sys._getframe(0)
+    package, level = os.path.dirname(__file__), 1
+    while frame is not None and os.path.dirname(frame.f_code.co_filename) == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def decay_rate(name: str, value: Any) -> None:
@@ -127,8 +178,13 @@ def decay_rate(name: str, value: Any) -> None:
 
 
 def timescales(n_beakers: int, alpha: Any, beta: Any) -> None:
-    """Both positive and, where there are links between, ``alpha <= beta``; unknown ones pass."""
-    for name, value in (("alpha", alpha), ("beta", beta)):
+    """Both positive and, where there are links between, ``alpha <= beta``; unknown ones pass.
+
+    Where they play no part (alpha for one beaker, both for none) they may be missing.
+    """
+    for name, value, needed in (("alpha", alpha, n_beakers >= 2), ("beta", beta, n_beakers >= 1)):
+        if value is None and not needed:
+            continue
         one_number(name, value)
         if is_concrete(value):
             positive(name, value)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from cs_optax._dtypes import wide_dtype
-from cs_optax._state import get_beakers, known_clocks, only_synapse, require_synapse
-from cs_optax._trees import is_array, map_leaves
-from cs_optax.chain import BeakerChain
+from cs_optax._state import (
+    array_of,
+    chain_of,
+    get_beakers,
+    known,
+    only_synapse,
+    require_synapse,
+    synapses,
+)
+from cs_optax._transform import ComplexSynapseState
+from cs_optax._trees import is_array, map_leaves, merge_masked
+from cs_optax._xla import wide_dtype
 
 Tree = Any
 
@@ -25,7 +33,7 @@ class Diagnostics(NamedTuple):
             masked are left out.
         distances: ``‖u_k − u_1‖``, likewise; the first is 0.
         flows: ``‖g_k (u_k − u_{k+1})‖``, the content that passes link k in a unit of time, likewise; the last
-            one is the leak. None where no chain was given.
+            one is the leak.
     """
 
     norms: Any
@@ -52,127 +60,116 @@ class DriftReport(NamedTuple):
     lost: float
 
 
-def diagnose(
-    opt_state: Any,
-    params: Tree,
-    chain: BeakerChain | None = None,
-    *,
-    leak: str = "zero",
-    per_leaf: bool = False,
-) -> Diagnostics:
+def diagnose(opt_state: Any, params: Tree, *, per_leaf: bool = False) -> Diagnostics:
     """Norms of the beakers, their distances from the weights, and the flow through each link.
 
-    Can be jitted. Flows are those of this moment, ``g_k (u_k − u_{k+1})``, also through links that wait, and
-    of links that flow both ways: with ``backflow="incremental"`` that is so in the end only.
+    Can be jitted. Flows are those of this moment, ``g_k (u_k − u_{k+1})``, also through links that wait.
 
     Args:
         opt_state: the state of any composition with :func:`complex_synapse` in it.
         params: tree of ``u_1``.
-        chain: the chain of the transformation, for the flows; the state then has to hold one synapse.
-        leak: as given to the transformation.
         per_leaf: for each leaf of the parameters alone (NaN for a beaker that a leaf lacks), instead of
             over all of them.
 
     Raises:
-        ValueError: if ``params`` is not like the beakers, if there is no synapse, or if it is seen not to be
-            of the chain.
+        ValueError: if ``params`` is not like the beakers, or if there is no synapse.
 
     Examples:
         >>> import jax.numpy as jnp, optax
-        >>> from cs_optax import BeakerChain, complex_synapse, diagnose
-        >>> chain = BeakerChain.benna_fusi(3)
-        >>> state = complex_synapse(chain=chain).init(jnp.array([3.0, 4.0]))
-        >>> diagnose(state, jnp.array([3.0, 4.0]), chain).norms
+        >>> from cs_optax import complex_synapse, diagnose
+        >>> state = complex_synapse(n_beakers=3, alpha=8.0, beta=128.0).init(jnp.array([3.0, 4.0]))
+        >>> diagnose(state, jnp.array([3.0, 4.0])).norms
         Array([5., 5., 5.], dtype=float32)
     """
     require_synapse(opt_state)
-    beakers = get_beakers(opt_state)
-    initial = None
-    if chain is not None:
-        state, chain = only_synapse(opt_state, chain, leak)
-        initial = state.initial
+    get_beakers(opt_state)  # refuses two synapses on one parameter
+    states = synapses(opt_state)
+    n_beakers = max(array_of(state.chain).shape[-1] for state in states)
     absent = jnp.array(math.nan if per_leaf else 0.0, jnp.float32)
 
-    def measure(p: Any, *others: Any) -> Any:
-        if not is_array(p) or (beakers and not any(map(is_array, others[: len(beakers)]))):
-            return None
-        dtype = wide_dtype(p, *filter(is_array, others))
-        us: list[Any] = [u.astype(dtype) if is_array(u) else None for u in (p, *others)]
-        end = us.pop() if initial is not None else jnp.zeros_like(us[0])
-        # One after the other: some backends mix up sums over several hosts that run at the same time.
-        return jax.block_until_ready(_squares(us, end, absent))
+    def measure(state: ComplexSynapseState) -> Tree:
+        g = array_of(state.chain)[1]
 
-    squares = map_leaves(measure, params, *beakers, *(() if initial is None else (initial,)))
-    if not per_leaf:
-        squares = sum(jax.tree.leaves(squares), start=jnp.zeros((3, 1 + len(beakers))))
-    norms, distances, gaps = (jax.tree.map(lambda leaf, i=i: jnp.sqrt(leaf[i]), squares) for i in range(3))
-    if chain is None:
-        return Diagnostics(norms, distances, None)
-    flows = jax.tree.map(lambda gap: gap * jnp.asarray(chain.conductances, gap.dtype), gaps)
+        def of_leaf(p: Any, *others: Any) -> Any:
+            if not is_array(p) or not all(map(is_array, others)):
+                return None
+            us = [u.astype(wide_dtype(p, *others)) for u in (p, *others)]
+            end = us.pop() if state.initial is not None else jnp.zeros_like(us[0])
+            # One after the other: some backends mix up sums over several hosts that run at the same time.
+            squares = jax.block_until_ready(_squares(us, end, g))
+            missing = jnp.full((3, n_beakers - len(us)), absent, squares.dtype)
+            return jnp.concatenate([squares, missing], axis=1)
+
+        initial = () if state.initial is None else (state.initial,)
+        return map_leaves(of_leaf, params, *state.beakers, *initial)
+
+    trees = [measure(state) for state in states]
+    if per_leaf:
+        squares = reduce(merge_masked, trees)
+    else:
+        squares = sum(jax.tree.leaves(trees), start=jnp.zeros((3, n_beakers)))
+    norms, distances, flows = (jax.tree.map(lambda leaf, i=i: jnp.sqrt(leaf[i]), squares) for i in range(3))
     return Diagnostics(norms, distances, flows)
 
 
 @jax.jit
-def _squares(us: list[jax.Array | None], end: jax.Array, absent: jax.Array) -> jax.Array:
-    """Squares of the norms, of the distances from the first, and of the gaps to the next: ``[3, K]``."""
+def _squares(us: list[jax.Array], end: jax.Array, g: jax.Array) -> jax.Array:
+    """Squares of the norms, of the distances from the first, and of the flows to the next: ``[3, K]``."""
 
-    def square(u: Any, v: Any = 0.0) -> jax.Array:
-        return absent if u is None or v is None else jnp.sum(jnp.square(jnp.abs(u - v)))
+    def square(u: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.square(jnp.abs(u)))
 
-    gaps = [square(u, v) for u, v in zip(us, (*us[1:], end), strict=True)]
-    rows = [square(u) for u in us], [square(u, us[0]) for u in us], gaps
-    return jnp.stack([jnp.stack(row) for row in rows])
+    norms = [square(u) for u in us]
+    distances = [square(u - us[0]) for u in us]
+    gaps = [square(u - v) for u, v in zip(us, (*us[1:], end), strict=True)]
+    rows = jnp.stack([jnp.stack(row) for row in (norms, distances, gaps)])
+    return rows.at[2].multiply(jnp.square(g).astype(rows.dtype))
 
 
-def drift_report(opt_state: Any, params: Tree, chain: BeakerChain, *, leak: str = "zero") -> DriftReport:
+def drift_report(opt_state: Any, params: Tree) -> DriftReport:
     r"""How fast the chain moves the weights, how long they would last, and what the leak has taken.
 
     .. math::
-        \dot u_1 = g_1 (u_2 - u_1) / C_1, \qquad
+        \dot u_1 = ρ_1 g_1 (u_2 - u_1) / C_1, \qquad
         τ = ‖u_1 - u_∞‖ / ‖\dot u_1‖, \qquad
         \mathrm{lost} = 1 - \frac1T \int_0^T S(t)\,dt
 
     :math:`u_∞` is zero, the initial parameters, or, in a closed chain, the mean of its contents weighted by
     their capacities. :math:`S(t)` is :meth:`BeakerChain.retention`, and :math:`T` the time since
     initialisation: what is lost does not depend on the contents, and holds for updates that came at a
-    steady rate. As in :func:`diagnose`, all links are taken to flow both ways. Computed on the host, so not
-    under ``jax.jit``.
+    steady rate through a chain of which all flows back. Computed on the host, so not under ``jax.jit``.
 
     Args:
         opt_state: a state with one complex synapse in it.
         params: tree of ``u_1``.
-        chain: the chain of the transformation, since initialisation.
-        leak: as given to the transformation.
 
     Raises:
-        ValueError: as :func:`diagnose`, or under ``jax.jit``.
+        ValueError: as :func:`diagnose`, if there are several synapses, or under ``jax.jit``.
 
     Examples:
         >>> import jax.numpy as jnp, optax
-        >>> from cs_optax import BeakerChain, complex_synapse, drift_report
-        >>> one = BeakerChain.from_timescales(1, alpha=50.0, beta=50.0)
-        >>> state = complex_synapse(chain=one).init(jnp.ones(3))
-        >>> round(drift_report(state, jnp.ones(3), one).memory_timescale, 3)
+        >>> from cs_optax import complex_synapse, drift_report
+        >>> state = complex_synapse(n_beakers=1, beta=50.0).init(jnp.ones(3))
+        >>> round(drift_report(state, jnp.ones(3)).memory_timescale, 3)
         50.0
     """
-    state, effective = only_synapse(opt_state, chain, leak)
-    elapsed = float(known_clocks(state)[0])
-    drift = float(diagnose(opt_state, params, chain, leak=leak).flows[0]) / effective.capacities[0]
+    state = only_synapse(opt_state)
+    chain, recall = chain_of(state)
+    elapsed = float(known(state.clocks).sum(axis=0)[0])
+    drift = float(recall[0] * diagnose(opt_state, params).flows[0]) / chain.capacities[0]
     contents = (params, *get_beakers(opt_state))
-    absent = jnp.zeros((), jnp.float32)
+    share = jnp.asarray(chain.capacities) / sum(chain.capacities)
 
     def distance(*us: Any) -> Any:
         """From the end, squared."""
         if not all(is_array(u) for u in us):
             return None
-        dtype = wide_dtype(*us)
-        us = tuple(u.astype(dtype) for u in us)
-        if effective.is_closed:
-            shares = np.array(effective.capacities) / np.sum(effective.capacities)
-            end = sum(share * u for share, u in zip(shares.tolist(), us, strict=True))
+        us = tuple(u.astype(wide_dtype(*us)) for u in us)
+        if chain.is_closed:
+            end = sum(weight * u for weight, u in zip(share.tolist(), us, strict=True))
         else:
             end = us[-1] if state.initial is not None else jnp.zeros_like(us[0])
-        return jax.block_until_ready(_squares([us[0]], end, absent)[2, 0])
+        return jax.block_until_ready(_squares([us[0]], end, jnp.ones(1))[2, 0])
 
     ends = () if state.initial is None else (state.initial,)
     squares = jax.tree.leaves(map_leaves(distance, *contents, *ends))
@@ -181,5 +178,5 @@ def drift_report(opt_state: Any, params: Tree, chain: BeakerChain, *, leak: str 
         elapsed=elapsed,
         drift=drift,
         memory_timescale=left / drift if drift else math.inf,
-        lost=max(0.0, 1.0 - effective.mean_retention(elapsed)),
+        lost=max(0.0, 1.0 - chain.mean_retention(elapsed)),
     )

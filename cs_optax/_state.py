@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -12,28 +12,33 @@ import numpy as np
 import optax
 
 from cs_optax import _checks
-from cs_optax._dtypes import wide_dtype
-from cs_optax._places import fetched, offloaded
+from cs_optax._step import exchange_coefficients, shares
 from cs_optax._transform import ComplexSynapseState
 from cs_optax._trees import is_array, is_masked, map_leaves, merge_masked
+from cs_optax._xla import to_device, to_host, wide_dtype
 from cs_optax.chain import BeakerChain
 
 Tree = Any
 
 
-def get_beakers(opt_state: Any) -> tuple[Tree, ...]:
+def get_beakers(opt_state: Any, *, params: Tree | None = None) -> tuple[Tree, ...]:
     """The hidden beakers in an optimizer state, wherever in it they are.
 
+    A slow link waits for many steps before it exchanges (:meth:`BeakerChain.exchange_periods`), so that its
+    beakers lag behind. With ``params`` they are returned as if every link had just exchanged.
+
     Args:
-        opt_state: the state of any composition with :func:`complex_synapse` in it.
+        opt_state: the state of any composition with :func:`complex_synapse` in it, or an
+            ``nnx.Optimizer``.
+        params: tree of ``u_1``, to settle what the links still owe; can be jitted, as all of this.
 
     Returns:
         ``(u_2, …, u_K)``, each a tree like the parameters. Several synapse states, as with
         ``optax.partition``, are merged leaf by leaf, with None where a leaf has no such beaker. An empty
-        tuple where there is none.
+        tuple where a chain has no hidden beakers.
 
     Raises:
-        ValueError: if two synapse states hold beakers of the same leaf.
+        ValueError: if there is no synapse, or if two synapse states hold beakers of the same leaf.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -42,6 +47,9 @@ def get_beakers(opt_state: Any) -> tuple[Tree, ...]:
         >>> get_beakers(tx.init({"w": jnp.zeros(2)}))
         ({'w': Array([0., 0.], dtype=float32)}, {'w': Array([0., 0.], dtype=float32)})
     """
+    if params is not None:
+        _, opt_state = settle_beakers(opt_state, params)
+    require_synapse(opt_state)
     states = [state for state in synapses(opt_state) if state.beakers]
     merged = []
     for k in range(max((len(state.beakers) for state in states), default=0)):
@@ -51,13 +59,15 @@ def get_beakers(opt_state: Any) -> tuple[Tree, ...]:
     return tuple(merged)
 
 
-def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
+def readout(opt_state: Any, params: Tree, weights: Sequence[float], *, settle: bool = False) -> Tree:
     """Evaluation weights: the weighted sum of all beakers, ``Σ_k w_k u_k``.
 
     Args:
         opt_state: the state of any composition with :func:`complex_synapse` in it.
         params: tree of ``u_1``.
-        weights: ``w_1 … w_K``.
+        weights: ``w_1 … w_K``; they sum to 1 where an average is wanted.
+        settle: whether the links first exchange what they still owe, as with the ``params`` of
+            :func:`get_beakers`.
 
     Returns:
         A tree like ``params``, with its dtypes. A leaf without beakers, as ``optax.masked`` leaves one out,
@@ -76,6 +86,8 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
         Array([1., 2.], dtype=float32)
     """
     require_synapse(opt_state)
+    if settle:
+        params, opt_state = settle_beakers(opt_state, params)
     beakers = get_beakers(opt_state)
     weights = _checks.floats("weights", weights)
     if len(weights) != 1 + len(beakers) or not np.all(np.isfinite(weights)):
@@ -97,14 +109,99 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float]) -> Tree:
     return map_leaves(combine, params, *beakers)
 
 
-def reset_beakers(opt_state: Any, params: Tree) -> Any:
+def settle_beakers(opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+    """Let every link exchange what it still owes, in the order 1 … K, without input or time passing.
+
+    Can be jitted. A training that goes on from here exchanges as from the start of its periods.
+
+    Args:
+        opt_state: the state of any composition with :func:`complex_synapse` in it.
+        params: tree of ``u_1``, which moves only where link 1 may wait (``visible_resolution``).
+
+    Returns:
+        The parameters and the state after it, in their dtypes.
+
+    Raises:
+        ValueError: if ``params`` is not like the beakers, or if there is no synapse.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax
+        >>> from cs_optax import complex_synapse, get_beakers, settle_beakers
+        >>> tx = complex_synapse(n_beakers=3, alpha=100.0, beta=1600.0, init="zero")
+        >>> params = jnp.array(1.0)
+        >>> updates, state = tx.update(jnp.array(0.0), tx.init(params), params)
+        >>> get_beakers(state)[1]
+        Array(0., dtype=float32)
+        >>> params, state = settle_beakers(state, optax.apply_updates(params, updates))
+        >>> bool(get_beakers(state)[1] > 0)
+        True
+    """
+    require_synapse(opt_state)
+    settled = params
+
+    def settle(state: ComplexSynapseState) -> ComplexSynapseState:
+        nonlocal settled
+        _refuse_stacked(state)
+        if array_of(state.chain).shape[-1] == 0:
+            return state
+        settled, *beakers = mix_contents(settlement(state), (settled, *state.beakers), state.initial)
+        clocks = jax.tree.map(lambda clocks: clocks.at[..., 1:].set(0), state.clocks)
+        return state._replace(beakers=tuple(beakers), clocks=clocks)
+
+    opt_state = map_synapses(settle, opt_state)
+    return settled, opt_state
+
+
+def settlement(state: ComplexSynapseState) -> jax.Array:
+    """The matrix ``[K, K]`` by which links exchange what they owe, on contents relative to the leak's end."""
+    C, _, recall = array_of(state.chain)
+    charges = array_of(state.clocks)[:, 1:].sum(axis=0)
+    n_beakers = len(C)
+    result = jnp.eye(n_beakers + 1, dtype=C.dtype)  # the last row is the leak's end
+    for k, (a, b) in enumerate(zip(*exchange_coefficients(*shares(C, recall), charges), strict=True)):
+        result = result.at[k].add(a * (result[k + 1] - result[k]))
+        if k + 1 < n_beakers:
+            result = result.at[k + 1].add(b * (result[k] - result[k + 1]))
+    return result[:n_beakers, :n_beakers]
+
+
+def mix_contents(weights: Any, contents: tuple[Tree, ...], rest: Tree | None) -> tuple[Tree, ...]:
+    """New contents, each ``rest + Σ_j weights[k, j] (contents[j] − rest)``, in the dtypes of the old ones.
+
+    Beakers beyond the old ones are like the last. No rest is a rest of zero. Entries in which a content is
+    not finite stay as they are.
+    """
+
+    def combine(row: Sequence[Any], like: Any, *us: Any) -> Any:
+        if not all(is_array(u) for u in us):
+            return like
+        dtype = wide_dtype(*us)
+        us = tuple(u.astype(dtype) for u in us)
+        start = us[-1] if rest is not None else jnp.zeros_like(us[0])
+        # Weights that are known to be zero cost nothing.
+        pairs = [(w, u) for w, u in zip(row, us, strict=False) if not (isinstance(w, float) and w == 0)]
+        new = start + sum(weight * (u - start) for weight, u in pairs)
+        finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(start))
+        return jnp.where(finite, new.astype(like.dtype), like)
+
+    rows = list(weights) if isinstance(weights, jax.Array) else np.asarray(weights).tolist()
+    trees = contents if rest is None else (*contents, rest)
+    return tuple(
+        map_leaves(partial(combine, row), contents[min(k, len(contents) - 1)], *trees)
+        for k, row in enumerate(rows)
+    )
+
+
+def reset_beakers(opt_state: Any, params: Tree, mask: Tree | None = None) -> Any:
     """The state with every beaker, and the ``initial`` copy, set to ``params`` and all clocks at zero.
 
-    The counter that schedules read goes on.
+    The counter that schedules read goes on. With a ``mask``, for weights that were pruned or initialised
+    again from outside, only the entries that it marks are set, and the clocks go on.
 
     Args:
         opt_state: the state of any composition with :func:`complex_synapse` in it.
         params: what the beakers become.
+        mask: a tree of booleans or boolean arrays that is a prefix of ``params``: the entries to set.
 
     Raises:
         ValueError: if ``params`` is not like the beakers, or if there is no synapse.
@@ -118,12 +215,20 @@ def reset_beakers(opt_state: Any, params: Tree) -> Any:
     """
     require_synapse(opt_state)
 
+    chosen = None if mask is None else jax.tree.broadcast(mask, params)
+
+    def to_param(u: Any, p: Any, *marked: Any) -> Any:
+        if not is_array(u):
+            return u
+        return jnp.where(marked[0], p.astype(u.dtype), u) if marked else jnp.array(p, u.dtype)
+
     def to_params(tree: Tree) -> Tree:
-        return map_leaves(lambda u, p: jnp.array(p, u.dtype) if is_array(u) else u, tree, params)
+        return map_leaves(to_param, tree, params, *([] if chosen is None else [chosen]))
 
     def reset(state: ComplexSynapseState) -> ComplexSynapseState:
+        clocks = state.clocks if mask is not None else jax.tree.map(jnp.zeros_like, state.clocks)
         return state._replace(
-            clocks=jax.tree.map(jnp.zeros_like, state.clocks),
+            clocks=clocks,
             beakers=tuple(to_params(beaker) for beaker in state.beakers),
             initial=None if state.initial is None else to_params(state.initial),
         )
@@ -166,7 +271,7 @@ def offload_beakers(opt_state: Any, first: int) -> Any:
 
     def place(state: ComplexSynapseState) -> ComplexSynapseState:
         beakers = [
-            jax.tree.map(offloaded if k >= first else fetched, beaker)
+            jax.tree.map(to_host if k >= first else to_device, beaker)
             for k, beaker in enumerate(state.beakers, start=2)
         ]
         return state._replace(beakers=tuple(beakers))
@@ -186,7 +291,13 @@ def synapses(opt_state: Any) -> list[ComplexSynapseState]:
 def require_synapse(opt_state: Any) -> None:
     """Refuse a state without a synapse, and one of which it cannot be known whose synapse it is."""
     if not synapses(opt_state):
-        raise ValueError("opt_state must hold a complex synapse, it holds none")
+        found = "it holds none"
+        if _holds_fields(opt_state):
+            found = (
+                "but its fields lie in plain containers, as a checkpoint restored without a target has them: "
+                "restore it against jax.eval_shape(tx.init, params)"
+            )
+        raise ValueError(f"opt_state must hold a complex synapse, {found}")
     for node in jax.tree.leaves(opt_state, is_leaf=_is_masked_state):
         if _is_masked_state(node) and any(not state.beakers for state in synapses(node)):
             raise ValueError(
@@ -199,21 +310,29 @@ def _is_masked_state(node: Any) -> bool:
     return isinstance(node, optax.MaskedState)
 
 
-def known_clocks(state: ComplexSynapseState) -> np.ndarray:
-    """The clocks in float64, ``[1 + K]``, for what is computed on the host."""
-    (clocks,) = jax.tree.leaves(state.clocks)
-    if isinstance(clocks, jax.core.Tracer):
+def _holds_fields(opt_state: Any) -> bool:
+    """Whether something in a state has the names of a synapse's fields without being one."""
+    paths = jax.tree_util.tree_flatten_with_path(opt_state)[0]
+    names = {getattr(entry, "key", getattr(entry, "name", None)) for path, _ in paths for entry in path}
+    return {"clocks", "chain"} <= names
+
+
+def array_of(field: Any) -> jax.Array:
+    """The array of a field, which model libraries may keep in a container of their own."""
+    (array,) = jax.tree.leaves(field)
+    return array
+
+
+def known(field: Any) -> np.ndarray:
+    """A field in float64, for what is computed on the host."""
+    array = array_of(field)
+    if isinstance(array, jax.core.Tracer):
         raise ValueError("opt_state must be known, not traced: call this outside of jax.jit and jax.vmap")
-    return np.asarray(clocks, np.float64).sum(axis=0)
+    return np.asarray(array, np.float64)
 
 
-def only_synapse(opt_state: Any, chain: BeakerChain, leak: str) -> tuple[ComplexSynapseState, BeakerChain]:
-    """The one synapse state inside, and the chain as the leak leaves it, where they can belong together."""
-    _checks.option("leak", leak, ("zero", "none", "initial"))
-    if not isinstance(chain, BeakerChain):
-        raise ValueError(f"chain must be a BeakerChain, got {type(chain).__name__}")
-    if leak == "none":
-        chain = chain.closed()
+def only_synapse(opt_state: Any) -> ComplexSynapseState:
+    """The one synapse state inside."""
     require_synapse(opt_state)
     found = synapses(opt_state)
     if len(found) != 1:
@@ -222,18 +341,21 @@ def only_synapse(opt_state: Any, chain: BeakerChain, leak: str) -> tuple[Complex
             "with optax.partition state.inner_states[label]"
         )
     (state,) = found
-    if state.clocks.ndim != 2:
+    _refuse_stacked(state)
+    if array_of(state.chain).shape[1] == 0:
+        raise ValueError("opt_state must be of a chain with at least one beaker, it has none")
+    return state
+
+
+def _refuse_stacked(state: ComplexSynapseState) -> None:
+    if array_of(state.clocks).ndim != 2:
         raise ValueError("opt_state must be of one run: go through stacked states one by one, or by jax.vmap")
-    if state.clocks.shape[1] != 1 + chain.n_beakers:
-        raise ValueError(
-            f"chain must have the {state.clocks.shape[1] - 1} beakers of opt_state, it has {chain.n_beakers}"
-        )
-    if (state.initial is not None) != (leak == "initial" and not chain.is_closed):
-        held = "with" if state.initial is not None else "without"
-        raise ValueError(
-            f"leak must be that of the transformation, got {leak!r} and a state {held} initial parameters"
-        )
-    return state, chain
+
+
+def chain_of(state: ComplexSynapseState) -> tuple[BeakerChain, np.ndarray]:
+    """The chain of a state as it was in its last update, and its recall ``[K]``."""
+    C, g, recall = known(state.chain)
+    return BeakerChain(C, g), recall
 
 
 def map_synapses(function: Callable[[ComplexSynapseState], Any], opt_state: Any) -> Any:

@@ -2,59 +2,77 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import warnings
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 
 from cs_optax import _checks
-from cs_optax._dtypes import beaker_dtype_of
-from cs_optax._dynamics import exchange, sequential_euler
-from cs_optax._links import advance, flows_back, links_in_step, new_clocks
+from cs_optax._inputs import check_update, copy_leaf, new_beaker, split_modulation, warn_of_coarse_parameters
+from cs_optax._step import (
+    Beakers,
+    Links,
+    advance_clocks,
+    discharge,
+    euler_coefficients,
+    exchange,
+    exchange_coefficients,
+    links_due,
+    new_clocks,
+    sequential_euler,
+    shares,
+)
+from cs_optax._xla import combine_seeds, leaf_seed
 from cs_optax.chain import BeakerChain, timescale_chain
 
-Numeric = Any  # a number, a scalar array or a schedule
-
-DEFAULT_N_BEAKERS, DEFAULT_ALPHA, DEFAULT_BETA = 6, 1.0, 1024.0
+Init = Any  # "same", "zero", a tree like the parameters, or (k, params) -> such a tree
+Leak = Literal["zero", "none", "initial"]
+Method = Literal["exchange", "sequential_euler"]
+Backflow = Literal["always", "never", "kaplanis"] | Sequence[float] | jax.Array
 
 
 class ComplexSynapseState(NamedTuple):
     """State of :func:`complex_synapse`.
 
     Attributes:
-        count: number of updates so far, int32; what schedules are called with.
-        clocks: shape ``[2, 1 + K]``, the default float dtype, in units of time: column 0 the time since
-            initialisation, column k how long link k has waited to fire. Row 1 holds what rounding
-            has kept out of row 0.
+        n_updates: number of updates so far, int32; what schedules are called with.
+        clocks: shape ``[2, 1 + K]``, the default float dtype: column 0 the time since initialisation, column
+            k the charge :math:`q_k = ∫ g_k dt` since link k last exchanged. Row 1 holds what rounding has
+            kept out of row 0.
+        chain: shape ``[3, K]``, the default float dtype: the capacities ``C_k``, conductances ``g_k`` and
+            recall ``ρ_k`` of the last update, or of initialisation.
         beakers: ``(u_2, …, u_K)``, each a tree like the parameters.
         initial: the initial parameters with ``leak="initial"``, else None.
     """
 
-    count: jax.Array  # type: ignore[assignment]  # tuples have a method of that name
+    n_updates: jax.Array
     clocks: jax.Array
-    beakers: tuple[Any, ...]
-    initial: Any
+    chain: jax.Array
+    beakers: Beakers
+    initial: optax.Params | None
 
 
 def complex_synapse(
-    n_beakers: int = DEFAULT_N_BEAKERS,
-    alpha: Numeric = DEFAULT_ALPHA,
-    beta: Numeric = DEFAULT_BETA,
+    n_beakers: int | None = None,
+    alpha: optax.ScalarOrSchedule | None = None,
+    beta: optax.ScalarOrSchedule | None = None,
     *,
-    time_step: Numeric = 1.0,
-    chain: BeakerChain | None = None,
-    init: str = "same",
-    leak: str = "zero",
-    method: str = "exchange",
-    resolution: Any = 0.125,
-    visible_resolution: Any = 0.0,
-    backflow: str = "always",
-    beaker_dtype: Any = None,
+    chain: BeakerChain | Any = None,
+    time_step: optax.ScalarOrSchedule = 1.0,
+    init: Init = "same",
+    leak: Leak = "zero",
+    backflow: Backflow = "always",
+    recall: optax.ScalarOrSchedule = 1.0,
+    method: Method = "exchange",
+    resolution: ArrayLike = 0.125,
+    visible_resolution: ArrayLike = 0.0,
+    beaker_dtype: DTypeLike | None = None,
+    seed: ArrayLike = 0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Make every parameter the first of a chain of beakers: the complex synapse of Benna & Fusi (2016).
 
@@ -66,42 +84,56 @@ def complex_synapse(
 
     with :math:`C_k = x^{k-1}`, :math:`g_k = x^{1-k}/α`, :math:`x = (β/α)^{1/(2K-2)}`. A change of the weight
     then decays as a power law, :math:`r(t) ≈ x^{-1/4}\sqrt{α/(πt)}` for :math:`α ≲ t ≲ β`, where without
-    hidden beakers it would decay exponentially. The defaults are those of the published code; in
-    iterations, an ``alpha`` of 10 or more is a better beginning.
+    hidden beakers it would decay exponentially.
 
-    It must be the **last** of a chain, since the update it returns depends on the final input; a
-    transformation after it would change the flow out of the weights but not the flow into the
-    beakers. It moves weights also where the input is zero. ``update`` needs ``params``.
+    It must be the **last** transformation of an ``optax.chain``: one after it would change the flow out of
+    the weights but not the flow into the beakers. It moves weights also where the input is zero. ``update``
+    needs ``params``.
+
+    ``update`` takes one extra argument, ``modulation``, which multiplies the time that passes: a number, or a
+    tree of numbers or arrays that is a prefix of the parameters. Zero leaves a parameter and its beakers
+    alone. One number for all keeps the step as cheap as it is. With a tree, every link exchanges in that
+    step, first of all what it still owes.
 
     Args:
         n_beakers: number of beakers K, the parameter included. 0 is the identity, 1 is decay at
             rate 1/``beta``.
-        alpha: shortest timescale, in units of time; a number, an array or a schedule (a function of
+        alpha: shortest timescale, in units of time; a number, a scalar array or a schedule (a function of
             the number of updates).
         beta: longest timescale, likewise.
-        time_step: time that passes in one update, likewise. With 1, the default, the unit of time is
-            the iteration.
-        chain: any :class:`BeakerChain` in place of ``n_beakers``, ``alpha`` and ``beta``.
-        init: hidden beakers start as copies of the parameters ("same") or at zero ("zero").
+        chain: a :class:`BeakerChain` in place of ``n_beakers``, ``alpha`` and ``beta``; its capacities and
+            conductances may be traced. Or a tree of chains that is a prefix of the parameters: the state
+            is then that of ``optax.partition``.
+        time_step: time that passes in one update; a number, a scalar array or a schedule, at least 0. With 1,
+            the default, the unit of time is the iteration. Under ``jax.jit`` negative values count as 0.
+        init: hidden beakers start as copies of the parameters ("same"), at "zero", as copies of a tree like
+            the parameters, or as ``init(k, params)``, such a tree for beaker k = 2 … K.
         leak: the last beaker leaks towards "zero" (as published) or towards the "initial"
             parameters (one more copy in the state); with "none" nothing leaks, and the sum of
             :math:`C_k u_k` is conserved.
+        backflow: which links move their left beaker too. With "always" all do. With "never" only the leak
+            does: the chain listens, and the updates are those of the transformations before it. With a
+            sequence of K - 1 times, link k does in updates that begin at its time since initialisation or
+            later; "kaplanis" stands for the times :math:`(2^k - 1) C_1/g_1` of the code of Kaplanis et al.
+            (2018), which has no leak.
+        recall: factor on what flows back over links 1 … K-1: :math:`g_k ρ (u_{k+1} - u_k)`; a number, a
+            scalar array or a schedule, at least 0. Below 1 the weights recall less than is stored.
         method: "exchange" (operator splitting: exact for each link, stable for any time step, each
             link only as often as it needs) or "sequential_euler" (the published scheme).
-        resolution: of "exchange": link k ≥ 2 fires about when :math:`g_k s_k h_k`,
-            :math:`s_k = 1/C_k + 1/C_{k+1}`, reaches it, with :math:`h_k` the time it has waited. 0: every
-            link in every update. For K ≥ 3, 1.5 ≤ x ≤ 2.5, ``alpha`` ≥ 8 time steps and t ≤ ``beta`` the
-            worst relative error of the impulse response is below 1 % at the default, and below 0.1 % at 0;
+        resolution: of "exchange": a threshold on the exchanged fraction. Link k ≥ 2 exchanges about when
+            :math:`g_k s_k h`, :math:`s_k = 1/C_k + 1/C_{k+1}`, reaches it, with h the time since it last did.
+            0: every link in every update. For K ≥ 3, 1.5 ≤ x ≤ 2.5, ``alpha`` ≥ 8 time steps and t ≤ ``beta``
+            the relative error of the impulse response is below 1.2 % at the default, and below 0.1 % at 0;
             at an ``alpha`` of one time step it is about 3 % at either.
         visible_resolution: the same for link 1. 0: every update. Positive values save work where
-            ``alpha`` is many time steps, with a relative error of up to 0.8 of the value. Link 1 never rests
+            ``alpha`` is many time steps, with a relative error of up to 0.8 of the value. Link 1 never waits
             longer than link 2 may: it has no effect where ``resolution`` is 0. Not for parameters below
-            float32: what they lose by rounding while link 1 rests is lost to the chain.
-        backflow: "always", or "incremental" (Kaplanis et al. 2018): link k < K moves only its right beaker
-            until the time since initialisation exceeds :math:`τ_{k+1} = C_{k+1}/g_{k+1}`.
+            float32: what they lose by rounding between two exchanges is lost to the chain.
         beaker_dtype: dtype of the beakers; by default the parameter's own, but at least float32. Beakers
             in float16 or bfloat16 are rounded stochastically, and so are right on average. It acts in
             ``init``: a restored state stays in the dtypes it has.
+        seed: of that rounding, an integer, perhaps traced. Members of a ``jax.vmap`` and shards of a
+            ``jax.shard_map`` round independently if they are given different seeds.
 
     Returns:
         An ``optax.GradientTransformationExtraArgs``. Its updates have the dtypes of the parameters,
@@ -114,8 +146,9 @@ def complex_synapse(
 
     Warns:
         UserWarning: if x > 3, where the power law ripples by more than 4.5 %; if "sequential_euler"
-            may diverge; if ``alpha`` is more than 1e5 time steps: then it is probably in units of the
-            learning rate, see ``time_step``.
+            may diverge; if the shortest timescale is more than 1e5 time steps, since it is then probably in
+            units of the learning rate; in ``init``, if parameters of low precision are too coarse for the
+            chain.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -135,243 +168,229 @@ def complex_synapse(
         Kaplanis, Shanahan & Clopath, `Continual reinforcement learning with complex synapses
         <https://arxiv.org/abs/1802.07239>`_, ICML 2018.
     """
-    transformation = beaker_transformation(
-        n_beakers,
-        alpha,
-        beta,
-        time_step=time_step,
-        chain=chain,
-        init=init,
-        leak=leak,
-        method=method,
-        resolution=resolution,
-        visible_resolution=visible_resolution,
-        backflow=backflow,
-        beaker_dtype=beaker_dtype,
+    if chain is not None and not isinstance(chain, BeakerChain):
+        options = {name: value for name, value in locals().items() if name != "chain"}
+        return _partition_by_chain(chain, options)
+    n_beakers, chain = _chain_of(n_beakers, alpha, beta, chain)
+    synapse = _Synapse(
+        n_beakers=n_beakers,
+        timescales=(alpha, beta),
+        chain=chain.closed() if chain is not None and leak == "none" else chain,
+        time_step=_checks.factor("time_step", time_step),
+        init=_checks.initial_beakers("init", init),
+        leak=_checks.option("leak", leak, ("zero", "none", "initial")),
+        backflow=_checks.times("backflow", backflow, ("always", "never", "kaplanis"), n_beakers - 1),
+        recall=_checks.factor("recall", recall),
+        method=_checks.option("method", method, ("exchange", "sequential_euler")),
+        resolutions=(
+            _checks.threshold("resolution", resolution),
+            _checks.threshold("visible_resolution", visible_resolution),
+        ),
+        beaker_dtype=_checks.float_dtype("beaker_dtype", beaker_dtype),
+        seed=_checks.one_number("seed", seed),
     )
-    shortest = chain.timescales()[0] if chain is not None else beta if n_beakers == 1 else alpha
-    if n_beakers > 0 and _checks.is_concrete(shortest) and _checks.is_concrete(time_step):
-        updates = float(shortest) / (float(time_step) or math.inf)
-        if 1e5 < updates < math.inf:
-            warnings.warn(
-                f"the shortest timescale, {float(shortest):g}, is {updates:.0e} updates of "
-                f"time_step={float(time_step):g}: hardly anything will be consolidated. With "
-                "time_step=1 alpha and beta are numbers of iterations.",
-                stacklevel=2,
-            )
-    return transformation
+    warn_of_pitfalls(synapse.chain, time_step, method)
+    return optax.GradientTransformationExtraArgs(synapse.init_fn, synapse.update_fn)
 
 
-def beaker_transformation(
-    n_beakers: int,
-    alpha: Numeric,
-    beta: Numeric,
-    *,
-    time_step: Numeric,
-    chain: BeakerChain | None,
-    init: str,
-    leak: str,
-    method: str,
-    resolution: Any,
-    visible_resolution: Any,
-    backflow: str,
-    beaker_dtype: Any,
-    usual_time_step: Any = None,
-) -> optax.GradientTransformationExtraArgs:
-    """:func:`complex_synapse` but for its warning about units, which the published convention earns.
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Synapse:
+    """The arguments of :func:`complex_synapse`, checked. Without a ``chain``, the timescales may change."""
 
-    Where ``time_step`` is a schedule, ``usual_time_step`` is what it mostly gives, for warnings.
-    """
-    n_beakers = _checks.count("n_beakers", n_beakers, least=0)
-    _checks.option("init", init, ("same", "zero"))
-    _checks.option("leak", leak, ("zero", "none", "initial"))
-    _checks.option("method", method, ("exchange", "sequential_euler"))
-    _checks.option("backflow", backflow, ("always", "incremental"))
-    for name, value in (("resolution", resolution), ("visible_resolution", visible_resolution)):
-        if callable(value):
-            raise ValueError(f"{name} must be finite and at least 0, no schedule, got {value!r}")
-    resolution, visible_resolution = (
-        _checks.at_least_zero(name, value) if _checks.is_concrete(value) else value
-        for name, value in (("resolution", resolution), ("visible_resolution", visible_resolution))
-    )
-    _checks.step("time_step", time_step)
-    beaker_dtype = _checks.float_dtype("beaker_dtype", beaker_dtype)
-    if chain is None:
-        _checks.timescales(n_beakers, alpha, beta)
-    elif not isinstance(chain, BeakerChain):
-        raise ValueError(f"chain must be a BeakerChain, got {chain!r}")
-    else:
-        for name, value, default in (
-            ("n_beakers", n_beakers, DEFAULT_N_BEAKERS),
-            ("alpha", alpha, DEFAULT_ALPHA),
-            ("beta", beta, DEFAULT_BETA),
-        ):
-            # Traced ones pass: optax.inject_hyperparams hands on the defaults so.
-            if callable(value) or (_checks.is_concrete(value) and (np.ndim(value) or value != default)):
-                raise ValueError(f"{name} must be left out where chain is given, got {value!r}")
-        n_beakers = chain.n_beakers
-    known_chain = chain
-    if chain is None and n_beakers and _checks.is_concrete(alpha) and _checks.is_concrete(beta):
-        known_chain = BeakerChain.from_timescales(n_beakers, alpha, beta)
-        _warn_of_ripple(known_chain, alpha, beta)
-    usual_time_step = time_step if usual_time_step is None else usual_time_step
-    if method == "sequential_euler" and known_chain is not None:
-        _warn_of_divergence(known_chain.closed() if leak == "none" else known_chain, usual_time_step)
+    n_beakers: int
+    timescales: tuple[Any, Any]
+    chain: BeakerChain | None
+    time_step: Any
+    init: Any
+    leak: str
+    backflow: Any
+    recall: Any
+    method: str
+    resolutions: tuple[Any, Any]
+    beaker_dtype: Any
+    seed: Any
 
-    closed = leak == "none" or (chain is not None and chain.is_closed)
-    n_links = max(0, n_beakers - closed)
-    incremental = backflow == "incremental"
-    keeps_initial = leak == "initial" and not closed and n_beakers > 0
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing leaks."""
+        return self.leak == "none" or (self.chain is not None and self.chain.is_closed)
 
-    def numbers(count: jax.Array, dtype: Any) -> tuple[jax.Array, ...]:
-        """``dt``, ``C [K]`` and ``g [K]`` of this update."""
+    @property
+    def listens(self) -> bool:
+        """Whether nothing ever flows back."""
+        return isinstance(self.backflow, str) and self.backflow == "never"
 
-        def now(value: Numeric) -> jax.Array:
-            return jnp.asarray(value(count) if callable(value) else value).astype(dtype)
+    @property
+    def keeps_initial(self) -> bool:
+        """Whether the state holds the initial parameters."""
+        return self.leak == "initial" and not self.is_closed and self.n_beakers > 0
 
-        if known_chain is not None:
-            rows = known_chain.capacities, known_chain.conductances
-        else:
-            rows = timescale_chain(n_beakers, now(alpha), now(beta))
-        return now(time_step), *(jnp.asarray(row, dtype) for row in rows)
-
-    def beaker_of(param: Any) -> jax.Array:
-        if callable(param) or not jnp.issubdtype(jnp.result_type(param), jnp.inexact):
-            kind = repr(param) if callable(param) else jnp.result_type(param)
-            raise ValueError(
-                f"params must be floating-point or complex, got a leaf of {kind}: leave it out, "
-                "by optax.masked for example, or by equinox.filter"
-            )
-        param = jnp.asarray(param)
-        dtype = beaker_dtype_of(param, beaker_dtype)
-        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
-            raise ValueError(f"beaker_dtype must be available, got {dtype}, which needs jax_enable_x64")
-        beaker = jnp.array(param, dtype)
-        if init == "same":
-            return beaker
-        # A choice that the compiler cannot foresee: zeros that depend on nothing would, under jax.jit, be
-        # replicated over all devices where the parameter is sharded.
-        never = lax.optimization_barrier(jnp.array(False))
-        return jnp.where(never, beaker, jnp.zeros_like(beaker))
-
-    def strong_copy(param: Any) -> jax.Array:
-        """Not weakly typed, as a Python number would be: any restored state is strong."""
-        return jnp.array(param, jnp.result_type(param))
-
-    def init_fn(params: Any) -> ComplexSynapseState:
+    def init_fn(self, params: optax.Params) -> ComplexSynapseState:
+        """The state before the first update."""
+        clocks = new_clocks(self.n_beakers)
+        n_updates, no_time = jnp.zeros([], jnp.int32), jnp.zeros([], clocks.dtype)
+        warn_of_coarse_parameters(params, self.chain, self.time_step)
         return ComplexSynapseState(
-            count=jnp.zeros([], jnp.int32),
-            clocks=new_clocks(n_beakers),
-            beakers=tuple(jax.tree.map(beaker_of, params) for _ in range(n_beakers - 1)),
-            initial=jax.tree.map(strong_copy, params) if keeps_initial else None,
+            n_updates=n_updates,
+            clocks=clocks,
+            chain=self.chain_at(n_updates, no_time, no_time)[0],
+            beakers=tuple(
+                new_beaker(k, self.init, params, self.beaker_dtype) for k in range(2, self.n_beakers + 1)
+            ),
+            initial=jax.tree.map(copy_leaf, params) if self.keeps_initial else None,
         )
 
     def update_fn(
-        updates: Any, state: ComplexSynapseState, params: Any = None, **extra_args: Any
-    ) -> tuple[Any, ComplexSynapseState]:
+        self,
+        updates: optax.Updates,
+        state: ComplexSynapseState,
+        params: optax.Params | None = None,
+        *,
+        modulation: Any = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, ComplexSynapseState]:
+        """Add the input to the weights and let time pass in all beakers."""
         del extra_args
-        if params is None:
-            raise ValueError(
-                "complex_synapse reads the weights: call update(updates, state, params) with params"
-            )
-        params = _beside(updates, params)
-        _check_state(state, params, n_beakers, keeps_initial)
-        params, updates = jax.tree.map(jnp.asarray, (params, updates))
-        _check_shapes("updates", updates, "params", params)
-        for update in jax.tree.leaves(updates):
-            if not jnp.issubdtype(update.dtype, jnp.inexact):
-                raise ValueError(f"updates must be floating-point or complex, got {update.dtype}")
-        count = optax.safe_increment(state.count)
-        if n_links == 0:
+        if not isinstance(state, ComplexSynapseState):
+            raise ValueError(f"the state must be a ComplexSynapseState, got {type(state).__name__}")
+        params, updates = check_update(updates, state, params, self.n_beakers, self.keeps_initial)
+        n_updates = optax.safe_increment(state.n_updates)
+        if self.n_beakers == 0 or (self.n_beakers == 1 and (self.is_closed or self.listens)):
             same = jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates)
-            return same, state._replace(count=count)
-        dt, C, g = numbers(state.count, state.clocks.dtype)
-        seed = state.count.astype(jnp.uint32)
-        if method == "sequential_euler":
-            clocks = advance(state.clocks, dt).at[:, 1:].set(0)
-            back = flows_back(clocks, C, g, incremental)
-            flows = g.at[-1].set(0) if closed else g
-            updates, beakers = sequential_euler(
-                params, updates, state.beakers, dt, C, flows, back, state.initial, seed
-            )
+            return same, state._replace(n_updates=n_updates)
+
+        dt = jnp.maximum(value_at(self.time_step, state.n_updates, state.clocks.dtype), 0)
+        dt, factors = split_modulation(dt, modulation, params)
+        chain, switches = self.chain_at(state.n_updates, state.clocks[:, 0].sum(), dt)
+        clocks = advance_clocks(state.clocks, dt, chain[1])
+        due: tuple[Any, ...] = (None,) * self.n_beakers
+        if self.method == "exchange" and factors is None:
+            due = links_due(clocks, dt, chain, *self.resolutions, switches)
+
+        end = state.initial
+        if end is None:
+            end = jax.tree.map(lambda _: jnp.zeros([], jnp.float32), params)
+        seed = combine_seeds(self.seed, state.n_updates)
+        integrate = exchange if self.method == "exchange" else sequential_euler
+        if factors is None:
+            links = self.links(due, chain, clocks[:, 1:].sum(axis=0))
+            updates, beakers = integrate(params, updates, state.beakers, end, links, seed)
         else:
-            links, clocks = links_in_step(
-                state.clocks,
-                dt,
-                C,
-                g,
-                n_links=n_links,
-                resolution=resolution,
-                visible_resolution=visible_resolution,
-                incremental=incremental,
+            # Each leaf is a tree of its own, whose links have coefficients for each of its elements.
+            before, g = state.clocks[:, 1:].sum(axis=0), chain[1]
+
+            def step(path: Any, p: Any, d: Any, u_end: Any, factor: Any, *us: Any) -> tuple[Any, Any]:
+                charges = tuple(before[k] + g[k] * dt * factor for k in range(self.n_beakers))
+                links = self.links(due, chain, charges)
+                return integrate(p, d, us, u_end, links, leaf_seed(seed, path))
+
+            pairs = jax.tree_util.tree_map_with_path(step, params, updates, end, factors, *state.beakers)
+            inner = jax.tree.structure((0, (0,) * (self.n_beakers - 1)))
+            updates, beakers = jax.tree.transpose(jax.tree.structure(params), inner, pairs)
+        return updates, ComplexSynapseState(n_updates, discharge(clocks, due), chain, beakers, state.initial)
+
+    def chain_at(
+        self, n_updates: jax.Array, elapsed: jax.Array, dt: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """``C``, ``g`` and ``ρ`` of an update, ``[3, K]``, and which links' ``ρ`` is another one after it."""
+        dtype = elapsed.dtype
+        if self.n_beakers == 0:
+            return jnp.zeros((3, 0), dtype), None
+        if self.chain is not None:
+            rows = self.chain.capacities, self.chain.conductances
+        else:
+            rows = timescale_chain(
+                self.n_beakers, *(value_at(scale, n_updates, dtype) for scale in self.timescales)
             )
-            updates, beakers = exchange(params, updates, state.beakers, links, state.initial, seed)
-        return updates, ComplexSynapseState(count, clocks, beakers, state.initial)
+        C, g = (jnp.stack([jnp.asarray(number, dtype) for number in row]) for row in rows)
+        g = g.at[-1].set(0) if self.is_closed else g
+        recall, switches = jnp.full_like(g, value_at(self.recall, n_updates, dtype)), None
+        if self.listens:
+            recall = jnp.zeros_like(g)
+        elif not isinstance(self.backflow, str) or self.backflow == "kaplanis":
+            times = jnp.append(self.backflow_times(C, g), 0)
+            # A thousandth of a step makes up for the rounding of the times.
+            now, afterwards = elapsed + dt / 1000 >= times, elapsed + dt * 1.001 >= times
+            recall, switches = jnp.where(now, recall, 0), now != afterwards
+        return jnp.stack([C, g, recall.at[-1].set(1)]), switches
 
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    def backflow_times(self, C: jax.Array, g: jax.Array) -> jax.Array:
+        """When links 1 … K-1 begin to flow back."""
+        if isinstance(self.backflow, str):
+            return (2.0 ** jnp.arange(1, self.n_beakers, dtype=g.dtype) - 1) * C[0] / g[0]
+        return jnp.asarray(self.backflow, g.dtype)
+
+    def links(self, due: tuple[Any, ...], chain: jax.Array, charges: Any) -> Links:
+        """What the links do that are due, with their charges: ``[K]``, or an array of any shape for each."""
+        C, _, recall = chain
+        left, right = shares(C, recall)
+        coefficients = exchange_coefficients if self.method == "exchange" else euler_coefficients
+        if isinstance(charges, tuple):
+            a, b = zip(*map(coefficients, left, right, charges), strict=True)
+        else:
+            a, b = map(tuple, coefficients(left, right, charges))
+        if self.listens:
+            return Links(due, (None,) * (self.n_beakers - 1) + a[-1:], b, None)
+        gain = jnp.where(left[0] > 0, right[0] / jnp.where(left[0] > 0, left[0], 1), 0)
+        return Links(due, a, b, gain)
 
 
-def _beside(updates: Any, params: Any) -> Any:
-    """The parameters without what has no update, such as the functions in a whole Equinox model."""
-    try:
-        known = jax.tree.map(
-            lambda d, p: None if d is None else p, updates, params, is_leaf=lambda node: node is None
+def value_at(value: optax.ScalarOrSchedule, n_updates: jax.Array, dtype: Any) -> jax.Array:
+    """What a number or schedule gives after so many updates."""
+    return jnp.asarray(value(n_updates) if callable(value) else value).astype(dtype)
+
+
+def _chain_of(
+    n_beakers: Any, alpha: Any, beta: Any, chain: BeakerChain | None
+) -> tuple[int, BeakerChain | None]:
+    """The number of beakers, and the chain where it is the same in all updates."""
+    if chain is not None:
+        for name, value in (("n_beakers", n_beakers), ("alpha", alpha), ("beta", beta)):
+            if value is not None:
+                raise ValueError(f"{name} must be left out where chain is given, got {value!r}")
+        return chain.n_beakers, chain
+    n_beakers = _checks.count("n_beakers", n_beakers, least=0)
+    _checks.timescales(n_beakers, alpha, beta)
+    if n_beakers and _checks.is_concrete(alpha) and _checks.is_concrete(beta):
+        known = BeakerChain.from_timescales(n_beakers, beta if n_beakers == 1 else alpha, beta)
+        x = known.capacities[-1] ** (1 / max(n_beakers - 1, 1))
+        if x > 3:
+            _checks.warn(
+                f"alpha={float(alpha):g} and beta={float(beta):g} are far apart for {n_beakers} beakers "
+                f"(x = {x:.3g} > 3): the power law will ripple by more than 4.5 %; more beakers make it "
+                "smooth."
+            )
+        return n_beakers, known
+    return n_beakers, None
+
+
+def _partition_by_chain(chains: Any, options: dict[str, Any]) -> optax.GradientTransformationExtraArgs:
+    """A synapse for each chain of a tree, on the parameters below it."""
+    structure: Any
+    leaves, structure = jax.tree.flatten(chains, is_leaf=lambda node: isinstance(node, BeakerChain))
+    if not leaves or not all(isinstance(leaf, BeakerChain) for leaf in leaves):
+        raise ValueError(f"chain must be a BeakerChain or a tree of them, got {chains!r}")
+    labels = [str(number) for number in range(len(leaves))]
+    synapses = {
+        label: complex_synapse(chain=chain, **options) for label, chain in zip(labels, leaves, strict=True)
+    }
+    return optax.partition(synapses, structure.unflatten(labels))
+
+
+def warn_of_pitfalls(chain: BeakerChain | None, time_step: Any, method: str) -> None:
+    """Warn of a chain that is known and probably not meant."""
+    if chain is None or not chain.is_known:
+        return
+    if not _checks.is_concrete(time_step) or float(time_step) == 0:
+        return
+    dt, limit, shortest = float(time_step), chain.stability_limit(), float(chain.timescales()[0])
+    if method == "sequential_euler" and dt >= limit:
+        _checks.warn(
+            f"sequential_euler may diverge with time_step={dt:g}: for this chain it is sure "
+            f'to be stable below {limit:g}; method="exchange" always is.'
         )
-    except ValueError:
-        known = None
-    ours: Any = jax.tree.structure(updates)
-    theirs: Any = jax.tree.structure(params if known is None else known)
-    if ours != theirs:
-        raise ValueError(f"updates must have the structure of params, {theirs}, got {ours}")
-    return known
-
-
-def _check_state(state: Any, params: Any, n_beakers: int, keeps_initial: bool) -> None:
-    """Refuse a state that was made for another chain or for other parameters."""
-    if not isinstance(state, ComplexSynapseState):
-        raise ValueError(f"the state must be a ComplexSynapseState, got {type(state).__name__}")
-    held = state.clocks.shape[1] - 1
-    if held != n_beakers:
-        raise ValueError(
-            f"the state must be of {n_beakers} beakers, as the transformation, but it is of {held}: "
-            "make it anew, or see cs_optax.resize_beakers"
-        )
-    if (state.initial is not None) != keeps_initial:
-        it_is, must_be = ("without", "with") if keeps_initial else ("with", "without")
-        raise ValueError(f"the state must be {must_be} initial parameters, as the leak asks, it is {it_is}")
-    now: Any = jax.tree.structure(params)
-    for tree in (*state.beakers, *([] if state.initial is None else [state.initial])):
-        was: Any = jax.tree.structure(tree)
-        if was != now:
-            raise ValueError(f"params must have the structure they had at init, {was}, got {now}")
-        _check_shapes("params", params, "the state", tree)
-
-
-def _check_shapes(name: str, tree: Any, other_name: str, other: Any) -> None:
-    """Refuse arrays that would have to be broadcast."""
-    shapes, expected = ([jnp.shape(leaf) for leaf in jax.tree.leaves(x)] for x in (tree, other))
-    for shape, wanted in zip(shapes, expected, strict=True):
-        if shape != wanted:
-            raise ValueError(f"{name} must have the shapes of {other_name}, got {shape} for {wanted}")
-
-
-def _warn_of_ripple(chain: BeakerChain, alpha: Any, beta: Any) -> None:
-    """Where neighbouring timescales are too far apart for a power law."""
-    x = chain.capacities[-1] ** (1 / max(chain.n_beakers - 1, 1))
-    if x > 3:
-        warnings.warn(
-            f"alpha={float(alpha):g} and beta={float(beta):g} are far apart for {chain.n_beakers} beakers "
-            f"(x = {x:.3g} > 3): the power law will ripple by more than 4.5 %; more beakers make it smooth.",
-            stacklevel=4,
-        )
-
-
-def _warn_of_divergence(chain: BeakerChain, time_step: Any) -> None:
-    """Where sequential Euler steps, if they are known, are longer than is sure to be stable."""
-    limit = chain.stability_limit()
-    if _checks.is_concrete(time_step) and float(time_step) >= limit:
-        warnings.warn(
-            f"sequential_euler may diverge with time_step={float(time_step):g}: for this chain it is sure "
-            f'to be stable below {limit:g}; method="exchange" always is.',
-            stacklevel=4,
+    if 1e5 * dt < shortest < math.inf:
+        _checks.warn(
+            f"the shortest timescale, {shortest:g}, is {shortest / dt:.0e} updates of time_step={dt:g}: "
+            "hardly anything will be consolidated. With time_step=1 alpha and beta are numbers of iterations."
         )

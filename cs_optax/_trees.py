@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cs_optax._places import fetched, put_back
+from cs_optax._xla import to_device, to_memory_of
 
 Tree = Any
 
@@ -76,9 +76,9 @@ def map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     def of_leaf(path: tuple[Any, ...], leaf: Any) -> Any:
         leaves = [leaf, *(counterpart(table, path, leaf) for table in tables)]
         if any(map(is_array, leaves)) or all(isinstance(leaf, float | complex) for leaf in leaves):
-            leaves = [leaf if is_absent(leaf) else fetched(jnp.asarray(leaf)) for leaf in leaves]
+            leaves = [leaf if is_absent(leaf) else to_device(jnp.asarray(leaf)) for leaf in leaves]
         result = function(*leaves)
-        return put_back(result, leaf) if is_array(leaf) and is_array(result) else result
+        return to_memory_of(leaf, result) if is_array(leaf) and is_array(result) else result
 
     return structure.unflatten(of_leaf(path, leaf) for path, leaf in paths)
 

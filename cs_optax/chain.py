@@ -6,15 +6,19 @@ the exact propagator is what its fast integrators are tested against.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cs_optax import _checks
+from cs_optax._step import exchange_rates, is_due, shares
 
 
 def timescale_chain(n_beakers: int, alpha: Any, beta: Any) -> tuple[list[Any], list[Any]]:
@@ -97,12 +101,16 @@ class BeakerChain:
     :math:`K` is the leak. A last conductance of zero closes the chain: :math:`\sum_k C_k u_k` is then
     conserved.
 
+    A chain is a pytree with these 2K numbers as leaves, so that it can be an argument of functions under
+    ``jax.jit``, ``jax.grad`` and ``jax.vmap``. With numbers that are traced, :func:`complex_synapse` accepts
+    it, but what is computed on the host raises an error.
+
     Args:
         capacities: ``K`` positive numbers.
         conductances: ``K`` numbers per unit of time, positive but for the last, which may be zero.
 
     Raises:
-        ValueError: if the two differ in length, are empty, or hold a number out of range.
+        ValueError: if the two differ in length, are empty, or hold a number that is known and out of range.
 
     Examples:
         >>> chain = BeakerChain.from_timescales(n_beakers=6, alpha=1.0, beta=1024.0)
@@ -120,18 +128,19 @@ class BeakerChain:
     conductances: Sequence[float]
 
     def __post_init__(self) -> None:
-        capacities = _checks.floats("capacities", self.capacities)
-        conductances = _checks.floats("conductances", self.conductances)
+        capacities, conductances = (
+            _checks.floats(name, values) if _are_known(values) else tuple(values)
+            for name, values in (("capacities", self.capacities), ("conductances", self.conductances))
+        )
         if len(capacities) != len(conductances) or not capacities:
             raise ValueError(
                 "capacities and conductances must have the same length, at least 1, but have "
                 f"{len(capacities)} and {len(conductances)}"
             )
-        for capacity in capacities:
-            _checks.positive("capacities", capacity)
-        for conductance in conductances[:-1]:
-            _checks.positive("conductances", conductance)
-        if not (math.isfinite(conductances[-1]) and conductances[-1] >= 0):
+        for name, values in (("capacities", capacities), ("conductances", conductances[:-1])):
+            for value in filter(_checks.is_concrete, values):
+                _checks.positive(name, value)
+        if _checks.is_concrete(conductances[-1]) and not 0 <= conductances[-1] < math.inf:
             raise ValueError(
                 f"the last of conductances must be finite and at least 0, got {conductances[-1]!r}"
             )
@@ -202,9 +211,14 @@ class BeakerChain:
         return len(self.capacities)
 
     @property
+    def is_known(self) -> bool:
+        """Whether all its numbers are known now, not traced."""
+        return _are_known((*self.capacities, *self.conductances))
+
+    @property
     def is_closed(self) -> bool:
-        """Whether nothing leaks out: the last conductance is zero."""
-        return self.conductances[-1] == 0
+        """Whether it is known that nothing leaks out: the last conductance is zero."""
+        return _checks.is_concrete(self.conductances[-1]) and bool(self.conductances[-1] == 0)
 
     def closed(self) -> BeakerChain:
         """The same chain without its leak."""
@@ -314,10 +328,10 @@ class BeakerChain:
                 unstable = middle
         return stable
 
-    def firing_periods(
+    def exchange_periods(
         self, time_step: float = 1.0, resolution: float = 0.125, visible_resolution: float = 0.0
     ) -> list[int]:
-        """Updates between two firings of each link in :func:`complex_synapse`'s exchange method.
+        """Updates between two exchanges of each link in :func:`complex_synapse`'s exchange method.
 
         Args:
             time_step: time that passes in one update.
@@ -332,15 +346,17 @@ class BeakerChain:
         resolution = _checks.at_least_zero("resolution", resolution)
         visible_resolution = _checks.at_least_zero("visible_resolution", visible_resolution)
         C, g = np.array(self.capacities), np.array(self.conductances)
-        rates = (g * (1 / C + np.append(1 / C[1:], 0.0)))[: self.n_beakers - self.is_closed]
-        thresholds = np.full(len(rates), resolution)
-        thresholds[:1] = min(visible_resolution, math.inf if resolution else 0.0)
-        periods, neighbour = [], 1
-        for k in range(len(rates)):
-            # The firing of the neighbour nearest to the moment at which this link, or one after it, is due.
-            wanted = np.min(thresholds[k:] / rates[k:]) / (neighbour * time_step)
-            neighbour *= max(1, math.ceil(wanted - 0.5))
-            periods.append(neighbour)
+        thresholds = resolution, visible_resolution if resolution else 0.0
+        periods, left = [], 1
+        with np.errstate(over="ignore"):  # of a threshold of zero
+            rates = exchange_rates(np.add(*shares(C, np.ones_like(C))), g, *thresholds)
+            for rate in rates[: self.n_beakers - self.is_closed]:
+                # The first exchange of the left neighbour at which this link is due.
+                times = range(1, 2**53)
+                left *= 1 + bisect.bisect_left(
+                    times, True, key=partial(_is_due_after, rate, left * time_step)
+                )
+                periods.append(left)
         return periods
 
     def plot(self, ax: Any = None, *, time_step: float = 1.0, label: str | None = None) -> Any:
@@ -384,15 +400,15 @@ class BeakerChain:
 
         Examples:
             >>> print(BeakerChain.benna_fusi(4).describe())
-            beaker     capacity  conductance    timescale  link fires every  bytes per parameter
+            beaker     capacity  conductance    timescale   exchanges every  bytes per parameter
             u_1               1        0.125            8                 1    0 (the parameter)
             u_2               2       0.0625           32                 3                    4
             u_3               4      0.03125          128                12                    4
             u_4               8     0.015625          512                60                    4
             timescales and periods in iterations; 12 bytes per parameter in the optimizer state
         """
-        periods = [*self.firing_periods(time_step, resolution, visible_resolution), "never"]
-        lines = ["beaker     capacity  conductance    timescale  link fires every  bytes per parameter"]
+        periods = [*self.exchange_periods(time_step, resolution, visible_resolution), "never"]
+        lines = ["beaker     capacity  conductance    timescale   exchanges every  bytes per parameter"]
         for k, (C, g, tau) in enumerate(
             zip(self.capacities, self.conductances, self.timescales() / time_step, strict=True)
         ):
@@ -441,3 +457,36 @@ class BeakerChain:
         if self.is_closed:
             eigenvalues = np.delete(eigenvalues, np.argmin(np.abs(eigenvalues - 1)))
         return float(np.abs(eigenvalues).max())
+
+
+def _is_due_after(rate: float, period: float, n_periods: int) -> bool:
+    """Whether a link exchanges after so many periods of its left neighbour."""
+    return bool(is_due(rate, n_periods * period, period))
+
+
+def _are_known(values: Any) -> bool:
+    """Whether no number is traced."""
+    return not isinstance(values, jax.core.Tracer) and (
+        not isinstance(values, Sequence) or all(map(_checks.is_concrete, values))
+    )
+
+
+def _unflatten(_: None, children: Iterable[Any]) -> BeakerChain:
+    """A chain of whatever JAX puts in place of its numbers, unchecked."""
+    chain = object.__new__(BeakerChain)
+    for name, values in zip(("capacities", "conductances"), children, strict=True):
+        object.__setattr__(chain, name, values)
+    return chain
+
+
+jax.tree_util.register_pytree_with_keys(
+    BeakerChain,
+    lambda chain: (
+        [
+            (jax.tree_util.GetAttrKey("capacities"), chain.capacities),
+            (jax.tree_util.GetAttrKey("conductances"), chain.conductances),
+        ],
+        None,
+    ),
+    _unflatten,
+)

@@ -32,7 +32,7 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 
-from cs_optax import BeakerChain, complex_synapse, diagnose, get_beakers, readout, relax
+from cs_optax import BeakerChain, complex_synapse, diagnose, readout, relax
 
 ORANGE, BLUE, PURPLE, GREEN = "#D55E00", "#0072B2", "#332288", "#009E73"
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
@@ -109,7 +109,7 @@ def train(tx, params, state, low, high, keys):
         params, state = carry
         x = jax.random.uniform(key, (64,), minval=low, maxval=high)
         updates, state = tx.update(jax.grad(loss)(params, x), state, params)
-        far = diagnose(state, params).distances if get_beakers(state) else None
+        far = diagnose(state, params).distances if optax.tree.get(state, "beakers") else None
         return (optax.apply_updates(params, updates), state), far
 
     return jax.lax.scan(step, (params, state), keys)
@@ -218,7 +218,7 @@ fig.tight_layout()
 
 # %%
 nights = np.geomspace(10, 100_000, 21)
-slept = [relax(chain, last_state, last, duration, leak="none")[0] for duration in nights]
+slept = [relax(last_state, last, duration)[0] for duration in nights]
 fig, ax = plt.subplots(figsize=(6, 3.4))
 for where, color, mark, name in ((left, PURPLE, "o", "session one"), (right, GREEN, "s", "session two")):
     ax.semilogx(

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def periods(chain, resolution, dt=1.0):
-    """Steps between two firings of each link, for a chain whose links slow down along it."""
+    """Steps between two exchanges of each link, for a chain whose links slow down along it."""
     C, g = chain.capacities, chain.conductances
     result = [1]
     for k in range(1, len(C)):
@@ -47,57 +47,49 @@ def exchange(chain, inputs, start, resolution, dt=1.0):
     return np.array(trajectory)
 
 
-def flowing_back(chain, elapsed):
-    """Which links flow back so long after initialisation; the leak always does."""
-    return [elapsed > tau for tau in chain.timescales()[1:]] + [True]
+def flows_back(times, elapsed):
+    """Which links flow back in a step that begins so long after initialisation; the leak always does."""
+    return np.array([elapsed >= time for time in times] + [True])
 
 
-def incremental_exchange(chain, inputs, start, dt=1.0, resolution=0.125, visible_resolution=0.0):
-    """Contents ``[T, K]``; what a link owes when it begins to flow back is settled one-sidedly."""
+def exchange_with_times(
+    chain, times, inputs, start, dt=1.0, resolution=0.125, visible_resolution=0.0, recall=1.0
+):
+    """Contents ``[T, K]`` where links begin to flow back at their times, with the factor ``recall``."""
     C, g = np.array(chain.capacities), np.array(chain.conductances)
     K = len(C)
     right = np.append(1 / C[1:], 0.0)
-    u, waited, trajectory = np.full(K, float(start)), np.zeros(K), []
-
-    def one_sided(k, h):
-        u[k + 1] += (1 - math.exp(-g[k] * h / C[k + 1])) * (u[k] - u[k + 1])
-
+    u, waited, trajectory = np.append(np.full(K, float(start)), 0.0), np.zeros(K), []
     for step, delta in enumerate(inputs, start=1):
         u[0] += delta
-        before, now = flowing_back(chain, (step - 1) * dt), flowing_back(chain, step * dt)
+        now, later = flows_back(times, (step - 1) * dt), flows_back(times, step * dt)
+        left = now / C * np.append(np.full(K - 1, recall), 1.0)
         waited += dt
-        at_start, fired = waited.copy(), True
-        rates = np.where(now, g * (1 / C + right), g * right)
+        at_start, due = waited.copy(), True
         for k in range(K):
             threshold = resolution if k else visible_resolution
-            rests = not (resolution == 0 or threshold == 0)
-            if rests:
+            if resolution and threshold:
                 wait = at_start[k] + (at_start[k - 1] if k else dt) / 2
-                due = wait * rates[k] >= threshold or wait * max(rates[k + 1 :], default=0) >= resolution
-                switches = any(now[j] and not before[j] for j in range(k, K))
-                fired = fired and (due or switches)
-            if not fired:
-                continue
-            if rests and now[k] and not before[k]:
-                one_sided(k, waited[k] - dt)
-                waited[k] = dt
-                continue
-            if now[k]:
-                u = exchange_matrix(chain, k, waited[k]) @ u
-            else:
-                one_sided(k, waited[k])
-            waited[k] = 0.0
-        trajectory.append(u.copy())
+                own = wait * g[k] * (left[k] + right[k]) >= threshold
+                faster = wait * max((g * (left + right))[k + 1 :], default=0) >= resolution
+                due = due and (own or faster or any((now != later)[k:]))
+            if due:
+                # The exact solution of the two equations of this link.
+                s = left[k] + right[k]
+                moved = (1 - math.exp(-g[k] * s * waited[k])) / s * (u[k] - u[k + 1])
+                u[k], u[k + 1] = u[k] - moved * left[k], u[k + 1] + moved * right[k]
+                waited[k] = 0.0
+        trajectory.append(u[:K].copy())
     return np.array(trajectory)
 
 
-def incremental_euler(chain, inputs, start, dt=1.0):
-    """Contents ``[T, K]`` of the published scheme with incremental backflow."""
+def euler_with_times(chain, times, inputs, start, dt=1.0):
+    """Contents ``[T, K]`` of the published scheme where links begin to flow back at their times."""
     C, g = chain.capacities, chain.conductances
     K = len(C)
     u, trajectory = [float(start)] * K, []
     for step, delta in enumerate(inputs, start=1):
-        back = flowing_back(chain, step * dt)
+        back = flows_back(times, (step - 1) * dt)
         old = [*u, 0.0]
         u[0] = old[0] + delta + back[0] * dt * g[0] / C[0] * (old[1] - old[0])
         for k in range(1, K):
@@ -119,11 +111,11 @@ class BlockPropagator:
         self.cache = {}
 
     def level(self, step):
-        """The slowest link that fires in a step."""
+        """The slowest link that is due in a step."""
         return max(k for k, n in enumerate(self.periods) if step % n == 0)
 
     def block(self, k, last):
-        """``periods[k]`` steps, of which the last fires the links up to ``last``."""
+        """``periods[k]`` steps, of which the last has the links due up to ``last``."""
         if (k, last) not in self.cache:
             if k == 0:
                 self.cache[k, last] = self.steps[last]

@@ -5,7 +5,7 @@ import jax
 import pytest
 import submitit  # noqa: F401  # now: it closes all log handlers, later absl's too, which closes pytest's stderr
 
-from cs_optax import _dynamics
+from cs_optax import _xla
 
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # of the commands that tests start
 jax.config.update("jax_enable_compilation_cache", False)
@@ -25,7 +25,7 @@ def nest(monkeypatch):
     """Sets how many loops of the exchange stand one in the other: 0 on a CPU, 3 on accelerators."""
 
     def set_to(n_nested):
-        monkeypatch.setattr(_dynamics, "_n_nested", lambda: n_nested)
+        monkeypatch.setattr(_xla, "_n_nested", lambda: n_nested)
         jax.clear_caches()
 
     yield set_to

@@ -172,15 +172,15 @@ def test_errors_name_the_argument_and_the_value(call, message):
 
 @pytest.mark.parametrize("resolution", [0.0, 0.125, 0.5])
 @pytest.mark.parametrize(("alpha", "x"), [(8.0, 2.0), (9.0, 2.5), (500.0, 1.5), (0.1, 2.0)])
-def test_firing_periods_are_those_of_the_slow_twin(alpha, x, resolution):
+def test_exchange_periods_are_those_of_the_slow_twin(alpha, x, resolution):
     chain = BeakerChain.from_timescales(6, alpha, alpha * x**10)
-    assert chain.firing_periods(resolution=resolution) == chain_twin.periods(chain, resolution)
+    assert chain.exchange_periods(resolution=resolution) == chain_twin.periods(chain, resolution)
 
 
-def test_a_closed_chain_has_no_leak_to_fire():
-    assert len(BeakerChain.benna_fusi(5).closed().firing_periods()) == 4
+def test_a_closed_chain_has_no_leak_that_exchanges():
+    assert len(BeakerChain.benna_fusi(5).closed().exchange_periods()) == 4
     assert "never" in BeakerChain.benna_fusi(5).closed().describe()
-    assert BeakerChain([1.0], [0.0]).firing_periods() == []
+    assert BeakerChain([1.0], [0.0]).exchange_periods() == []
 
 
 def test_exact_stability_limit_is_the_first_crossing():

@@ -18,7 +18,8 @@ CHAINS = {
     "resting": (10, 500.0, 500 * 4.0**9, {"visible_resolution": 1 / 16}),
     "every link": (6, 10.0, 10 * 4.0**5, {"resolution": 0.0}),
     "initial": (4, 10.0, 640.0, {"leak": "initial"}),
-    "incremental": (4, 10.0, 640.0, {"backflow": "incremental"}),
+    "kaplanis": (4, 10.0, 640.0, {"backflow": "kaplanis"}),
+    "never": (4, 10.0, 640.0, {"backflow": "never"}),
     "bfloat16": (5, 10.0, 2560.0, {"beaker_dtype": "bfloat16"}),
     "sequential_euler": (6, 500.0, 512e3, {"method": "sequential_euler"}),
 }

@@ -1,5 +1,6 @@
 """The integrators against their slow twins, the exact propagator, and the laws of conservation."""
 
+import math
 import warnings
 
 import chain_twin
@@ -46,7 +47,7 @@ def test_exchange_is_its_slow_twin(alpha, x, n_beakers, resolution, x64):
 @pytest.mark.parametrize("alpha", [8.0, 8.5, 10.0, 20.0])
 @pytest.mark.parametrize(("resolution", "bound"), [(0.125, 0.01), (0.0, 0.001)])
 def test_impulse_response_within_its_bound_at_every_phase(alpha, x, resolution, bound, x64):
-    """One parameter for each phase of the impulse against the firing of the links, all t ≤ beta."""
+    """One parameter for each phase of the impulse against the exchanges of the links, all t ≤ beta."""
     chain = timescale_chain(alpha, x, 5)
     beta = int(chain.timescales()[-1])
     n_phases = min(chain_twin.periods(chain, resolution)[2], 128)
@@ -190,7 +191,7 @@ def test_equal_beakers_stay_equal_without_a_leak(method):
 
 
 @pytest.mark.parametrize("method", ["exchange", "sequential_euler"])
-@pytest.mark.parametrize("backflow", ["always", "incremental"])
+@pytest.mark.parametrize("backflow", ["always", "never", "kaplanis"])
 def test_the_step_is_linear_in_weights_and_inputs(method, backflow, x64):
     tx = complex_synapse(4, 5.0, 500.0, method=method, backflow=backflow)
     (p, q), (d, e) = RNG.standard_normal((2, 6)), RNG.standard_normal((2, 200, 6))
@@ -241,13 +242,15 @@ def test_clocks_do_not_stop_where_float32_sums_would():
     tx = complex_synapse(3, 3e6, 48e6, time_step=lambda count: 0.003)
     params = jnp.zeros(2)
     state = tx.init(params)
-    far = state._replace(clocks=state.clocks.at[0].set(jnp.array([1e5, 0.0, 1e5, 1e5])))
+    per_time = jnp.array([1.0, 0.0, *state.chain[1, 1:]])
+    far = state._replace(clocks=state.clocks.at[0].set(1e5 * per_time))
 
     def step(_, state):
         return tx.update(jnp.zeros(2), state, params)[1]
 
     clocks = np.asarray(jax.jit(lambda s: jax.lax.fori_loop(0, 10_000, step, s))(far).clocks, np.float64)
-    np.testing.assert_allclose(clocks.sum(axis=0)[[0, 2, 3]], 1e5 + 30.0, rtol=1e-9)
+    later = np.asarray(per_time, np.float64) * (1e5 + 30.0)
+    np.testing.assert_allclose(clocks.sum(axis=0)[[0, 2, 3]], later[[0, 2, 3]], rtol=1e-7)
 
 
 @pytest.mark.parametrize("visible_resolution", [0.0, 1 / 16])
@@ -283,7 +286,7 @@ def test_so_they_do_under_transformations(transform, nest):
     np.testing.assert_allclose(*found, rtol=1e-6)
 
 
-def test_links_rest_between_their_firings():
+def test_links_wait_between_their_exchanges():
     """With a resting visible link nothing flows, and an input passes as it came."""
     tx = complex_synapse(5, 500.0, 500.0 * 4**4, visible_resolution=1 / 16)
     params, beakers = follow(tx, jnp.zeros(60).at[0].set(1.0), jnp.zeros(()))
@@ -314,41 +317,100 @@ def test_a_slow_link_before_a_fast_one_does_not_hold_it_up(resolution, x64):
         np.testing.assert_allclose(got, exact, rtol=0.1, atol=2e-3)
 
 
+FOUR = BeakerChain.from_timescales(4, 4.0, 256.0)
+UNEVEN = BeakerChain([1.0, 2.0, 1.5, 4.0], [0.02, 0.0005, 0.05, 0.001])
+
+
+def kaplanis_times(chain):
+    return [(2**k - 1) * chain.capacities[0] / chain.conductances[0] for k in range(1, chain.n_beakers)]
+
+
 @pytest.mark.parametrize(
     "options", [{"resolution": 0.0}, {}, {"resolution": 0.5, "visible_resolution": 0.25}]
 )
 @pytest.mark.parametrize("dt", [1.0, 0.5])
 @pytest.mark.parametrize(
-    "chain",
+    ("chain", "backflow"),
     [
-        BeakerChain.from_timescales(4, 4.0, 256.0),
-        BeakerChain.from_timescales(5, 20.0, 20.0 * 4**4),
-        BeakerChain([1.0, 2.0, 1.5, 4.0], [0.02, 0.0005, 0.05, 0.001]),
+        (FOUR, "kaplanis"),
+        (BeakerChain.from_timescales(5, 20.0, 20.0 * 4**4), "kaplanis"),
+        (UNEVEN, [30.0, 0.0, 200.0]),
+        (FOUR, [0.0, math.inf, 100.0]),
     ],
 )
-def test_incremental_backflow_is_its_slow_twin(chain, dt, options, x64):
+def test_backflow_that_begins_at_times_is_its_slow_twin(chain, backflow, dt, options, x64):
     inputs = 0.1 * RNG.standard_normal(700)
-    tx = complex_synapse(chain=chain, backflow="incremental", time_step=dt, **options)
+    tx = complex_synapse(chain=chain, backflow=backflow, time_step=dt, **options)
     params, beakers = follow(tx, jnp.asarray(inputs), jnp.asarray(0.5))
-    twin = chain_twin.incremental_exchange(chain, inputs, 0.5, dt=dt, **options)
+    times = kaplanis_times(chain) if backflow == "kaplanis" else backflow
+    twin = chain_twin.exchange_with_times(chain, times, inputs, 0.5, dt=dt, **options)
     np.testing.assert_allclose(np.stack([params, *beakers], axis=1), twin, atol=1e-12)
 
 
-def test_incremental_euler_is_its_slow_twin(x64):
-    chain, inputs = BeakerChain.from_timescales(4, 4.0, 256.0), RNG.standard_normal(400)
-    tx = complex_synapse(chain=chain, backflow="incremental", method="sequential_euler")
+def test_euler_with_backflow_that_begins_at_times_is_its_slow_twin(x64):
+    inputs = RNG.standard_normal(400)
+    tx = complex_synapse(chain=FOUR, backflow="kaplanis", method="sequential_euler")
     params, beakers = follow(tx, jnp.asarray(inputs), jnp.asarray(0.5))
-    twin = chain_twin.incremental_euler(chain, inputs, 0.5)
+    twin = chain_twin.euler_with_times(FOUR, kaplanis_times(FOUR), inputs, 0.5)
     np.testing.assert_allclose(np.stack([params, *beakers], axis=1), twin, atol=1e-12)
+
+
+def test_the_rule_of_kaplanis_switches_at_the_updates_of_its_source():
+    """With g_1 = 0.1 link k flows back from update (2^k − 1)/g_1 on: 10, 30, 70, 150, …, counted from 0."""
+    tx = complex_synapse(8, 10.0, 10.0 * 4**7, backflow="kaplanis")
+    params = jnp.zeros(())
+
+    def step(state, _):
+        state = tx.update(params, state, params)[1]
+        return state, state.chain[2]
+
+    recall = np.asarray(jax.lax.scan(step, tx.init(params), length=1300)[1])
+    assert [int(np.argmax(link > 0)) for link in recall.T] == [10, 30, 70, 150, 310, 630, 1270, 0]
 
 
 def test_before_its_time_a_link_leaves_its_left_beaker_alone(x64):
-    """Until tau_2 the weight is what the optimizer in front makes of it."""
-    tx = complex_synapse(3, 10.0, 160.0, backflow="incremental")
+    """Until its time the weight is what the optimizer in front makes of it."""
+    tx = complex_synapse(3, 10.0, 160.0, backflow=[40.0, 40.0])
     inputs = jnp.asarray(RNG.standard_normal(60))
     params, _ = follow(tx, inputs, jnp.zeros(()))
     np.testing.assert_allclose(params[:40], np.cumsum(inputs)[:40], rtol=1e-12)
     assert abs(params[45] - np.cumsum(inputs)[45]) > 1e-3
+
+
+@pytest.mark.parametrize("recall", [0.0, 0.5, 2.0])
+def test_recall_is_its_slow_twin(recall, x64):
+    inputs = 0.1 * RNG.standard_normal(700)
+    params, beakers = follow(
+        complex_synapse(chain=FOUR, recall=recall), jnp.asarray(inputs), jnp.asarray(0.5)
+    )
+    twin = chain_twin.exchange_with_times(FOUR, [0.0] * 3, inputs, 0.5, recall=recall)
+    np.testing.assert_allclose(np.stack([params, *beakers], axis=1), twin, atol=1e-12)
+
+
+def test_a_constant_recall_is_another_chain(x64):
+    """Link k has the same effect on both its beakers with C_k ρ^(k−1) and g_k ρ^k."""
+    rho, K = 0.5, FOUR.n_beakers
+    other = BeakerChain(
+        [C * rho**k for k, C in enumerate(FOUR.capacities)],
+        [g * rho ** min(k + 1, K - 1) for k, g in enumerate(FOUR.conductances)],
+    )
+    inputs = jnp.asarray(RNG.standard_normal(500))
+    one, _ = follow(complex_synapse(chain=FOUR, recall=rho), inputs, jnp.asarray(0.5))
+    same, _ = follow(complex_synapse(chain=other), inputs, jnp.asarray(0.5))
+    np.testing.assert_allclose(one, same, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["exchange", "sequential_euler"])
+def test_a_chain_that_listens_follows_the_weights_as_its_slow_twin(method, x64):
+    inputs, never = 0.1 * RNG.standard_normal(500), [math.inf] * 3
+    tx = complex_synapse(chain=FOUR, backflow="never", method=method)
+    params, beakers = follow(tx, jnp.asarray(inputs), jnp.asarray(0.5))
+    twin = {"exchange": chain_twin.exchange_with_times, "sequential_euler": chain_twin.euler_with_times}[
+        method
+    ]
+    np.testing.assert_allclose(
+        np.stack([params, *beakers], axis=1), twin(FOUR, never, inputs, 0.5), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -361,17 +423,17 @@ def test_before_its_time_a_link_leaves_its_left_beaker_alone(x64):
         (BeakerChain([1.0, 2.0, 1.5, 4.0], [0.02, 0.0005, 0.05, 0.001]), {}),
     ],
 )
-def test_links_fire_with_the_periods_that_the_chain_tells(chain, options):
+def test_links_exchange_with_the_periods_that_the_chain_tells(chain, options):
     tx = complex_synapse(chain=chain, **options)
 
     def step(state, _):
         state = tx.update(jnp.zeros(()), state, jnp.zeros(()))[1]
-        return state, state.clocks[0, 1:]
+        return state, state.clocks[0, 1:] / jnp.asarray(chain.conductances)
 
     waits = np.asarray(jax.lax.scan(step, tx.init(jnp.zeros(())), length=2000)[1])
-    for k, period in enumerate(chain.firing_periods(**options)):
+    for k, period in enumerate(chain.exchange_periods(**options)):
         if not (options.get("resolution") == 0 or (k == 0 and "visible_resolution" not in options)):
-            np.testing.assert_array_equal(waits[:, k], np.arange(1, 2001) % period)
+            np.testing.assert_allclose(waits[:, k], np.arange(1, 2001) % period, rtol=1e-6)
         else:
             assert period == 1
 

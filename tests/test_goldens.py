@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from cs_optax import complex_synapse_adam, complex_synapse_sgd, get_beakers
+from cs_optax import get_beakers, published
 
 GOLDENS = Path(__file__).parent / "goldens"
 CASES = json.loads((GOLDENS / "manifest.json").read_text())
@@ -19,11 +19,11 @@ TRAININGS = json.loads((GOLDENS / "train_manifest.json").read_text())
 def published_optimizer(case):
     chain = {name: case[name] for name in ("n_beakers", "alpha", "beta", "init")}
     if case["optimizer"] == "sgd":
-        return complex_synapse_sgd(case["lr"], **chain)
-    return complex_synapse_adam(case["lr"], case["b1"], case["b2"], case["eps"], **chain)
+        return published.sgd(case["lr"], **chain)
+    return published.adam(case["lr"], case["b1"], case["b2"], case["eps"], **chain)
 
 
-@pytest.mark.filterwarnings("ignore:alpha=.* are far apart")
+@pytest.mark.filterwarnings("ignore:alpha=.* are far apart", "ignore:the shortest timescale, 500")
 @pytest.mark.parametrize("name", CASES)
 def test_every_step_of_the_published_trajectories(name, x64):
     case = CASES[name]

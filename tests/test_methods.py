@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from cs_optax import complex_synapse, complex_synapse_adam, complex_synapse_sgd, get_beakers
+from cs_optax import complex_synapse, get_beakers, published
 from experiments.lab import methods
 from experiments.lab.data import load
 from experiments.lab.fisher import fisher_information
@@ -165,7 +165,7 @@ def test_the_methods_there_are_act_on_the_stacked_trees_as_they_are(name, optimi
     plain = getattr(optax, optimizer)(SMALL.lr)
     expected = {
         "cs": optax.chain(plain, complex_synapse(SMALL.beakers, SMALL.alpha, SMALL.beta)),
-        "cs-published": {"adam": complex_synapse_adam, "sgd": complex_synapse_sgd}[optimizer](
+        "cs-published": getattr(published, optimizer)(
             SMALL.lr, n_beakers=SMALL.beakers, alpha=SMALL.alpha, beta=SMALL.beta
         ),
     }

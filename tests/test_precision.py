@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from cs_optax import BeakerChain, complex_synapse, get_beakers
-from cs_optax._rounding import round_stochastically, seed_of
+from cs_optax._xla import combine_seeds, round_stochastically
 
 low_precision = pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 VALUES = [1.0, 1.001, -1.0049, 0.3, -7.7, 2.0**-15 * 1.37, 0.0, 1.999, -2.001, 255.3]
@@ -25,7 +25,7 @@ def neighbours(value, dtype):
 @pytest.mark.parametrize("value", VALUES)
 def test_rounding_takes_a_neighbour_and_is_right_on_average(dtype, value):
     n = 40_000
-    rounded = round_stochastically(jnp.full(n, value, jnp.float32), jnp.dtype(dtype), seed_of(3))
+    rounded = round_stochastically(jnp.full(n, value, jnp.float32), jnp.dtype(dtype), combine_seeds(3))
     rounded, value = np.asarray(rounded, np.float64), float(np.float32(value))
     below, above = neighbours(value, dtype)
     assert set(np.unique(rounded)) <= {below, above}
@@ -35,11 +35,13 @@ def test_rounding_takes_a_neighbour_and_is_right_on_average(dtype, value):
 
 def test_rounding_differs_between_elements_seeds_and_steps_but_not_between_calls():
     x = jnp.full((40, 50), 1.002)
-    a, b = (np.asarray(round_stochastically(x, jnp.bfloat16, seed_of(0, k)), float) for k in (1, 2))
+    a, b = (np.asarray(round_stochastically(x, jnp.bfloat16, combine_seeds(0, k)), float) for k in (1, 2))
     assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1
     assert abs(np.corrcoef(a[:, 1:].ravel(), a[:, :-1].ravel())[0, 1]) < 0.1
     assert abs(np.corrcoef(a[1:].ravel(), a[:-1].ravel())[0, 1]) < 0.1
-    np.testing.assert_array_equal(a, np.asarray(round_stochastically(x, jnp.bfloat16, seed_of(0, 1)), float))
+    np.testing.assert_array_equal(
+        a, np.asarray(round_stochastically(x, jnp.bfloat16, combine_seeds(0, 1)), float)
+    )
 
 
 @low_precision
@@ -72,12 +74,14 @@ def test_two_groups_of_parameters_round_differently():
 @low_precision
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_rounding_keeps_what_is_not_finite(dtype, value):
-    rounded = round_stochastically(jnp.full(500, value, jnp.float32), jnp.dtype(dtype), seed_of(0))
+    rounded = round_stochastically(jnp.full(500, value, jnp.float32), jnp.dtype(dtype), combine_seeds(0))
     np.testing.assert_array_equal(np.asarray(rounded, float), np.full(500, value))
 
 
 def test_rounding_of_what_is_too_large_is_infinite():
-    rounded = round_stochastically(jnp.array([1e6, -1e6], jnp.float32), jnp.dtype("float16"), seed_of(0))
+    rounded = round_stochastically(
+        jnp.array([1e6, -1e6], jnp.float32), jnp.dtype("float16"), combine_seeds(0)
+    )
     np.testing.assert_array_equal(rounded, [np.inf, -np.inf])
 
 
@@ -127,7 +131,7 @@ def test_bfloat16_beakers_follow_float64_up_to_timescales_of_1e5(n_beakers, alph
 
 def test_bfloat16_beakers_would_stall_if_rounded_to_the_nearest(x64, monkeypatch):
     """The twin of the test above: it is the rounding that keeps them going."""
-    monkeypatch.setattr("cs_optax._dynamics.round_stochastically", lambda x, dtype, seed: x.astype(dtype))
+    monkeypatch.setattr("cs_optax._step.round_stochastically", lambda x, dtype, seed: x.astype(dtype))
     jax.clear_caches()  # of the steps that were compiled before
     chain = BeakerChain.from_timescales(5, 500.0, 1e5)
     exact = follow_noise(chain, "float64", None, 100_000, 0.05)

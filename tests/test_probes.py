@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import small_runs
 
-from cs_optax import BeakerChain, diagnose
+from cs_optax import diagnose
 from experiments import run
 from experiments.lab import results
 from experiments.lab.checkpoints import Checkpoints
@@ -73,8 +73,7 @@ def test_they_are_what_the_library_diagnoses(method):
         updates, state = tx.update(grads, state, params)
         params = jax.tree.map(jnp.add, params, updates)
     distance, flow = distances_and_flows(as_trained(settings, method), params, state)
-    chain = BeakerChain.from_timescales(3, settings.alpha, settings.beta)
-    expected = diagnose(state, params, chain)
+    expected = diagnose(state, params)
     counts = np.array([5 * 4 + 4, 4 * 2 + 2])[:, None]
     iteration = settings.lr if method == "cs-published" else 1.0
     assert layer_names(params) == ["layers.0", "layers.1"]

@@ -17,7 +17,8 @@ OPTIONS = {
     "exchange": {},
     "every_link": {"resolution": 0.0},
     "resting": {"resolution": 0.5, "visible_resolution": 0.25},
-    "incremental": {"backflow": "incremental"},
+    "kaplanis": {"backflow": "kaplanis"},
+    "never": {"backflow": "never"},
 }
 quick = settings(
     max_examples=40,

@@ -7,7 +7,16 @@ import optax
 import pytest
 from small_training import PARAMS, some_steps
 
-from cs_optax import BeakerChain, complex_synapse, get_beakers, readout, relax, reset_beakers
+from cs_optax import (
+    BeakerChain,
+    complex_synapse,
+    diagnose,
+    get_beakers,
+    readout,
+    relax,
+    reset_beakers,
+    settle_beakers,
+)
 
 LABELS = {"a": "short", "b": "long"}
 
@@ -34,10 +43,17 @@ def test_beakers_are_found_anywhere(wrap):
     assert all(jax.tree.structure(beaker) == jax.tree.structure(PARAMS) for beaker in beakers)
 
 
-def test_no_synapse_no_beakers():
-    assert get_beakers(optax.adam(0.1).init(PARAMS)) == ()
+def test_chains_without_hidden_beakers_have_none():
     assert get_beakers(complex_synapse(0).init(PARAMS)) == ()
-    assert get_beakers(complex_synapse(1).init(PARAMS)) == ()
+    assert get_beakers(complex_synapse(1, beta=10.0).init(PARAMS)) == ()
+
+
+def test_a_checkpoint_restored_without_a_target_says_what_is_wrong():
+    """Restored so, named tuples are dictionaries or lists."""
+    state = complex_synapse(3, 8.0, 128.0).init(PARAMS)
+    for look in (get_beakers, lambda s: diagnose(s, PARAMS)):
+        with pytest.raises(ValueError, match=r"plain containers.*restore it against jax\.eval_shape"):
+            look([{}, state._asdict()])
 
 
 def test_partitioned_beakers_are_merged_leaf_by_leaf():
@@ -109,7 +125,7 @@ def test_containers_of_parameters_and_state_may_differ():
     )
     reset = reset_beakers(optimizer.opt_state, params)
     assert jax.tree.structure(reset) == jax.tree.structure(optimizer.opt_state)
-    relaxed, after = relax(chain, optimizer.opt_state, params, 3.0)
+    relaxed, after = relax(optimizer.opt_state, params, 3.0)
     assert jax.tree.structure(relaxed) == jax.tree.structure(params)
     assert jax.tree.structure(after) == jax.tree.structure(optimizer.opt_state)
 
@@ -123,7 +139,15 @@ def test_parameters_of_other_shapes_are_an_error():
             readout(state, wrong, [1.0, 0.0, 0.0])
 
 
-@pytest.mark.parametrize("call", [lambda s: readout(s, 1.0, [1.0]), lambda s: reset_beakers(s, 1.0)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        get_beakers,
+        lambda s: readout(s, 1.0, [1.0]),
+        lambda s: reset_beakers(s, 1.0),
+        lambda s: settle_beakers(s, 1.0),
+    ],
+)
 def test_a_state_without_a_synapse_is_an_error(call):
     with pytest.raises(ValueError, match="must hold a complex synapse, it holds none"):
         call(optax.adam(0.1).init(jnp.ones(2)))
@@ -151,7 +175,7 @@ def test_labels_of_whole_subtrees_are_understood():
 def test_a_masked_subtree_is_left_alone():
     tx = optax.masked(complex_synapse(3, 8.0, 128.0), {"x": False, "y": True})
     params, state = some_steps(tx, NESTED)
-    relaxed, _ = relax(BeakerChain.from_timescales(3, 8.0, 128.0), state, params, 50.0)
+    relaxed, _ = relax(state, params, 50.0)
     np.testing.assert_array_equal(relaxed["x"]["w"], params["x"]["w"])
     assert np.all(relaxed["y"]["w"] < params["y"]["w"])
     jax.tree.map(np.testing.assert_array_equal, readout(state, params, [1.0, 0.0, 0.0]), params)

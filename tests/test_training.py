@@ -369,10 +369,10 @@ def test_weight_decay_is_added_to_the_gradient_of_the_standard_method():
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_the_learning_rate_time_step_is_the_published_optimizer(optimizer):
-    from cs_optax import complex_synapse_adam, complex_synapse_sgd
+    from cs_optax import published
 
     settings = dataclasses.replace(SMALL, optimizer=optimizer, time_step="learning-rate", lr=0.5)
-    published = {"adam": complex_synapse_adam, "sgd": complex_synapse_sgd}[optimizer]
+    published = {"adam": published.adam, "sgd": published.sgd}[optimizer]
     expected = published(0.5, n_beakers=5, alpha=4.0, beta=64.0)
     params = jnp.array([2.0, -1.0])
     ours = make_method(settings, "cs").optimizer

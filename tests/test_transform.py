@@ -13,9 +13,8 @@ from cs_optax import (
     BeakerChain,
     ComplexSynapseState,
     complex_synapse,
-    complex_synapse_adam,
-    complex_synapse_sgd,
     get_beakers,
+    published,
 )
 
 PARAMS = {"kernel": jnp.arange(6.0).reshape(2, 3) / 5, "bias": [jnp.ones(3), jnp.array(-0.5)]}
@@ -42,7 +41,7 @@ def assert_same(a, b, **tolerance):
 
 @pytest.mark.parametrize(
     "options",
-    [{"n_beakers": 0}, {"n_beakers": 1, "leak": "none"}, {"chain": BeakerChain([2.0], [0.0])}],
+    [{"n_beakers": 0}, {"n_beakers": 1, "beta": 9.0, "leak": "none"}, {"chain": BeakerChain([2.0], [0.0])}],
 )
 @pytest.mark.parametrize("method", ["exchange", "sequential_euler"])
 def test_without_links_it_is_the_optimizer_before_it(options, method):
@@ -68,20 +67,22 @@ def test_infinitely_slow_chains_are_the_optimizer_before_them(method):
     assert_same(train(optax.chain(optax.sgd(0.1), slow))[0], train(optax.sgd(0.1))[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("factory", [complex_synapse_sgd, complex_synapse_adam])
+@pytest.mark.parametrize("factory", [published.sgd, published.adam])
 def test_the_published_time_step_is_the_learning_rate(factory):
     """dt = lr, so that alpha and beta divided by lr give the same weights with dt = 1.
 
     With Adam, dt also follows the bias correction: without moments there is none.
     """
-    options = {} if factory is complex_synapse_sgd else {"b1": 0.0, "b2": 0.0}
-    published = factory(0.01, n_beakers=4, alpha=1.0, beta=64.0, **options)
-    documented = factory(0.01, n_beakers=4, alpha=100.0, beta=6400.0, time_step=1.0, **options)
-    assert_same(train(published)[0], train(documented)[0], rtol=1e-5)
+    adam = factory is published.adam
+    options = {"b1": 0.0, "b2": 0.0} if adam else {}
+    as_published = factory(0.01, n_beakers=4, alpha=1.0, beta=64.0, **options)
+    base = optax.adam(0.01, 0.0, 0.0) if adam else optax.sgd(0.01)
+    documented = optax.chain(base, complex_synapse(4, 100.0, 6400.0, method="sequential_euler"))
+    assert_same(train(as_published)[0], train(documented)[0], rtol=1e-5)
 
 
 def test_published_adam_is_optax_adam_but_for_the_place_of_eps():
-    ours = complex_synapse_adam(0.01, eps=0.0, n_beakers=0)
+    ours = published.adam(0.01, eps=0.0, n_beakers=0)
     assert_same(train(ours)[0], train(optax.adam(0.01, eps=0.0))[0], rtol=1e-5)
 
 
@@ -101,7 +102,7 @@ def test_state_holds_one_tree_for_each_hidden_beaker_and_no_more():
     assert len(state.beakers) == 4
     assert state.initial is None
     numbers = sum(leaf.size for leaf in jax.tree.leaves(state))
-    assert numbers == 4 * sum(leaf.size for leaf in jax.tree.leaves(PARAMS)) + 1 + 2 * 6
+    assert numbers == 4 * sum(leaf.size for leaf in jax.tree.leaves(PARAMS)) + 1 + 2 * 6 + 3 * 5
     assert all(jax.tree.structure(tree) == jax.tree.structure(PARAMS) for tree in state.beakers)
 
 
@@ -189,30 +190,36 @@ WRONG = {
     "n_beakers": [-1, 2.5, "three", None, True, math.nan],
     "alpha": [0.0, -1.0, math.nan, math.inf, "fast", None, [1.0, 2.0]],
     "beta": [0.0, -1.0, math.nan, math.inf, "slow", 0.5],
-    "time_step": [0.0, -1.0, math.nan, math.inf, "iteration"],
+    "init": ["ones", None],
+    "time_step": [-1.0, math.nan, math.inf, "iteration"],
+    "recall": [-1.0, math.nan, math.inf, "weak"],
     "resolution": [-0.1, math.nan, math.inf, "fine"],
     "visible_resolution": [-0.1, math.nan, "fine"],
-    "init": ["ones", None],
     "leak": ["one", None],
     "method": ["euler", None],
-    "backflow": ["never", True],
+    "backflow": ["sometimes", True, None, 3.0, [1.0, 2.0], [-1.0] * 5, [math.nan] * 5],
     "beaker_dtype": ["int32", "single-ish", "complex64"],
+    "seed": [[1, 2]],
 }
+ARGUMENTS = {"n_beakers": 6, "alpha": 8.0, "beta": 8192.0}
+WRONG_CASES = [(complex_synapse, name, value) for name, values in WRONG.items() for value in values] + [
+    (factory, name, value)
+    for factory in (published.sgd, published.adam)
+    for name in ("n_beakers", "alpha", "beta", "init")
+    for value in WRONG[name]
+]
 
 
-@pytest.mark.parametrize("factory", [complex_synapse, complex_synapse_sgd, complex_synapse_adam])
-@pytest.mark.parametrize(
-    ("argument", "value"), [(argument, value) for argument, values in WRONG.items() for value in values]
-)
+@pytest.mark.parametrize(("factory", "argument", "value"), WRONG_CASES)
 def test_wrong_arguments_are_errors_that_name_them(factory, argument, value):
     with pytest.raises(ValueError, match=argument) as error:
-        factory(**{argument: value})
+        factory(**{**ARGUMENTS, argument: value})
     assert str(value) in str(error.value)
     assert "must be" in str(error.value)
 
 
 @pytest.mark.parametrize("other", [{"n_beakers": 5}, {"alpha": 2.0}, {"beta": 100.0}])
-def test_a_chain_stands_alone(other):
+def test_a_chain_comes_without_other_timescales(other):
     with pytest.raises(ValueError, match="where chain is given"):
         complex_synapse(chain=BeakerChain.benna_fusi(4), **other)
 
@@ -247,11 +254,13 @@ def test_sequential_euler_past_its_bound_is_warned_of():
 def test_timescales_in_the_unit_of_the_learning_rate_are_warned_of():
     with pytest.warns(UserWarning, match=r"500, is 5e\+05 updates of time_step=0.001"):
         complex_synapse(5, 500.0, 2500.0, time_step=1e-3)
-    complex_synapse_adam(1e-3, n_beakers=5, alpha=500.0, beta=2500.0)  # as published, no warning
+    for factory in (published.sgd, published.adam):
+        with pytest.warns(UserWarning, match=r"500, is 5e\+05 updates of time_step=0.001"):
+            factory(1e-3, n_beakers=5, alpha=500.0, beta=2500.0)
 
 
 def test_warnings_point_at_the_line_that_called():
-    for factory in (complex_synapse, complex_synapse_sgd):
+    for factory in (complex_synapse, published.sgd):
         with pytest.warns(UserWarning, match="far apart") as record:
             factory(n_beakers=3, alpha=1.0, beta=1e4)
         assert record[0].filename == __file__
@@ -259,9 +268,9 @@ def test_warnings_point_at_the_line_that_called():
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("learning_rate", 0.0), ("learning_rate", -1.0), ("learning_rate", math.nan), ("learning_rate", "fast")],
+    [("learning_rate", -1.0), ("learning_rate", math.nan), ("learning_rate", "fast")],
 )
-@pytest.mark.parametrize("factory", [complex_synapse_sgd, complex_synapse_adam])
+@pytest.mark.parametrize("factory", [published.sgd, published.adam])
 def test_wrong_learning_rates_are_errors(factory, argument, value):
     with pytest.raises(ValueError, match=f"{argument} must be"):
         factory(**{argument: value})
@@ -270,11 +279,11 @@ def test_wrong_learning_rates_are_errors(factory, argument, value):
 @pytest.mark.parametrize(("argument", "value"), [("b1", 1.0), ("b2", -0.1), ("eps", -1.0), ("b1", "some")])
 def test_wrong_moments_are_errors(argument, value):
     with pytest.raises(ValueError, match=f"{argument} must be"):
-        complex_synapse_adam(**{argument: value})
+        published.adam(**{argument: value})
 
 
 def test_a_learning_rate_that_warms_up_from_zero_is_a_time_step_of_zero():
-    tx = optax.inject_hyperparams(complex_synapse_sgd, static_args=("n_beakers", "resolution"))(
+    tx = optax.inject_hyperparams(published.sgd, static_args="n_beakers")(
         learning_rate=optax.linear_schedule(0.0, 0.1, 10), n_beakers=3, alpha=1.0, beta=16.0
     )
     params = jnp.array([1.0])
@@ -284,7 +293,7 @@ def test_a_learning_rate_that_warms_up_from_zero_is_a_time_step_of_zero():
 
 def test_a_published_adam_that_may_diverge_is_warned_of():
     with pytest.warns(UserWarning, match="may diverge with time_step=3"):
-        complex_synapse_adam(3.0, n_beakers=6, alpha=1.0, beta=1024.0)
+        published.adam(3.0, n_beakers=6, alpha=1.0, beta=1024.0)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +303,7 @@ def test_a_published_adam_that_may_diverge_is_warned_of():
             complex_synapse(5, 8.0, 2048.0),
             "state must be of 3 beakers, as the transformation, but it is of 5",
         ),
-        (complex_synapse(1, 8.0, 128.0), "state must be of 3 beakers, as the transformation, but it is of 1"),
+        (complex_synapse(1, beta=128.0), "state must be of 3 beakers, as the transformation, but it is of 1"),
     ],
 )
 def test_a_state_of_another_chain_is_an_error(other, message):
@@ -315,7 +324,7 @@ def test_integer_parameters_are_an_error():
 
 
 def test_anything_but_a_chain_as_chain_is_an_error():
-    with pytest.raises(ValueError, match=r"chain must be a BeakerChain, got \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"chain must be a BeakerChain or a tree of them, got \(1, 2\)"):
         complex_synapse(chain=(1, 2))
 
 
@@ -342,13 +351,13 @@ def test_updates_outside_of_jit_are_compiled_once():
 
 def test_the_bias_correction_of_the_published_adam_does_not_cancel():
     """A first step of lr · sqrt(1 − b2)/(1 − b1) · (1 − b1)/sqrt(1 − b2): lr, in float32 as well."""
-    tx = complex_synapse_adam(1e-3, b2=0.99999, eps=0.0, n_beakers=0)
+    tx = published.adam(1e-3, b2=0.99999, eps=0.0, n_beakers=0)
     updates, _ = tx.update(jnp.array([3.0]), tx.init(jnp.zeros(1)), jnp.zeros(1))
     np.testing.assert_allclose(updates, [-1e-3], rtol=1e-6)
 
 
 def test_counters_at_the_end_of_int32_do_no_harm():
-    tx = complex_synapse_adam(1e-3, n_beakers=3, alpha=1.0, beta=16.0)
+    tx = published.adam(1e-3, n_beakers=3, alpha=1.0, beta=16.0)
     params = jnp.ones(2)
     state = jax.tree.map(
         lambda a: jnp.full_like(a, 2**31 - 1) if a.dtype == jnp.int32 else a, tx.init(params)
@@ -372,7 +381,7 @@ def test_schedules_beside_a_chain_and_for_resolutions_are_errors():
     with pytest.raises(ValueError, match="alpha must be left out where chain is given"):
         complex_synapse(chain=BeakerChain.benna_fusi(4), alpha=lambda count: 3.0)
     with pytest.raises(ValueError, match="resolution must be"):
-        complex_synapse(resolution=lambda count: 0.1)
+        complex_synapse(**ARGUMENTS, resolution=lambda count: 0.1)
 
 
 def test_one_beaker_is_warned_of_by_its_own_timescale():

@@ -20,7 +20,7 @@ import scipy.signal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cs_optax import complex_synapse, get_beakers
+from cs_optax import complex_synapse
 from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
 from experiments.lab.figures import STYLE, panels
@@ -183,7 +183,9 @@ def moments(optimizer: Optimizer, rates: tuple[float, ...], run: Run) -> np.ndar
                 y, x = now
                 updates, state = tx.update(weights - y, state, weights)
                 weights = optax.apply_updates(weights, updates)
-                held = get_beakers(state) or [leaf for leaf in jax.tree.leaves(state) if leaf.ndim == 3]
+                held = optax.tree.get(state, "beakers") or [
+                    leaf for leaf in jax.tree.leaves(state) if leaf.ndim == 3
+                ]
                 vector = jnp.stack([weights, *held, jnp.broadcast_to(x, weights.shape)])
                 return (weights, state), vector
 

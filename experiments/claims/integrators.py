@@ -1,7 +1,7 @@
 """How exact one step is, and how much it touches: both methods against the exact propagator.
 
-Each chain is run through the optimizer itself, in float64, with a time step of 1: a unit impulse at
-every phase against the firing of its links, and white noise. In the exchange method an input flows on in its
+Each chain is run through the optimizer itself, in float64, with a time step of 1: a unit impulse at every
+phase against the exchanges of its links, and white noise. In the exchange method an input flows on in its
 own step; in the published scheme from the next one on, and the exact solution it is held against does
 likewise.
 """
@@ -72,7 +72,7 @@ def measure(
         seed: of the white noise.
         chains: ``alpha``, ``x`` and ``K`` of each.
         resolutions: of the exchange method, to compare at ``alpha = 8``, ``x = 2``, ``K = 6``.
-        n_phases: moments at which an impulse comes, against the firing of the links.
+        n_phases: moments at which an impulse comes, against the exchanges of the links.
     """
     cells, found = [], {}
     for alpha, x, n_beakers in chains:

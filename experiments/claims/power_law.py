@@ -1,6 +1,7 @@
 """A stored unit fades as a power law, in the very optimizer that trains networks."""
 
 import math
+from typing import Any
 
 import jax
 import matplotlib
@@ -78,7 +79,7 @@ def measure(seed: int, *, n_beakers: tuple[int, ...] = (4, 6, 8, 12)) -> Outcome
     return Outcome(rows, numbers, {"power-law": _figure(responses)})
 
 
-def through_the_optimizer(chain: BeakerChain, method: str) -> tuple[np.ndarray, np.ndarray]:
+def through_the_optimizer(chain: BeakerChain, method: Any) -> tuple[np.ndarray, np.ndarray]:
     """Times from ``alpha`` to ``beta``, and what is left of a unit then in a weight under gradient descent.
 
     The published scheme lets an input flow from the next iteration on, so its time begins one later.

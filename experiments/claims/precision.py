@@ -147,7 +147,7 @@ def _contents(run: Run, seed: int, beaker_dtype: str) -> np.ndarray:
     def iterate(params: jax.Array) -> Any:
         def step(_: Any, carry: Any) -> Any:
             params, state = carry
-            inputs = sizes * jnp.sin(2 * jnp.pi * state.count / periods)
+            inputs = sizes * jnp.sin(2 * jnp.pi * state.n_updates / periods)
             updates, state = tx.update(inputs.astype(dtype), state, params)
             return optax.apply_updates(params, updates), state
 

@@ -11,6 +11,7 @@ LwF, Li & Hoiem (2017); replay of stored samples, Rolnick et al. (2019), weighte
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cs_optax import complex_synapse, complex_synapse_adam, complex_synapse_sgd, get_beakers
+from cs_optax import complex_synapse, get_beakers, published
 from experiments.lab.problems import Problem
 from experiments.lab.settings import Settings
 from experiments.lab.streams import Samples, joint_stream, replay_stream, training_stream
@@ -145,10 +146,13 @@ def _cs_readout(settings: Settings) -> Method:
 
 
 def _cs_published(settings: Settings) -> Method:
-    published = complex_synapse_adam if settings.optimizer == "adam" else complex_synapse_sgd
+    optimizer = published.adam if settings.optimizer == "adam" else published.sgd
     n_beakers, alpha, beta = settings.beakers, settings.alpha, settings.beta
-    optimizer = elementwise(published(settings.lr, n_beakers=n_beakers, alpha=alpha, beta=beta))
-    return Method(optimizer, elementwise=True)
+    with warnings.catch_warnings():
+        # The command's first lines say how many iterations these timescales are.
+        warnings.filterwarnings("ignore", "the shortest timescale, .* hardly anything will be consolidated")
+        published_optimizer = optimizer(settings.lr, n_beakers=n_beakers, alpha=alpha, beta=beta)
+    return Method(elementwise(published_optimizer), elementwise=True)
 
 
 def _joint(settings: Settings) -> Method:

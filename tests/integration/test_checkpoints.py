@@ -12,13 +12,13 @@ from flax import serialization
 from jax.sharding import NamedSharding, PartitionSpec
 from trials import CHAIN, PARAMS, assert_equal, train
 
-from cs_optax import BeakerChain, complex_synapse, complex_synapse_adam, get_beakers, resize_beakers
+from cs_optax import BeakerChain, complex_synapse, get_beakers, published, resize_beakers
 
 TRAININGS = {
     "adam": optax.chain(optax.adam(0.1), complex_synapse(**CHAIN)),
     "initial": optax.chain(optax.adam(0.1), complex_synapse(**CHAIN, leak="initial")),
     "bfloat16": optax.chain(optax.adam(0.1), complex_synapse(**CHAIN, beaker_dtype="bfloat16")),
-    "published": complex_synapse_adam(0.1, **CHAIN),
+    "published": published.adam(0.1, **CHAIN),
     "masked": optax.chain(
         optax.adam(0.1), optax.masked(complex_synapse(**CHAIN), {"kernel": True, "rest": False})
     ),
@@ -144,7 +144,7 @@ def test_a_checkpoint_of_five_beakers_goes_on_with_eight(tmp_path):
     params, state = load_orbax(tmp_path, abstract(PARAMS, short))
     with pytest.raises(ValueError, match=r"of 8 beakers.*it is of 5.*resize_beakers"):
         train(long, params, 7, state)
-    params, longer = resize_beakers(state, params, five, eight)
+    params, longer = resize_beakers(state, params, eight)
     assert len(get_beakers(longer)) == 7
     trained, after = train(long, params, 7, longer)
     assert jax.tree.structure(after) == jax.tree.structure(long.init(params))

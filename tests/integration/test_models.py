@@ -44,18 +44,18 @@ def check(opt_state, params, evaluate, start):
     assert evaluate(params) < 0.3 * start
     beakers = get_beakers(opt_state)
     assert [len(jax.tree.leaves(beaker)) for beaker in beakers] == [4, 4, 4]
-    norms, distances, flows = diagnose(opt_state, params, CHAIN, leak="initial")
+    norms, distances, flows = diagnose(opt_state, params)
     assert np.all(np.isfinite(norms))
     assert distances[0] == 0 < distances[1] < distances[2] < distances[3]
     assert np.all(flows[:-1] > 0)
-    assert drift_report(opt_state, params, CHAIN, leak="initial").elapsed == STEPS
+    assert drift_report(opt_state, params).elapsed == STEPS
 
     same = readout(opt_state, params, [1.0, 0.0, 0.0, 0.0])
     assert_close(evaluate(same), evaluate(params))
     slower = evaluate(readout(opt_state, params, [0.5, 0.5, 0.0, 0.0]))
     assert evaluate(params) < slower < start
 
-    relaxed, after = relax(CHAIN, opt_state, params, 20.0, leak="initial")
+    relaxed, after = relax(opt_state, params, 20.0)
     assert jax.tree.structure(after) == jax.tree.structure(opt_state)
     assert evaluate(params) < evaluate(relaxed) < start
     reset = get_beakers(reset_beakers(opt_state, params))

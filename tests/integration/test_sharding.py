@@ -16,8 +16,8 @@ from trials import CHAIN, assert_close, assert_equal
 from cs_optax import (
     BeakerChain,
     complex_synapse,
-    complex_synapse_adam,
     get_beakers,
+    published,
     readout,
     relax,
     reset_beakers,
@@ -40,7 +40,8 @@ OPTIONS = {
     "exchange": {},
     "zero": {"init": "zero"},
     "initial": {"leak": "initial", "visible_resolution": 0.25},
-    "incremental": {"backflow": "incremental"},
+    "kaplanis": {"backflow": "kaplanis"},
+    "never": {"backflow": "never"},
     "euler": {"method": "sequential_euler"},
     "bfloat16": {"beaker_dtype": "bfloat16", "init": "zero"},
 }
@@ -126,7 +127,7 @@ def test_updates_need_no_communication_and_stay_where_they_are(name, kind):
 @every_mesh
 def test_optimizer_and_synapse_in_one_need_no_communication(kind):
     with sharded(kind) as params:
-        trained, state, compiled = steps(complex_synapse_adam(0.1, **CHAIN), params)
+        trained, state, compiled = steps(published.adam(0.1, **CHAIN), params)
         assert_like_parameters([trained, *get_beakers(state)], params)
     assert not COLLECTIVE.search(compiled)
 
@@ -154,8 +155,8 @@ def test_tools_keep_the_sharding(kind, dtype):
     tx = complex_synapse(chain=five, beaker_dtype=dtype)
     with sharded(kind) as params:
         state = tx.init(params)
-        relaxed, after = relax(five, state, params, 10.0)
-        same, longer = resize_beakers(state, params, five, eight)
+        relaxed, after = relax(state, params, 10.0)
+        same, longer = resize_beakers(state, params, eight)
         trees = [
             relaxed,
             *get_beakers(after),
@@ -166,7 +167,7 @@ def test_tools_keep_the_sharding(kind, dtype):
         ]
         assert len(trees) == 1 + 4 + 1 + 4 + 1 + 7
         assert_like_parameters(trees, params)
-    alone, _ = relax(five, tx.init(PARAMS), jax.tree.map(jnp.asarray, PARAMS), 10.0)
+    alone, _ = relax(tx.init(PARAMS), jax.tree.map(jnp.asarray, PARAMS), 10.0)
     assert_close(relaxed, alone)
 
 

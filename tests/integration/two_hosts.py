@@ -44,9 +44,9 @@ def results(place):
 
     for n in range(20):
         params, state = step(params, state, n)
-    relaxed, after = relax(CHAIN, state, params, 5.0)
-    _, longer = resize_beakers(state, params, CHAIN, BeakerChain.from_timescales(K + 1, 2.0, 512.0))
-    report = drift_report(state, params, CHAIN)
+    relaxed, after = relax(state, params, 5.0)
+    _, longer = resize_beakers(state, params, BeakerChain.from_timescales(K + 1, 2.0, 512.0))
+    report = drift_report(state, params)
     return {
         "params": params["w"],
         **{f"u_{k}": u["w"] for k, u in enumerate(get_beakers(state), start=2)},
@@ -56,7 +56,7 @@ def results(place):
         "longer": get_beakers(longer)[-1]["w"],
         "reset": get_beakers(reset_beakers(state, params))[-1]["w"],
         "offloaded": get_beakers(offload_beakers(step(*offloaded(params, state), 0)[1], K + 1))[-1]["w"],
-        "norms": diagnose(state, params, CHAIN).norms,
+        "norms": diagnose(state, params).norms,
         "drift": np.array([report.drift, report.memory_timescale]),
     }
 

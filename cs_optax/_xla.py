@@ -1,0 +1,241 @@
+"""What the step needs beyond mathematics: dtypes, memories, rounding, and loops in place of branches."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Tree = Any
+Move = Callable[[Tree, Tree, jax.Array], Tree]  # contents, operands and a seed -> new contents
+
+
+# Dtypes
+
+
+def wide_dtype(*arrays: Any) -> Any:
+    """The dtype to compute with these arrays in: it holds them all and is at least float32."""
+    # Floats of 8 bits and fewer promote to nothing; float32 holds them all.
+    dtypes = (array.dtype for array in arrays if is_complex(array) or jnp.finfo(array.dtype).bits > 8)
+    # Under strict promotion rules jnp.promote_types refuses to answer.
+    with jax.numpy_dtype_promotion("standard"):
+        return reduce(jnp.promote_types, dtypes, jnp.float32)
+
+
+def is_complex(array: Any) -> bool:
+    """Whether the numbers of an array are complex."""
+    return jnp.issubdtype(array.dtype, jnp.complexfloating)
+
+
+def is_low_precision(array: Any) -> bool:
+    """Whether an array holds floats of lower precision than float32, in which small flows get lost."""
+    return jnp.issubdtype(array.dtype, jnp.inexact) and jnp.finfo(array.dtype).bits < 32
+
+
+def beaker_dtype_of(param: Any, beaker_dtype: Any = None) -> Any:
+    """The dtype of a parameter's beakers: ``beaker_dtype``, or the parameter's own but at least float32.
+
+    Complex parameters have complex beakers, of the precision asked for.
+    """
+    if beaker_dtype is None:
+        return wide_dtype(param)
+    if is_complex(param):
+        with jax.numpy_dtype_promotion("standard"):
+            return jnp.promote_types(beaker_dtype, jnp.complex64)
+    return beaker_dtype
+
+
+def truncate(x: jax.Array, dtype: Any) -> jax.Array:
+    """``x`` in ``dtype`` without its further digits.
+
+    XLA may leave out a cast to bfloat16 and back, but not ``reduce_precision``.
+    """
+    if dtype == jnp.bfloat16:
+        x = lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+    return x.astype(dtype)
+
+
+# Memories: JAX computes with arrays in the device's memory, and an array's type says where it is.
+
+
+def on_host(array: Any) -> bool:
+    """Whether an array is in the memory of the host."""
+    return jax.typeof(array).memory_space == jax.memory.Space.Host
+
+
+def to_device(array: Any) -> Any:
+    """The array where JAX can compute with it."""
+    return jax.device_put(array, jax.memory.Space.Device) if on_host(array) else array
+
+
+def to_host(array: Any) -> Any:
+    """The array in the memory of the host."""
+    return array if on_host(array) else jax.device_put(array, jax.memory.Space.Host)
+
+
+def to_memory_of(like: Any, array: Any) -> Any:
+    """The array in the memory that ``like`` is in."""
+    return to_host(array) if on_host(like) else to_device(array)
+
+
+# Rounding
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def round_stochastically(x: jax.Array, dtype: Any, seed: jax.Array) -> jax.Array:
+    """``x`` as one of the two numbers of ``dtype`` around it, the nearer one more often: E[result] = x.
+
+    The derivative is that of the mean.
+
+    Args:
+        x: real numbers of a wider dtype.
+        dtype: float16 or bfloat16.
+        seed: uint32 scalar; the same seed rounds in the same way, however the array is sharded.
+    """
+    x = x.astype(jnp.float32)
+    limits = jnp.finfo(dtype)
+    # The spacing of dtype at x and one over it, both powers of two, from the bits of the exponent. Below its
+    # normal numbers the spacing stays what it is; float32 itself has none smaller than tiny.
+    exponent = lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(0x7F800000)
+    power = lax.bitcast_convert_type(exponent, jnp.float32)
+    inverse = lax.bitcast_convert_type(jnp.uint32(0x7F000000) - exponent, jnp.float32)
+    smallest = max(float(limits.smallest_subnormal), float(jnp.finfo(jnp.float32).tiny))
+    largest = min(float(limits.max), 2.0**126)
+    spacing = jnp.maximum(power * jnp.float32(limits.eps), jnp.float32(smallest))
+    steps = x * jnp.minimum(inverse * jnp.float32(1 / limits.eps), jnp.float32(1 / smallest))
+    below = jnp.floor(steps)
+    up = _uniform(x.shape, seed) < steps - below
+    rounded = (below + up.astype(jnp.float32)) * spacing
+    return jnp.where(jnp.abs(x) < jnp.float32(largest), rounded, x).astype(dtype)
+
+
+@round_stochastically.defjvp
+def _(dtype: Any, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    return round_stochastically(primals[0], dtype, primals[1]), tangents[0].astype(dtype)
+
+
+def combine_seeds(*counters: Any) -> jax.Array:
+    """One seed, uint32, for each combination of counters."""
+    seed = jnp.uint32(0)
+    for counter in counters:
+        seed = _mix(seed + jnp.asarray(counter).astype(jnp.uint32) + jnp.uint32(0x9E3779B9))
+    return seed
+
+
+def leaf_seed(seed: jax.Array, path: Any) -> jax.Array:
+    """The seed of one leaf: of its path, not of its number, which leaves in two groups may share."""
+    return combine_seeds(seed, np.uint32(zlib.crc32(jax.tree_util.keystr(path).encode())))
+
+
+def _uniform(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
+    """One number in [0, 1) for each element, float32: its index, hashed with the seed.
+
+    A hash of the index, unlike a generator, fuses into the loop around it and needs no state. The seed comes
+    in first: an index without it would be the same in all trips of a loop, and be kept in memory. It comes
+    in again hashed: by itself it would cancel where the index is zero.
+    """
+    index = jnp.full(shape, seed)
+    for axis, size in enumerate(shape):
+        index = index * jnp.uint32(size % 2**32) + lax.broadcasted_iota(jnp.uint32, shape, axis)
+    return (_mix(index ^ combine_seeds(seed)) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    """Every bit of the result depends on every bit of ``x`` (the finalizer of MurmurHash3, public domain)."""
+    x = (x ^ (x >> jnp.uint32(16))) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> jnp.uint32(13))) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> jnp.uint32(16))
+
+
+# Loops of no or one trip
+
+
+def run_if(due: jax.Array | None, move: Move, contents: Tree, operands: Tree, seed: jax.Array) -> Tree:
+    """``move(contents, operands, seed)`` if ``due``, or if ``due`` is None, else ``contents``."""
+    return move(contents, operands, seed) if due is None else _run_if(move, due, contents, operands, seed)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _run_if(move: Move, due: jax.Array, contents: Tree, operands: Tree, seed: jax.Array) -> Tree:
+    """A loop of no or one trip: XLA keeps what a loop carries in place, and copies around a branch.
+
+    XLA would move what is the same in all trips out of the loop, and so compute it in every step and keep it
+    in memory: random numbers, and the wide copies of arrays of low precision. The barrier and a seed that is
+    new in each trip prevent that.
+    """
+
+    def trip(n: jax.Array, carry: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+        contents, operands = carry
+        kept = jax.tree.map(lambda x: lax.optimization_barrier(x) if is_low_precision(x) else x, operands)
+        return move(contents, operands, seed + n), kept
+
+    return lax.fori_loop(jnp.uint32(0), due.astype(jnp.uint32), trip, (contents, operands))[0]
+
+
+@_run_if.defjvp
+def _(move: Move, primals: Any, tangents: Any) -> Any:
+    """The derivative of the branch that the loop stands for: a loop has none in reverse mode."""
+
+    def branch(due: jax.Array, contents: Tree, operands: Tree, seed: jax.Array) -> Tree:
+        return lax.cond(due, move, lambda contents, *_: contents, contents, operands, seed)
+
+    return jax.jvp(branch, primals, tangents)
+
+
+def sweep(
+    move: Move,
+    due: tuple[jax.Array | None, ...],
+    contents: tuple[Tree, ...],
+    left: Tree,
+    end: Tree,
+    fixed: tuple[Any, ...],
+    seed: jax.Array,
+    first: int = 0,
+) -> tuple[Tree, ...]:
+    """Move each of ``contents`` that is due, from left to right: its left neighbour has moved already.
+
+    Args:
+        move: called as ``move(content, (left, right, fixed), seed)``.
+        due: whether each one moves, None for always; never one whose left neighbour does not.
+        contents: what moves.
+        left: the left neighbour of the first.
+        end: the right neighbour of the last.
+        fixed: further operands for each one.
+        seed: of the step.
+        first: the number of the first content.
+    """
+    if contents and first < _n_nested():
+
+        def run(contents: tuple[Tree, ...], operands: Any, seed: jax.Array) -> tuple[Tree, ...]:
+            left, end, due, fixed = operands
+            head, *others = contents
+            right = (*others, end)[0]
+            moved = move(head, (left, right, fixed[0]), combine_seeds(seed, first))
+            return moved, *sweep(move, due, tuple(others), moved, end, fixed[1:], seed, first + 1)
+
+        return run_if(due[0], run, contents, (left, end, due[1:], fixed), seed)
+    moved = []
+    for k, (content, right) in enumerate(zip(contents, (*contents, end)[1:], strict=True)):
+        left = run_if(due[k], move, content, (left, right, fixed[k]), combine_seeds(seed, first + k))
+        moved.append(left)
+    return tuple(moved)
+
+
+def _n_nested() -> int:
+    """How many of the first loops in `sweep` contain the next one; the further loops follow one another.
+
+    Each loop asks whether its content is due. On a GPU the host waits for the answer, so there a slow link is
+    not asked about where a faster one rests. On a CPU asking costs little, but XLA does not divide the work
+    in a third nested loop, that of a scan over the steps included, among the cores. Deeper nests would
+    compile slowly.
+
+    The answer is that of the process's default platform when a step is traced. A step that runs elsewhere
+    computes the same, only more slowly.
+    """
+    return 0 if jax.default_backend() == "cpu" else 3
