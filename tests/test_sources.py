@@ -13,7 +13,7 @@ from experiments.lab import methods, model, results, sources, training
 from experiments.lab.settings import Settings
 
 DECIDING = (
-    "cs_optax/_dynamics.py",
+    "cs_optax/_step.py",
     "experiments/lab/methods.py",
     "experiments/lab/model.py",
     "experiments/lab/pinned.py",
