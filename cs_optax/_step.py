@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.typing import ArrayLike
 
 from cs_optax._xla import (
     combine_seeds,
@@ -43,9 +44,8 @@ class Links(NamedTuple):
     due: tuple[jax.Array | None, ...]  # whether each link exchanges; None: in every step
     a: tuple[jax.Array | None, ...]  # v_k     += a_k (v_{k+1} − v_k); None: nothing ever flows back
     b: tuple[jax.Array, ...]  # v_{k+1} += b_k (v_k − v_{k+1}), with the new v_k; no meaning for the leak
-    gain: (
-        jax.Array | None
-    )  # what u_2 gains for a unit that u_1 loses, C_1/(ρ_1 C_2); 0 or None: u_1 loses nothing
+    # What u_2 gains for a unit that u_1 loses, C_1/(ρ_1 C_2). 0 or None: u_1 loses nothing.
+    gain: jax.Array | None
 
 
 def new_clocks(n_beakers: int) -> jax.Array:
@@ -59,7 +59,7 @@ def new_clocks(n_beakers: int) -> jax.Array:
     return jnp.zeros((2, 1 + n_beakers), dtype=float)
 
 
-def advance_clocks(clocks: jax.Array, dt: Any, g: jax.Array) -> jax.Array:
+def advance_clocks(clocks: jax.Array, dt: jax.Array, g: jax.Array) -> jax.Array:
     """All clocks a time ``dt`` later, by compensated summation."""
     total, missing = clocks
     added = missing + dt * jnp.append(jnp.ones_like(g[:1]), g)
@@ -126,8 +126,8 @@ def links_due(
     clocks: jax.Array,
     dt: jax.Array,
     chain: jax.Array,
-    resolution: Any,
-    visible_resolution: Any,
+    resolution: ArrayLike,
+    visible_resolution: ArrayLike,
     switches: jax.Array | None,
 ) -> tuple[jax.Array | None, ...]:
     """Which links exchange in this step: each one only together with its left neighbour.
@@ -193,7 +193,7 @@ def exchange(
         The updates that make ``p`` the new ``u_1``, and the new beakers.
     """
 
-    def visible(p: Any, d: Any, u: Any) -> jax.Array:
+    def visible(p: jax.Array, d: jax.Array, u: jax.Array) -> jax.Array:
         if links.a[0] is None:
             return d
         moved = _add(d, _flow(links.a[0], _add(p, d), u))
@@ -214,7 +214,7 @@ class _Weight(NamedTuple):
     lost: jax.Array | None  # what it gave to the chain; None where the exchange tells exactly
 
     @classmethod
-    def after_update(cls, p: Any, d: Any, update: Any) -> _Weight:
+    def after_update(cls, p: jax.Array, d: jax.Array, update: jax.Array) -> _Weight:
         # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it really
         # lost: otherwise a weight that cannot move would be an endless source.
         value = _apply(p, update)
@@ -226,7 +226,7 @@ def _move(beaker: optax.Params, operands: Any, seed: jax.Array) -> optax.Params:
     """A hidden beaker after the exchange on its left and, if that link is due, the one on its right."""
     left, right, (b, a, right_is_due, gain) = operands
 
-    def move(u: Any, v: Any, w: Any) -> jax.Array:
+    def move(u: jax.Array, v: jax.Array | _Weight, w: jax.Array) -> jax.Array:
         u = to_device(u)
         u = _add(u, _inflow(b, u, v, gain) if isinstance(v, _Weight) else _flow(b, u, v))
         if a is None:
@@ -239,7 +239,7 @@ def _move(beaker: optax.Params, operands: Any, seed: jax.Array) -> optax.Params:
     return _store(jax.tree.map(move, beaker, left, right), beaker, seed)
 
 
-def _inflow(b: jax.Array, u: Any, weight: _Weight, gain: jax.Array | None) -> jax.Array:
+def _inflow(b: jax.Array, u: jax.Array, weight: _Weight, gain: jax.Array | None) -> jax.Array:
     """What ``u_2`` gains from the weight."""
     flow = _flow(b, u, weight.value)
     if weight.lost is None or gain is None:
@@ -265,14 +265,20 @@ def sequential_euler(
     for k = 2 … K in order. Arguments and result are those of `exchange`; every link is due.
     """
 
-    def visible(p: Any, d: Any, u: Any) -> jax.Array:
+    def visible(p: jax.Array, d: jax.Array, u: jax.Array) -> jax.Array:
         return d if links.a[0] is None else truncate(_add(d, _flow(links.a[0], p, u)), p.dtype)
 
     updates = jax.tree.map(visible, params, inputs, (*beakers, end)[0])
     left, moved = jax.tree.map(_apply, params, updates), []
     for k, (beaker, right) in enumerate(zip(beakers, (*beakers, end)[1:], strict=True)):
 
-        def hidden(u: Any, v: Any, w: Any, b: Any = links.b[k], a: Any = links.a[k + 1]) -> jax.Array:
+        def hidden(
+            u: jax.Array,
+            v: jax.Array,
+            w: jax.Array,
+            b: jax.Array = links.b[k],
+            a: jax.Array | None = links.a[k + 1],
+        ) -> jax.Array:
             return _add(u, _flow(b, u, v), *([] if a is None else [_flow(a, u, w)]))
 
         left = _store(jax.tree.map(hidden, beaker, left, right), beaker, combine_seeds(seed, k))
@@ -280,7 +286,7 @@ def sequential_euler(
     return updates, tuple(moved)
 
 
-def _flow(rate: Any, u: Any, target: Any) -> jax.Array:
+def _flow(rate: jax.Array, u: jax.Array, target: jax.Array) -> jax.Array:
     """``rate · (target − u)``."""
     dtype = wide_dtype(u, target)
     gap = to_device(target).astype(dtype) - to_device(u).astype(dtype)
@@ -292,14 +298,14 @@ def _finite(gap: jax.Array) -> jax.Array:
     return jnp.where(jnp.isfinite(gap), gap, jnp.zeros_like(gap))
 
 
-def _approach(u: jax.Array, operands: tuple[Any, Any], seed: jax.Array) -> jax.Array:
+def _approach(u: jax.Array, operands: tuple[jax.Array, jax.Array], seed: jax.Array) -> jax.Array:
     """``u + rate · (target − u)``."""
     del seed
     rate, target = operands
     return _add(u, _flow(rate, u, target))
 
 
-def _where(condition: jax.Array | None, new: jax.Array, old: Any) -> jax.Array:
+def _where(condition: jax.Array | None, new: jax.Array, old: jax.Array) -> jax.Array:
     """``new`` where the condition holds or is None, else ``old``.
 
     The condition is one for the whole array. XLA's CPU compiler makes two loops of it, and reads what only
@@ -315,7 +321,7 @@ def _store(tree: optax.Params, like: optax.Params, seed: jax.Array) -> optax.Par
     number: rounded to the nearest it would never gain anything.
     """
 
-    def store(path: Any, x: Any, u: Any) -> jax.Array:
+    def store(path: Any, x: jax.Array, u: jax.Array) -> jax.Array:
         if not is_low_precision(u):
             return to_memory_of(u, x.astype(u.dtype))
         return to_memory_of(u, round_stochastically(x, u.dtype, leaf_seed(seed, path)))
@@ -323,18 +329,18 @@ def _store(tree: optax.Params, like: optax.Params, seed: jax.Array) -> optax.Par
     return jax.tree_util.tree_map_with_path(store, tree, like)
 
 
-def _apply(p: Any, update: Any) -> jax.Array:
+def _apply(p: jax.Array, update: jax.Array) -> jax.Array:
     """The parameter that ``optax.apply_updates`` will make."""
     return truncate(_add(p, update), p.dtype)
 
 
-def _add(*arrays: Any) -> jax.Array:
+def _add(*arrays: jax.Array) -> jax.Array:
     """The sum, in the dtype that holds them all."""
     dtype = wide_dtype(*arrays)
     first, *others = (to_device(array).astype(dtype) for array in arrays)
     return sum(others, start=first)
 
 
-def _is_zero(resolution: Any) -> bool:
+def _is_zero(resolution: ArrayLike) -> bool:
     """Whether a resolution is known to be zero."""
     return isinstance(resolution, int | float) and resolution == 0

@@ -19,7 +19,7 @@ Move = Callable[[Tree, Tree, jax.Array], Tree]  # contents, operands and a seed 
 # Dtypes
 
 
-def wide_dtype(*arrays: Any) -> Any:
+def wide_dtype(*arrays: jax.Array) -> Any:
     """The dtype to compute with these arrays in: it holds them all and is at least float32."""
     # Floats of 8 bits and fewer promote to nothing; float32 holds them all.
     dtypes = (array.dtype for array in arrays if is_complex(array) or jnp.finfo(array.dtype).bits > 8)
@@ -28,12 +28,12 @@ def wide_dtype(*arrays: Any) -> Any:
         return reduce(jnp.promote_types, dtypes, jnp.float32)
 
 
-def is_complex(array: Any) -> bool:
+def is_complex(array: jax.Array) -> bool:
     """Whether the numbers of an array are complex."""
     return jnp.issubdtype(array.dtype, jnp.complexfloating)
 
 
-def is_low_precision(array: Any) -> bool:
+def is_low_precision(array: jax.Array) -> bool:
     """Whether an array holds floats of lower precision than float32, in which small flows get lost."""
     return jnp.issubdtype(array.dtype, jnp.inexact) and jnp.finfo(array.dtype).bits < 32
 
@@ -64,22 +64,22 @@ def truncate(x: jax.Array, dtype: Any) -> jax.Array:
 # Memories: JAX computes with arrays in the device's memory, and an array's type says where it is.
 
 
-def on_host(array: Any) -> bool:
+def on_host(array: jax.Array) -> bool:
     """Whether an array is in the memory of the host."""
     return jax.typeof(array).memory_space == jax.memory.Space.Host
 
 
-def to_device(array: Any) -> Any:
+def to_device(array: jax.Array) -> jax.Array:
     """The array where JAX can compute with it."""
     return jax.device_put(array, jax.memory.Space.Device) if on_host(array) else array
 
 
-def to_host(array: Any) -> Any:
+def to_host(array: jax.Array) -> jax.Array:
     """The array in the memory of the host."""
     return array if on_host(array) else jax.device_put(array, jax.memory.Space.Host)
 
 
-def to_memory_of(like: Any, array: Any) -> Any:
+def to_memory_of(like: jax.Array, array: jax.Array) -> jax.Array:
     """The array in the memory that ``like`` is in."""
     return to_host(array) if on_host(like) else to_device(array)
 
