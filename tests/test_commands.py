@@ -816,6 +816,16 @@ def test_progress_is_one_line_on_a_terminal_of_any_width(width):
     assert ("━" in shown[-1]) == (width >= 80)
 
 
+def test_a_training_with_minutes_between_its_reports_says_how_long_it_will_take():
+    now = [0]
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, get_time=lambda: now[0])
+    with ProgressDisplay("cs, 3 seeds", total=1000, console=console) as display:
+        for iteration in (0, 100, 200, 300):
+            now[0] = 3 * iteration
+            display(progress(iteration, 1000, 0.25, 0.5))
+    assert Text.from_ansi(console.file.getvalue()).plain.splitlines()[-1].endswith(" 35:00")
+
+
 def lines_of_error(capsys, kind):
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"{kind}: ")]
 

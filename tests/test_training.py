@@ -348,7 +348,7 @@ def test_reports_tell_the_accuracy_over_the_tasks_seen_so_far(stream):
 
 
 def test_initial_weights_are_uniform_within_the_inverse_root_of_the_fan_in():
-    init, apply = make_model((100, 400, 10))
+    init, _ = make_model((100, 400, 10))
     params = one_seed(init, 0)
     leaves = jax.tree.leaves(params)
     assert sorted(leaf.shape for leaf in leaves) == [(10,), (100, 400), (400,), (400, 10)]
@@ -356,7 +356,15 @@ def test_initial_weights_are_uniform_within_the_inverse_root_of_the_fan_in():
         bound = {(100, 400): 0.1, (400,): 0.1, (400, 10): 0.05, (10,): 0.05}[leaf.shape]
         assert np.abs(leaf).max() <= bound
         assert stats.kstest(np.ravel(leaf), "uniform", (-bound, 2 * bound)).pvalue > 1e-4
-    assert apply(params, jnp.zeros((3, 100))).shape == (3, 10)
+
+
+def test_the_network_is_linear_layers_with_relu_in_between():
+    init, apply = make_model((4, 6, 3))
+    params = one_seed(init, 0)
+    of_shape = {leaf.shape: np.asarray(leaf) for leaf in jax.tree.leaves(params)}
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    hidden = np.maximum(x @ of_shape[4, 6] + of_shape[6,], 0)
+    np.testing.assert_allclose(apply(params, x), hidden @ of_shape[6, 3] + of_shape[3,], rtol=1e-5, atol=1e-6)
 
 
 def test_weight_decay_is_added_to_the_gradient_of_the_standard_method():

@@ -3,6 +3,7 @@
 And the way to stop it: Ctrl-C is obeyed between two stretches of the training.
 """
 
+import math
 import signal
 import threading
 import time
@@ -82,6 +83,7 @@ class ProgressDisplay:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self._console,
             disable=not self._console.is_terminal,
+            speed_estimate_period=math.inf,  # of 30 s, the default, there may be a single report: no estimate
         )
         self._task = self._bar.add_task(self._title, total=total, numbers="compiling")
         self._tenths_shown = 0
