@@ -273,7 +273,8 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
         The options, and the command to type to have the same again.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    program = f"python -m {module}"
+    by_script = Path(sys.argv[0]).stem == "cs-optax"  # see cs_optax/__main__.py
+    program = module.replace("experiments.", "cs-optax ") if by_script else f"python -m {module}"
     with lasting_streams() as streams:
         try:
             options = tyro.cli(
