@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.comparison import compare
 from benchmarks.report import publish
+from experiments.lab.numbers import whole_number
 from experiments.lab.tables import Table
 
 SCENARIOS = "task", "domain", "class"
@@ -32,20 +33,26 @@ EPOCHS = ("--iters=375",)  # of 128 samples: four epochs of about 12 000
 
 def accuracies(
     scenario: str, seeds: int, data_dir: Path | None, results_dir: Path
-) -> Mapping[str, tuple[float, float]]:
+) -> Mapping[str, tuple[float | None, float | None]]:
     """Mean and standard error of each method in %, by the command, which finds again what it has trained."""
     methods = ("--methods", *PUBLISHED, *OTHERS)
     flags = [*methods, f"--scenario={scenario}", f"--n-seeds={seeds}", *EPOCHS, *SYNAPSE]
     summary = compare(flags, data_dir, results_dir / scenario)
     final = {name: of["final_accuracy"] for name, of in summary["methods"].items()}
-    return {name: (100 * of["mean"], 100 * of["sem"]) for name, of in final.items()}
+    # Neither is known where trainings diverged.
+    return {name: (in_percent(of["mean"]), in_percent(of["sem"])) for name, of in final.items()}
+
+
+def in_percent(fraction: float | None) -> float | None:
+    """A fraction in percent, where it is known."""
+    return None if fraction is None else 100 * fraction
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table for each scenario."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, help="folder with MNIST, as for the comparison")
-    parser.add_argument("--n-seeds", type=int, default=5, help="seeds (default 5)")
+    parser.add_argument("--n-seeds", type=whole_number, default=5, help="seeds (default 5)")
     parser.add_argument(
         "--results-dir", type=Path, default=Path("results/baselines"), help="where runs are kept"
     )
@@ -59,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         final = accuracies(scenario, given.n_seeds, given.data_dir, given.results_dir)
         for method, (mean, error) in final.items():
             published = PUBLISHED[method][number] if method in PUBLISHED else None
-            rows.append([method, mean, error, published, None if published is None else mean - published])
+            difference = None if None in (mean, published) else mean - published
+            rows.append([method, mean, error, published, difference])
         title = f"Split MNIST, {scenario} scenario: final average accuracy in %, {given.n_seeds} seeds"
         head = ["", "here", "standard error", "Hsu et al. 2018", "difference"]
         tables.append(Table(title, head, rows, [0, 2, 2, 1, 1]))

@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.report import options, publish
 from benchmarks.seeds import OPTIMIZERS, STANDARD, Training
 from benchmarks.timing import in_turns
+from experiments.lab.numbers import whole_number
 from experiments.lab.tables import Table
 
 STEPS = 50  # of a bare training in one measurement
@@ -63,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
     parser = options(__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, help="folder with MNIST, as for the comparison")
-    parser.add_argument("--n-seeds", type=int, default=10, help="seeds (default 10)")
-    parser.add_argument("--iters", type=int, default=500, help="iterations of a task (default 500)")
+    parser.add_argument("--n-seeds", type=whole_number, default=10, help="seeds (default 10)")
+    parser.add_argument("--iters", type=whole_number, default=500, help="iterations of a task (default 500)")
     given = parser.parse_args(arguments)
     steps = given.n_seeds * given.iters * 5
     # Or this process would take most of a GPU's memory away from the command that it starts.

@@ -15,6 +15,7 @@ from benchmarks.report import curves, options, publish
 from benchmarks.timing import MLP, Shapes, compiled_update, in_a_row, times_of_updates
 from benchmarks.update_cost import ADAM, with_synapse
 from experiments.lab.figures import panels
+from experiments.lab.numbers import whole_number
 from experiments.lab.tables import Table
 
 PARAMETERS = (1e4, 1e5, 1e6, 1e7, 1e8)
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Four tables and a figure."""
     parser = options(__doc__.splitlines()[0])
     parser.add_argument("--largest", type=float, default=1e8, help="parameters at most (default 1e8)")
-    parser.add_argument("--leaves", type=int, default=1000, help="leaves at most (default 1000)")
+    parser.add_argument("--leaves", type=whole_number, default=1000, help="leaves at most (default 1000)")
     given = parser.parse_args(arguments)
     parameters = over_parameters(given.largest, given.repeats)
     beakers = over_beakers(given.repeats)

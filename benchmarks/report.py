@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.lab.figures import STYLE, save
+from experiments.lab.numbers import whole_number
+from experiments.lab.standard_streams import lasting_streams
 from experiments.lab.tables import Table
 
 # From the palette of Okabe & Ito (2008), with a mark each.
@@ -55,19 +57,28 @@ def _processor() -> str:
 def options(description: str) -> argparse.ArgumentParser:
     """The command line that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--repeats", type=int, default=9, help="rounds that medians are taken of (default 9)")
+    parser.add_argument(
+        "--repeats", type=whole_number, default=9, help="rounds that medians are taken of (default 9)"
+    )
     parser.add_argument("--out", type=Path, help="folder for the table (Markdown and JSON) and the figures")
     return parser
 
 
 def publish(name: str, out: Path | None, tables: Sequence[Table], figure: Figure | None = None) -> None:
-    """Print the tables and, where a folder is given, write them and the figure into it."""
+    """Write the tables and the figure into a folder, where one is given, and print the tables."""
     place = where()
     header = "{device}, {cores} cores, jax {jax}, Python {python}".format(**place)
     text = "\n\n".join([header, *(table.markdown() for table in tables)])
-    print(text)
-    if out is None:
-        return
+    if out is not None:
+        _write(name, out, place, text, tables, figure)
+    with lasting_streams() as streams:  # or a benchmark whose files are whole would count as failed
+        print(text)
+        streams.out.flush()
+
+
+def _write(
+    name: str, out: Path, place: dict[str, Any], text: str, tables: Sequence[Table], figure: Figure | None
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.md").write_text(text + "\n")
     content = {"where": place, "tables": [asdict(table) for table in tables]}

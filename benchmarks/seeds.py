@@ -20,6 +20,7 @@ from benchmarks.timing import in_turns
 from benchmarks.update_cost import with_synapse
 from experiments.lab.figures import panels
 from experiments.lab.model import make_model
+from experiments.lab.numbers import whole_number
 from experiments.lab.tables import Table
 
 SIZES = (784, 400, 400, 10)
@@ -92,15 +93,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = options(__doc__.splitlines()[0])
     on_gpu = jax.default_backend() != "cpu"
     parser.add_argument(
-        "--most", type=int, default=256 if on_gpu else 64, help="seeds at most (default 64, on a GPU 256)"
+        "--most",
+        type=whole_number,
+        default=256 if on_gpu else 64,
+        help="seeds at most (default 64, on a GPU 256)",
     )
     parser.add_argument(
         "--steps",
-        type=int,
+        type=whole_number,
         default=48 if on_gpu else 12,
         help="steps in a call (default 12, on a GPU 48)",
     )
-    parser.add_argument("--every", type=int, default=1, help="only every so many of the numbers of seeds")
+    parser.add_argument(
+        "--every", type=whole_number, default=1, help="only every so many of the numbers of seeds"
+    )
     given = parser.parse_args(arguments)
     counts = [n for n in SEEDS if n <= given.most][:: given.every]
     kinds = [(name, how) for how in ("batched", "one by one", "vmap") for name in OPTIMIZERS]

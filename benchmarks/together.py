@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.report import options, publish
 from experiments.lab.data import Dataset
+from experiments.lab.numbers import whole_number
 from experiments.lab.settings import Settings
 from experiments.lab.tables import Table
 from experiments.lab.training import train
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
     parser = options(__doc__.splitlines()[0])
     on_gpu = jax.default_backend() != "cpu"
-    parser.add_argument("--most", type=int, default=64 if on_gpu else 8, help="at once, at most")
+    parser.add_argument("--most", type=whole_number, default=64 if on_gpu else 8, help="at once, at most")
     given = parser.parse_args(arguments)
     settings = Settings(iters=30, eval_log=10**6, eval_n=10, beakers=7, alpha=10.0, beta=20_000.0)
     settings = replace(settings, ewc_samples=25)

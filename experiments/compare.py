@@ -148,48 +148,65 @@ def print_table(
     for name in ("points", "95 % interval", "p, t-test", "p, flips"):
         paired.add_column(name, justify="right", no_wrap=True)
     for name, difference in differences.items():
-        low, high = (f"{100 * bound:+.2f}" for bound in difference.ci95)
-        interval = f"{low} to {high}" if difference.n > 1 else "-"
+        points, low, high = (
+            "-" if math.isnan(value) else f"{100 * value:+.2f}"
+            for value in (difference.mean, *difference.ci95)
+        )
+        interval = "-" if low == "-" else f"{low} to {high}"
         p_values = _p(difference.p_value), _p(difference.p_value_sign_flip)
-        paired.add_row(name, f"{100 * difference.mean:+.2f}", interval, *p_values)
+        paired.add_row(name, points, interval, *p_values)
     console.print(title, soft_wrap=True)
     console.print(accuracies)
     if differences:
         console.print(paired)
-        n = next(iter(differences.values())).n
-        caution = [f"with {n} seeds sign flips give no p below {2 ** (1 - n):.2g}"] if 1 < n < 6 else []
-        if len(differences) > 1:
-            caution.append(f"p-values are not corrected for {len(differences)} comparisons")
-        if caution:
-            console.print("; ".join(caution), soft_wrap=True)
+        for line in _cautions(list(differences.values())):
+            console.print(line, soft_wrap=True)
 
 
 def _show_table(
     finished: Mapping[str, Sequence["FinishedRun"]], settings: "Settings", failed: Sequence[str]
 ) -> None:
-    from experiments.lab import statistics
+    from experiments.lab import results
     from experiments.lab.terminal import plain_console
 
-    final = {method: [one.run.final_accuracy for one in runs] for method, runs in finished.items()}
+    estimates, differences = results.compared(finished)
     print_table(
         plain_console(),
         f"{describe(settings)}\n{describe_methods(settings, list(finished))}",
-        {named(finished[method]): statistics.estimate(values) for method, values in final.items()},
-        statistics.differences(final),
+        {named(finished[method]): estimate for method, estimate in estimates.items()},
+        differences,
         failed,
     )
+
+
+def _cautions(differences: "Sequence[PairedDifference]") -> list[str]:
+    """What to bear in mind when reading the differences, in a line of its own each."""
+    tested = [one for one in differences if not math.isnan(one.p_value_sign_flip)]
+    n, cautions = differences[0].n, []
+    if tested and 1 < n < 6:
+        cautions.append(f"with {n} seeds sign flips give no p below {2 ** (1 - n):.2g}")
+    if len(tested) > 1:
+        cautions.append(f"p-values are not corrected for {len(tested)} comparisons")
+    lines = ["; ".join(cautions)] if cautions else []
+    if len(tested) < len(differences):
+        lines.append(
+            "where a training diverged there is no error, interval or p-value; where all did, no mean either"
+        )
+    return lines
 
 
 def named(finished: Sequence["FinishedRun"]) -> str:
     """The method's name, with a mark if trainings diverged."""
     runs = [one.run for one in finished]
-    diverged = sum(run.diverged_at is not None for run in runs)
+    diverged = sum(run.diverged for run in runs)
     mark = f" ({diverged} of {len(runs)} diverged)" if diverged else ""
     return f"{runs[0].method}{mark}"
 
 
 def _mean_and_error(estimate: "Estimate") -> str:
-    error = f" ± {100 * estimate.sem:.2f}" if estimate.n > 1 else ""
+    if math.isnan(estimate.mean):
+        return "-"
+    error = "" if math.isnan(estimate.sem) else f" ± {100 * estimate.sem:.2f}"
     return f"{100 * estimate.mean:.2f}{error} %"
 
 

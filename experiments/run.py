@@ -18,6 +18,7 @@ from experiments.lab import processes
 from experiments.lab.description import describe, describe_methods
 from experiments.lab.failures import MethodsFailedError
 from experiments.lab.names import printable
+from experiments.lab.numbers import whole_number
 from experiments.lab.processes import note
 from experiments.lab.settings import (
     WITH_BEAKERS,
@@ -36,6 +37,7 @@ from experiments.lab.settings import (
     validate_tasks,
     without_effect,
 )
+from experiments.lab.standard_streams import lasting_streams
 from experiments.lab.terminal import suit_the_terminal
 
 # JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
@@ -271,6 +273,25 @@ def run(options: RunOptions, command: str) -> None:
     )
 
 
+_READERS = tyro.constructors.ConstructorRegistry()
+
+
+@_READERS.primitive_rule
+def _whole_numbers(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> "tyro.constructors.PrimitiveConstructorSpec[int] | None":
+    """All flags for integers take what is a whole number however it is written, such as 1e3."""
+    if info.type is not int:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=lambda words: whole_number(words[0]),
+        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
 def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> tuple[Options, str]:
     """Read the command line; a mistake in it ends the program with status 2.
 
@@ -278,14 +299,20 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
         The options, and the command to type to have the same again.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    program = f"python -m {module}"
-    suit_the_terminal()
-    options = tyro.cli(
-        kind,
-        prog=program,
-        args=given,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-    )
+    by_script = Path(sys.argv[0]).stem == "cs-optax"  # see cs_optax/__main__.py
+    program = module.replace("experiments.", "cs-optax ") if by_script else f"python -m {module}"
+    with lasting_streams() as streams:
+        suit_the_terminal()
+        try:
+            options = tyro.cli(
+                kind,
+                prog=program,
+                args=given,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+                registry=_READERS,
+            )
+        except SystemExit as stop:  # after the help too
+            raise SystemExit(streams.status(int(stop.code or 0))) from None
     try:
         options = expanded(options)
     except SettingsError as error:
@@ -322,16 +349,21 @@ RUNS_ARE_KEPT = (
 
 
 def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> int:
-    """Run a command; turn what the user can mend into one line and an exit status."""
-    try:
-        status = _status_of(command, interrupted)
-    except BaseException:
-        if processes.joined():  # which must not wait for this one
-            traceback.print_exc()
-            processes.leave(1)
-        raise
-    processes.leave(status)
-    return status
+    """Run a command; turn what the user can mend into one line and an exit status.
+
+    A command whose output cannot be written finishes its work all the same, and then returns another status
+    than 0.
+    """
+    with lasting_streams() as streams:
+        try:
+            status = _status_of(command, interrupted)
+        except BaseException:
+            if processes.joined():  # which must not wait for this one
+                traceback.print_exc()
+                processes.leave(1)
+            raise
+        processes.leave(status)
+        return streams.status(status)
 
 
 def _status_of(command: Callable[[], None], interrupted: str) -> int:
@@ -637,7 +669,7 @@ def draw(
 def _show_accuracy(run: "Run", settings: Settings) -> None:
     print(describe(settings))
     print(describe_methods(settings, [run.method]))
-    diverged = "" if run.diverged_at is None else " (diverged)"
+    diverged = " (diverged)" if run.diverged else ""
     per_task = "  ".join(f"{100 * accuracy:.1f}" for accuracy in run.accuracy_matrix[-1])
     print(f"{run.method}, seed {run.seed}: final average accuracy {100 * run.final_accuracy:.2f} %{diverged}")
     print(f"per task: {per_task}")

@@ -13,6 +13,7 @@ from experiments.compare import named, print_table
 from experiments.lab import processes
 from experiments.lab.description import counted, describe, describe_methods
 from experiments.lab.failures import Failures
+from experiments.lab.processes import note
 from experiments.lab.settings import TRAIN_TOGETHER, Method, Settings, SettingsError, validate_seeds
 from experiments.run import (
     CommonOptions,
@@ -74,15 +75,24 @@ class Candidate:
     Attributes:
         settings: the configuration, evaluated on validation data.
         accuracies: its final average accuracy (fraction) with each tuning seed.
+        diverged: the tuning seeds with which the training diverged.
     """
 
     settings: Settings
     accuracies: tuple[float, ...]
+    diverged: tuple[int, ...] = ()
 
     @property
     def score(self) -> float:
         """The mean accuracy, by which configurations are chosen."""
         return sum(self.accuracies) / len(self.accuracies)
+
+    @property
+    def shown(self) -> str:
+        """The score in percent, with a mark if trainings diverged."""
+        lost = len(self.diverged)
+        mark = f" ({lost} of {len(self.accuracies)} diverged)" if lost else ""
+        return f"{100 * self.score:.2f} %{mark}"
 
 
 @dataclass(frozen=True)
@@ -101,8 +111,8 @@ class Search:
 
     @property
     def best(self) -> Candidate:
-        """The one with the highest score; of equals, the first."""
-        return max(self.candidates, key=lambda candidate: candidate.score)
+        """The one with the highest score of those that never diverged, or of all; of equals, the first."""
+        return max(self.candidates, key=lambda candidate: (not candidate.diverged, candidate.score))
 
     @property
     def edges(self) -> list[str]:
@@ -234,9 +244,14 @@ def _search(
         seconds += spent
         kept += itertools.chain(*runs)
         for place, one, of_one in zip(places, group, runs, strict=True):
-            candidates[place] = Candidate(one, tuple(each.run.final_accuracy for each in of_one))
+            tried = [each.run for each in of_one]
+            candidates[place] = Candidate(
+                one,
+                tuple(run.final_accuracy for run in tried),
+                tuple(run.seed for run in tried if run.diverged),
+            )
             flags = search.as_flags(search.varied(one, space))
-            print(f"{method}: {flags}: {100 * candidates[place].score:.2f} %", flush=True)
+            print(f"{method}: {flags}: {candidates[place].shown}", flush=True)
     return Search(space, tuple(candidates[place] for place in range(len(planned))), tuple(kept)), seconds
 
 
@@ -269,7 +284,7 @@ def _show(
     finished: Mapping[str, Sequence["FinishedRun"]],
     failed: Sequence[str],
 ) -> None:
-    from experiments.lab import search, statistics
+    from experiments.lab import results, search
     from experiments.lab.terminal import plain_console
 
     for method, of_method in searches.items():
@@ -278,13 +293,15 @@ def _show(
         at_edge = f" (at the edge of what was tried: {', '.join(edges)})" if edges else ""
         flags = search.as_flags(search.varied(best.settings, of_method.space))
         tried = counted(len(of_method.candidates), "configuration")
-        print(f"best of {tried}, {method}: {flags}, {100 * best.score:.2f} % on validation data{at_edge}")
-    final = {method: [one.run.final_accuracy for one in runs] for method, runs in finished.items()}
+        if all(len(one.diverged) == len(one.accuracies) for one in of_method.candidates):
+            note(f"warning: {method}: every training of {tried} diverged, so that none of them is the best")
+        print(f"best of {tried}, {method}: {flags}, {best.shown} on validation data{at_edge}")
+    estimates, differences = results.compared(finished)
     print_table(
         plain_console(),
         f"{describe(settings)}, each method at its best",
-        {named(finished[method]): statistics.estimate(values) for method, values in final.items()},
-        statistics.differences(final),
+        {named(finished[method]): estimate for method, estimate in estimates.items()},
+        differences,
         failed,
     )
 
@@ -301,6 +318,7 @@ def _as_record(of_method: Search) -> dict[str, Any]:
                 **search.varied(one.settings, of_method.space),
                 "validation_accuracy": one.score,
                 "per_seed": one.accuracies,
+                "diverged": one.diverged,
             }
             for one in of_method.candidates
         ],
@@ -320,13 +338,14 @@ def _table(options: SweepOptions, searches: Mapping[str, Search]) -> str:
     )
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["method", *names, "seed", "validation_accuracy"])
+    writer.writerow(["method", *names, "seed", "validation_accuracy", "diverged"])
     for method, of_method in searches.items():
         for one in of_method.candidates:
             values: dict[str, Any] = search.varied(one.settings, of_method.space)
             for number, accuracy in enumerate(one.accuracies):
                 seed = options.tuning_seed + number
-                writer.writerow([method, *(values.get(name, "") for name in names), seed, accuracy])
+                diverged = "yes" if seed in one.diverged else ""
+                writer.writerow([method, *(values.get(name, "") for name in names), seed, accuracy, diverged])
     return content.getvalue()
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 import experiments.lab
-from experiments import compare, run
+from experiments import compare, memory, run, sharded, submit, sweep
 from experiments.lab import data, figures, results, settings, sources, statistics
 from experiments.lab.progress import Progress, ProgressDisplay
 from experiments.lab.results import Run, Seconds
@@ -350,6 +350,27 @@ def test_a_training_that_diverged_is_warned_of_and_marked_also_when_found_again(
         assert methods["standard"]["diverged"] == []
 
 
+@pytest.mark.parametrize(
+    ("diverging", "mean", "points"), [({0: 2}, True, True), ({0: 2, 1: 2}, False, False)], ids=["one", "both"]
+)
+def test_where_trainings_diverged_the_table_gives_no_interval(lab, capsys, diverging, mean, points):
+    lab.diverging = diverging
+    lab.compare("--n-seeds=2")
+    out = capsys.readouterr().out
+    (method,) = re.findall(r"^ +cs \(. of 2 diverged\) +(.+?)  +2 *$", out, re.MULTILINE)
+    assert re.fullmatch(r"\d+\.\d\d %" if mean else "-", method)
+    (difference,) = re.findall(r"^ +cs - standard +(.+?) *$", out, re.MULTILINE)
+    number, *others = difference.split()
+    assert (number != "-") == points
+    assert others == ["-", "-", "-"]
+    assert "where a training diverged there is no error, interval or p-value" in out
+    assert "sign flips" not in out
+    path = out.splitlines()[-1].removeprefix("summary: ")
+    paired = json.loads(Path(path).read_text())["paired"]["cs - standard"]
+    assert (paired.pop("mean") is not None) == points
+    assert paired == {"sem": None, "n": 2, "ci95": [None] * 2, "p_value": None, "p_value_sign_flip": None}
+
+
 def test_a_single_run_that_diverged_is_marked(lab, capsys):
     lab.diverging = {0: 2}
     lab.run("--cs")
@@ -507,6 +528,29 @@ def test_a_wrong_setting_is_one_line_and_status_2_before_anything_is_done(
 def test_a_wrong_number_of_seeds_is_an_error(lab, capsys):
     assert lab.compare("--n-seeds=0") == 2
     assert_one_line_error(capsys, "--n-seeds 0")
+
+
+def test_every_flag_for_whole_numbers_takes_them_as_floats_are_written():
+    whole = {one.name for one in dataclasses.fields(settings.Settings) if one.type is int} - {"classes"}
+    options, _ = run.parse(
+        compare.CompareOptions,
+        "experiments.compare",
+        [f"{settings.flag(name)}=1e2" for name in whole] + ["--n-seeds=1.0e1", "--process-id", "1e0"],
+    )
+    assert {getattr(options.settings(), name) for name in whole} == {100}
+    assert (options.n_seeds, options.machines.process_id) == (10, 1)
+    assert isinstance(options.n_seeds, int)
+
+
+@pytest.mark.parametrize("command", [run, compare, sweep, submit, memory, sharded], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("wrong", ["1.5", "many", "inf", "nan", ""])
+def test_what_is_no_whole_number_is_refused_with_the_flag_and_what_is_allowed(capsys, command, wrong):
+    flag = {submit: "--cpus", sharded: "--steps"}.get(command, "--seed")
+    with pytest.raises(SystemExit) as stop:
+        command.main([f"{flag}={wrong}", *(["compare"] if command is submit else [])])
+    assert stop.value.code == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"Error parsing {flag}: {wrong}: must be a whole number, such as 1000 or 1e3" in said
 
 
 @pytest.mark.parametrize("wrong", [["--stream=sideways"], ["--iters=many"], ["--no-such-flag"], ["--no-cs"]])

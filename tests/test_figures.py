@@ -242,7 +242,27 @@ def test_a_diverged_method_is_marked():
         figures.paired_seeds(runs, settings),
         figures.accuracy_of_one_run(runs["cs"][1], settings),
     ):
-        assert figure.get_suptitle().splitlines()[2:] == ["diverged: cs"]
+        of_all = 1 if len(figure.axes) == 1 else 2
+        assert figure.get_suptitle().splitlines()[2:] == [f"diverged: cs (1 of {of_all})"]
+
+
+def test_where_a_training_diverged_there_are_no_bands_and_no_intervals():
+    settings = SETTINGS["task"]
+    runs = make_runs(settings, 3)
+
+    def drawn():
+        curves, (left, right) = figures.accuracy_over_iterations(runs, settings), paired_axes()
+        return len(curves.axes[0].collections), len(left.collections), len(right.collections)
+
+    def paired_axes():
+        return figures.paired_seeds(runs, settings).axes
+
+    assert drawn() == (2, 2, 1)
+    runs["cs"][1] = dataclasses.replace(runs["cs"][1], diverged_at=3)
+    assert drawn() == (1, 1, 0)
+    left, right = paired_axes()
+    assert [line.get_xdata().size for line in left.lines if line.get_marker() == "x"] == [0, 1]
+    assert [line.get_xdata().size for line in right.lines if line.get_marker() == "x"] == [1]
 
 
 def test_the_curves_are_means_over_seeds_with_their_standard_error():

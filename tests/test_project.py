@@ -2,9 +2,12 @@
 
 import inspect
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -129,6 +132,28 @@ def test_the_wheel_holds_the_library_alone(tmp_path):
     packages = {name.split("/")[0] for name in names}
     assert packages == {"cs_optax", f"cs_optax-{cs_optax.__version__}.dist-info"}
     assert "cs_optax/py.typed" in names
+
+
+def test_an_editable_install_makes_the_library_and_the_experiments_importable_alone(tmp_path):
+    from hatchling.builders.sdist import SdistBuilder
+    from hatchling.builders.wheel import WheelBuilder
+
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for package in ("cs_optax", "experiments", "tests", "benchmarks"):
+        (tmp_path / package).mkdir()
+        shutil.copy(ROOT / "cs_optax" / "__init__.py", tmp_path / package)
+    (wheel,) = WheelBuilder(str(tmp_path)).build(directory=str(tmp_path / "dist"), versions=["editable"])
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = archive.read("_cs_optax.pth").decode().splitlines()
+    assert sorted(os.listdir(path)) == ["cs_optax", "experiments"]
+    assert (Path(path) / "cs_optax" / "__init__.py").is_file()
+    # The links must not be taken for the folders.
+    (archive,) = SdistBuilder(str(tmp_path)).build(directory=str(tmp_path / "dist"))
+    with tarfile.open(archive) as archive:
+        names = {Path(name).parts[1] for name in archive.getnames()}
+    assert {"cs_optax", "experiments"} <= names
+    assert ".hatch" not in names
 
 
 def test_importing_the_library_imports_no_experiment():

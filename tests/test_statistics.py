@@ -7,6 +7,7 @@ from scipy import stats
 
 from experiments.lab.statistics import (
     EXACT_UP_TO,
+    differences,
     estimate,
     paired_difference,
     sign_flip_p_value,
@@ -132,6 +133,33 @@ def test_the_smallest_real_difference_is_no_rounding():
     result = paired_difference([0.5, 0.5], [0.5 - 1 / 50_000, 0.5])
     assert result.sem > 0
     assert result.p_value == pytest.approx(0.5)
+
+
+def test_where_a_training_diverged_means_are_known_and_nothing_else():
+    values, others = accuracies(3)
+    some = estimate(values, diverged=[False, True, False])
+    assert some.mean == pytest.approx(values.mean())
+    pairs = paired_difference(others, values, diverged=[False, True, False])
+    assert pairs.mean == pytest.approx((others - values).mean())
+    assert np.isnan([some.sem, *some.ci95, pairs.sem, *pairs.ci95]).all()
+    assert np.isnan([pairs.p_value, pairs.p_value_sign_flip]).all()
+
+
+def test_where_all_trainings_diverged_nothing_is_known():
+    nothing = paired_difference([0.0, 0.0], [0.0, 0.0], diverged=[True, True])
+    assert np.isnan([nothing.mean, nothing.sem, *nothing.ci95]).all()
+    assert np.isnan([nothing.p_value, nothing.p_value_sign_flip]).all()
+    assert math.isnan(estimate([0.0, 0.0], diverged=[True, True]).mean)
+
+
+def test_a_difference_is_of_a_diverged_pair_where_either_training_diverged():
+    values = {"a": [0.5, 0.6], "b": [0.7, 0.6], "c": [0.4, 0.1]}
+    lost = {"a": [False, False], "b": [True, False], "c": [False, False]}
+    found = differences(values, lost)
+    assert [math.isnan(one.p_value) for one in found.values()] == [True, False]
+    found = differences(values, {**lost, "a": [False, True]})
+    assert [math.isnan(one.mean) for one in found.values()] == [True, False]
+    assert [math.isnan(one.sem) for one in found.values()] == [True, True]
 
 
 def test_nothing_to_average_and_unequal_pairs_are_errors():

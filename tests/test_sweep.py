@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +37,18 @@ class Laboratory:
     def __init__(self, folder):
         self.folder, self.trained = folder, []
         self.failing = ()  # a method, and what its settings are evaluated on
+        self.diverging_above = np.inf  # a learning rate
 
     def train(self, configurations, method, seeds, dataset, observe, checkpoints, arguments, probed, devices):
         self.trained.append((method, list(configurations), list(seeds)))
         if self.failing == (method, configurations[0].evaluate_on):
             raise TypeError("a dtype")
-        return [[run_of(one, method, seed) for seed in seeds] for one in configurations], Seconds(
-            1.0, 2.0, 3.0
-        )
+        runs = [[self.run_of(one, method, seed) for seed in seeds] for one in configurations]
+        return runs, Seconds(1.0, 2.0, 3.0)
+
+    def run_of(self, settings, method, seed):
+        lost = settings.lr > self.diverging_above
+        return replace(run_of(settings, method, seed), diverged_at=1 if lost else None)
 
     def sweep(self, *more):
         folders = [f"--results-dir={self.folder / 'results'}", f"--plot-dir={self.folder / 'plots'}"]
@@ -113,6 +119,30 @@ def test_the_winner_is_the_best_on_validation_data(lab, capsys):
         assert tested.lr == best["lr"]
         assert f"--lr {best['lr']:g}" in search["flags_of_best"]
     assert summary["methods"]["cs"]["final_accuracy"]["n"] == 3
+
+
+@pytest.mark.parametrize("lowest", [0.0001, 0.0], ids=["some", "all"])
+def test_configurations_that_diverged_are_marked_and_none_of_them_is_called_the_best(lab, capsys, lowest):
+    lab.diverging_above = lowest
+    lab.sweep("--methods", "standard", "--budget=5")
+    printed = capsys.readouterr()
+    summary = summary_of(printed.out)
+    candidates = summary["searches"]["standard"]["candidates"]
+    lost = [[1000, 1001] if one["lr"] > lowest else [] for one in candidates]
+    assert [one["diverged"] for one in candidates] == lost
+    said = re.findall(r"^standard: --lr \S+ \S+ %(.*)$", printed.out, re.MULTILINE)
+    assert said == [" (2 of 2 diverged)" if one else "" for one in lost]
+    never = [one["lr"] for one in candidates if not one["diverged"]]
+    assert summary["searches"]["standard"]["best"]["lr"] in (never or [one["lr"] for one in candidates])
+    (table,) = lab.folder.glob("results/*/searches.csv")
+    with table.open() as file:
+        assert [row["diverged"] for row in csv.DictReader(file)] == [
+            "yes" if any(one) else "" for one in lost for _ in range(2)
+        ]
+    warning = (
+        "warning: standard: every training of 5 configurations diverged, so that none of them is the best"
+    )
+    assert (warning in printed.err) == (lowest == 0)
 
 
 def test_what_is_finished_is_found_again(lab, capsys):

@@ -90,6 +90,11 @@ class Run:
     probes: "Probes | None" = None
 
     @property
+    def diverged(self) -> bool:
+        """Whether the training diverged; its accuracies then say nothing about the method."""
+        return self.diverged_at is not None
+
+    @property
     def accuracy_overall(self) -> np.ndarray:
         """Mean accuracy over all tasks, also those to come; [L]."""
         return np.asarray(self.accuracy.mean(axis=1))
@@ -393,7 +398,6 @@ def summary(
     from experiments.lab import sources
 
     runs = [one for group in finished.values() for one in group]
-    accuracies = {method: [one.run.final_accuracy for one in group] for method, group in finished.items()}
     return {
         "command": command,
         "config": config,
@@ -402,7 +406,7 @@ def summary(
         "data": {"source": dataset.source, "sha256": dataset.sha256, "name": dataset.name},
         "seeds": [one.run.seed for one in next(iter(finished.values()))],
         "methods": {method: _summary_of_method(group, settings) for method, group in finished.items()},
-        "paired": statistics.differences(accuracies),
+        "paired": compared(finished)[1],
         "seconds": {
             **asdict(sum(seconds.values(), Seconds(0.0, 0.0, 0.0))),
             "total": total_seconds,
@@ -544,12 +548,26 @@ def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
     return run
 
 
+def compared(
+    finished: Mapping[str, Sequence[FinishedRun]],
+) -> tuple[dict[str, statistics.Estimate], dict[str, statistics.PairedDifference]]:
+    """The final accuracy of each method, and how much it differs from the first one's, paired by seed.
+
+    Args:
+        finished: the runs of each method, in the same order of seeds.
+    """
+    final = {method: [one.run.final_accuracy for one in group] for method, group in finished.items()}
+    diverged = {method: [one.run.diverged for one in group] for method, group in finished.items()}
+    estimates = {method: statistics.estimate(final[method], diverged[method]) for method in finished}
+    return estimates, statistics.differences(final, diverged)
+
+
 def _summary_of_method(finished: Sequence[FinishedRun], settings: Settings) -> dict[str, Any]:
     runs = [one.run for one in finished]
-    accuracies = [run.final_accuracy for run in runs]
+    accuracies, diverged = [run.final_accuracy for run in runs], [run.diverged for run in runs]
     matrices = np.array([run.accuracy_matrix for run in runs])
     return {
-        "final_accuracy": {**asdict(statistics.estimate(accuracies)), "per_seed": accuracies},
+        "final_accuracy": {**asdict(statistics.estimate(accuracies, diverged)), "per_seed": accuracies},
         "measures": _measures(runs, settings),
         "probes": _mean_of_probes(runs),
         "accuracy_matrix": matrices.mean(axis=0),
@@ -558,13 +576,13 @@ def _summary_of_method(finished: Sequence[FinishedRun], settings: Settings) -> d
         "initial_accuracy_per_seed": np.array([run.initial_accuracy for run in runs]),
         "curves": {
             "evaluated_at": runs[0].evaluated_at,
-            "accuracy_so_far": _curve([run.accuracy_so_far for run in runs]),
-            "accuracy_overall": _curve([run.accuracy_overall for run in runs]),
+            "accuracy_so_far": _curve([run.accuracy_so_far for run in runs], diverged),
+            "accuracy_overall": _curve([run.accuracy_overall for run in runs], diverged),
             "accuracy_per_task": np.mean([run.accuracy for run in runs], axis=0),
             "logged_at": runs[0].logged_at,
-            "loss": _curve([run.loss for run in runs]),
+            "loss": _curve([run.loss for run in runs], diverged),
         },
-        "diverged": [run.seed for run in runs if run.diverged_at is not None],
+        "diverged": [run.seed for run in runs if run.diverged],
         "stamps": [one.stamp for one in finished],
         "found_again": [one.found_again for one in finished],
         "other_code": files_of_other_code(finished),
@@ -587,7 +605,8 @@ def _measures(runs: Sequence[Run], settings: Settings) -> dict[str, Any]:
     summed: dict[str, Any] = {}
     for name, first in of_runs[0].items():
         values = [of_run[name].value for of_run in of_runs]
-        summed[name] = {**asdict(statistics.estimate(values)), "per_seed": values, "undefined": first.reason}
+        estimate = statistics.estimate(values, [run.diverged for run in runs])
+        summed[name] = {**asdict(estimate), "per_seed": values, "undefined": first.reason}
     return summed
 
 
@@ -610,11 +629,11 @@ def table_of_runs(finished: Mapping[str, Sequence[FinishedRun]], settings: Setti
     return content.getvalue()
 
 
-def _curve(per_seed: Sequence[np.ndarray]) -> dict[str, Any]:
+def _curve(per_seed: Sequence[np.ndarray], diverged: Sequence[bool]) -> dict[str, Any]:
     samples = np.array(per_seed)
     return {
         "mean": samples.mean(axis=0),
-        "sem": statistics.standard_error(samples),
+        "sem": statistics.standard_error(samples, diverged),
         "per_seed": samples,
     }
 

@@ -3,11 +3,16 @@
 Seeds are the samples: every number here describes the spread from seed to seed (initial weights and
 batches). All intervals and tests are two-sided. With a single seed nothing is known about the spread:
 the standard error, the interval and the t-test's p-value are then NaN.
+
+A training that diverged has an accuracy, since outputs that are not finite count as wrong, but one that says
+nothing about its method at another learning rate. Where some of the seeds diverged, means are given and
+nothing about the spread; where all of them did, nothing at all (NaN).
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from scipy import special
@@ -40,7 +45,7 @@ class PairedDifference(Estimate):
 
     Attributes:
         p_value: paired t-test. Where all differences are equal there is no spread to judge by: 1 if
-            they are zero (the methods are identical), else NaN.
+            they are zero (the methods are identical), else NaN. NaN too where a training diverged.
         p_value_sign_flip: sign-flip (permutation) test, which needs no normal distribution: the share
             of all 2^n assignments of signs to the differences whose mean is at least as far from zero.
             Exact for up to `EXACT_UP_TO` pairs; beyond, estimated from `MONTE_CARLO_SAMPLES` random
@@ -52,8 +57,12 @@ class PairedDifference(Estimate):
     p_value_sign_flip: float
 
 
-def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
+def estimate(values: Sequence[float] | np.ndarray, diverged: Sequence[bool] = ()) -> Estimate:
     """Mean, standard error and 95 % interval of one value per seed.
+
+    Args:
+        values: one value per seed.
+        diverged: whether each of them is of a training that diverged; none is by default.
 
     Raises:
         ValueError: if there is no value.
@@ -61,24 +70,29 @@ def estimate(values: Sequence[float] | np.ndarray) -> Estimate:
     Examples:
         >>> estimate([0.25, 0.5, 0.75]).mean
         0.5
+        >>> estimate([0.25, 0.5, 0.0], diverged=[False, False, True])
+        Estimate(mean=0.25, sem=nan, n=3, ci95=(nan, nan))
     """
     samples = np.asarray(values, dtype=np.float64)
     if samples.size == 0:
         raise ValueError("no values to average")
-    mean = float(samples.mean())
-    sem = float(standard_error(samples))
+    mean = math.nan if diverged and all(diverged) else float(samples.mean())
+    sem = float(standard_error(samples, diverged))
     reach = sem * float(special.stdtrit(samples.size - 1, 0.975)) if samples.size > 1 else math.nan
     return Estimate(mean, sem, samples.size, (mean - reach, mean + reach))
 
 
 def paired_difference(
-    first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray
+    first: Sequence[float] | np.ndarray,
+    second: Sequence[float] | np.ndarray,
+    diverged: Sequence[bool] = (),
 ) -> PairedDifference:
     """Compare two methods over the same seeds: first minus second.
 
     Args:
         first: one value per seed.
         second: the other method's values, in the same order of seeds.
+        diverged: whether either training of each seed diverged; none did by default.
 
     Raises:
         ValueError: if the two differ in length, or are empty.
@@ -87,29 +101,40 @@ def paired_difference(
     if a.shape != b.shape:
         raise ValueError(f"pairs need equal lengths, not {a.size} and {b.size}")
     differences = _without_rounding_noise(a - b, scale=np.abs([a, b]).max(initial=0.0))
-    of_mean = estimate(differences)
+    of_mean = estimate(differences, diverged)
     return PairedDifference(
         of_mean.mean,
         of_mean.sem,
         of_mean.n,
         of_mean.ci95,
         p_value=_paired_t_test(of_mean),
-        p_value_sign_flip=sign_flip_p_value(differences),
+        p_value_sign_flip=math.nan if any(diverged) else sign_flip_p_value(differences),
     )
 
 
-def differences(values: Mapping[str, Sequence[float]]) -> dict[str, PairedDifference]:
+def differences(
+    values: Mapping[str, Sequence[float]], diverged: Mapping[str, Sequence[bool]] = MappingProxyType({})
+) -> dict[str, PairedDifference]:
     """Compare all methods with the first one, over the same seeds.
 
     Args:
         values: one value per seed for each method, in the same order of seeds.
+        diverged: of each method whether each of its trainings diverged; none did by default.
 
     Examples:
         >>> differences({"standard": [0.5, 0.25], "cs": [0.75, 0.5]})["cs - standard"].mean
         0.25
     """
     first, *others = values
-    return {f"{other} - {first}": paired_difference(values[other], values[first]) for other in others}
+
+    def either(other: str) -> list[bool]:
+        pairs = zip(diverged.get(other, ()), diverged.get(first, ()), strict=True)
+        return [any(pair) for pair in pairs]
+
+    return {
+        f"{other} - {first}": paired_difference(values[other], values[first], either(other))
+        for other in others
+    }
 
 
 def sign_flip_p_value(differences: Sequence[float] | np.ndarray) -> float:
@@ -134,10 +159,15 @@ def sign_flip_p_value(differences: Sequence[float] | np.ndarray) -> float:
     return float((as_far + 1) / (MONTE_CARLO_SAMPLES + 1))
 
 
-def standard_error(samples: np.ndarray) -> np.ndarray:
-    """Standard error of the mean over the first axis; NaN where there is a single sample."""
+def standard_error(samples: np.ndarray, diverged: Sequence[bool] = ()) -> np.ndarray:
+    """Standard error of the mean over the first axis; NaN where it is not known.
+
+    Args:
+        samples: [n, …].
+        diverged: whether each of the ``n`` is of a training that diverged; none is by default.
+    """
     n = len(samples)
-    if n == 1:
+    if n == 1 or any(diverged):
         return np.full(samples.shape[1:], math.nan)
     # Equal samples have a spread of exactly zero, whatever the rounding of their mean.
     spread = np.where(np.ptp(samples, axis=0) == 0, 0.0, samples.std(axis=0, ddof=1))
@@ -145,7 +175,7 @@ def standard_error(samples: np.ndarray) -> np.ndarray:
 
 
 def _paired_t_test(difference: Estimate) -> float:
-    if difference.n == 1:
+    if math.isnan(difference.sem):
         return math.nan
     if difference.sem == 0:
         return 1.0 if difference.mean == 0 else math.nan

@@ -56,9 +56,9 @@ def accuracy_over_iterations(
     write_title(figure, title or figure_title(settings, methods=list(runs)), runs)
     panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
     for panel, (tasks, measure) in zip(panels, measures.items(), strict=True):
-        for method, group in runs.items():
+        for group in runs.values():
             curves = np.array([100 * getattr(run, measure)[TRAINED] for run in group])
-            draw_mean_and_error(panel, method, group[0].evaluated_at[TRAINED], curves)
+            draw_mean_and_error(panel, group, group[0].evaluated_at[TRAINED], curves)
         panel.set_ylabel(f"Accuracy on\n{tasks} (%)")
         _finish_over_iterations(panel, settings)
         mark_chance_if_near(panel, settings)
@@ -89,9 +89,9 @@ def accuracy_per_task(
     write_title(figure, title or figure_title(settings, methods=list(runs)), runs)
     panels = panels_in_grid(figure, len(tasks), columns, shared=True, down=True)
     for panel, task in zip(panels, tasks, strict=True):
-        for method, group in runs.items():
+        for group in runs.values():
             curves = np.array([100 * run.accuracy[TRAINED, task] for run in group])
-            draw_mean_and_error(panel, method, group[0].evaluated_at[TRAINED], curves)
+            draw_mean_and_error(panel, group, group[0].evaluated_at[TRAINED], curves)
         if settings.stream == "task-based":
             panel.axvspan(
                 task * settings.iters, (task + 1) * settings.iters, color=FAINT, alpha=0.5, linewidth=0
@@ -142,19 +142,20 @@ def accuracy_of_one_run(run: Run, settings: Settings) -> Figure:
     return figure
 
 
-def draw_mean_and_error(axes: Axes, method: str, iterations: np.ndarray, curves: np.ndarray) -> None:
-    """Draw a method's mean over seeds as a line, and its standard error as a band around it.
+def draw_mean_and_error(axes: Axes, runs: Sequence[Run], iterations: np.ndarray, curves: np.ndarray) -> None:
+    """Draw a method's mean over seeds as a line, and its standard error, where it is known, as a band.
 
     Args:
         axes: where to.
-        method: the method's name.
+        runs: those of the method.
         iterations: [L].
-        curves: [seeds, L].
+        curves: [runs, L].
     """
-    mean, sem = curves.mean(axis=0), statistics.standard_error(curves)
+    method = runs[0].method
+    mean, sem = curves.mean(axis=0), statistics.standard_error(curves, [run.diverged for run in runs])
     color = COLORS[method]
     axes.plot(iterations, mean, color=color, linestyle=LINES[method], label=NAMES[method])
-    if len(curves) > 1:
+    if not np.isnan(sem).all():
         axes.fill_between(iterations, mean - sem, mean + sem, color=color, alpha=0.22, linewidth=0)
 
 

@@ -51,10 +51,10 @@ def stability_gap(
     figure = Figure(figsize=(COLUMN, 2.15 + height_of_legend(switching, COLUMN)))
     write_title(figure, title or figure_title(settings, methods=list(switching)), switching)
     axes = figure.subplots()
-    for method, group in switching.items():
+    for group in switching.values():
         distances = _distances(group[0], settings)
         curves = 100 * np.array([_after_switches(run, settings, distances) for run in group])
-        draw_mean_and_error(axes, method, distances, curves)
+        draw_mean_and_error(axes, group, distances, curves)
     axes.set_xlim(0, WINDOW * settings.iters)
     axes.set_xlabel("Iterations since the task switch")
     axes.set_ylabel("Accuracy on\nearlier tasks (%)")

@@ -34,7 +34,8 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings, title: s
     """Final accuracy of every seed, a thin line joining what the methods made of the same seed.
 
     On the right the differences within the seeds (each method minus the first one), which are what
-    the methods are judged by. Beside the dots stand their mean and its 95 % confidence interval.
+    the methods are judged by. Beside the dots are their mean and its 95 % confidence interval. A seed whose
+    training diverged is a cross, and a method with such seeds has neither.
 
     Args:
         runs: the runs of two methods or more, in the same order of seeds.
@@ -48,11 +49,12 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings, title: s
     write_title(figure, title or figure_title(settings, methods=names), runs)
     left, right = figure.subplots(ncols=2, width_ratios=[len(names), len(others) + 0.1])
     final = {method: np.array([100 * run.final_accuracy for run in runs[method]]) for method in names}
+    diverged = {method: np.array([run.diverged for run in runs[method]]) for method in names}
     left.plot(range(len(names)), list(final.values()), color=LINK, linewidth=0.7, zorder=1)
     for place, (method, accuracies) in enumerate(final.items()):
         # Where two methods stand alone, the intervals stand outside of the lines between them.
         beside = -0.2 if place == 0 else 0.2
-        _dots_and_interval(left, place, place + beside, accuracies, COLORS[method])
+        _dots_and_interval(left, place, place + beside, accuracies, diverged[method], COLORS[method])
     _name_methods(left, names)
     left.set_xlim(-0.5, len(names) - 0.5)
     left.set_ylabel("Final average\naccuracy (%)")
@@ -60,7 +62,8 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings, title: s
     right.axhline(0, color=INK, linewidth=0.6, zorder=0)
     for place, method in enumerate(others):
         color = "black" if len(others) == 1 else COLORS[method]
-        _dots_and_interval(right, place, place + 0.25, final[method] - final[first], color)
+        either = diverged[method] | diverged[first]
+        _dots_and_interval(right, place, place + 0.25, final[method] - final[first], either, color)
     right.set_xlim(-0.4, len(others) - 0.4)
     if len(others) == 1:
         right.set_xticks([0], ["difference"])
@@ -85,10 +88,13 @@ def _name_methods(axes: Axes, methods: Sequence[str]) -> None:
         axes.set_xticks(places, [NAMES[method].replace(" ", "\n") for method in methods])
 
 
-def _dots_and_interval(axes: Axes, place: float, beside: float, values: np.ndarray, color: str) -> None:
+def _dots_and_interval(
+    axes: Axes, place: float, beside: float, values: np.ndarray, diverged: np.ndarray, color: str
+) -> None:
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
-    axes.plot(np.full(len(values), place), values, "o", color=color, markersize=3.5, **edge)
-    estimate = statistics.estimate(values)
-    if estimate.n > 1:
+    for these, mark, look in ((~diverged, "o", edge), (diverged, "x", {})):
+        axes.plot(np.full(these.sum(), place), values[these], mark, color=color, markersize=3.5, **look)
+    estimate = statistics.estimate(values, diverged.tolist())
+    if not math.isnan(estimate.sem):
         axes.vlines(beside, *estimate.ci95, color=color, linewidth=1.2)
         axes.plot(beside, estimate.mean, "s", color=color, markersize=4)

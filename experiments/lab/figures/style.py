@@ -135,9 +135,10 @@ def write_title(figure: Figure, text: str, runs: Mapping[str, Sequence[Run]]) ->
         text: what was run.
         runs: the runs; the methods of which some diverged are named too.
     """
-    diverged = [method for method, group in runs.items() if any(run.diverged_at for run in group)]
-    if diverged:
-        text += f"\ndiverged: {', '.join(diverged)}"
+    diverged = {method: sum(run.diverged for run in group) for method, group in runs.items()}
+    marks = [f"{method} ({n} of {len(runs[method])})" for method, n in diverged.items() if n]
+    if marks:
+        text += f"\ndiverged: {', '.join(marks)}"
     text = "".join(one if one == "\n" or _is_in_the_font(one) else NO_GLYPH for one in text)
     width = figure.get_size_inches()[0]
     lines = [textwrap.fill(line, int(LETTERS_PER_INCH * width)) for line in text.splitlines()]

@@ -70,8 +70,12 @@ def sweep_map(searches: Mapping[str, Mapping[str, Any]], settings: Settings) -> 
     rows, width = math.ceil(len(panels) / columns), COLUMN if columns <= IN_A_COLUMN else PAGE
     figure = Figure(figsize=(width, 0.75 + 1.6 * rows))
     tried = counted(max(len(search["candidates"]) for search in searches.values()), "configuration")
-    training = f"{settings.optimizer}, batch {settings.batch}; {tried} of each method"
-    write_title(figure, f"{figure_title(settings).splitlines()[0]}\n{training}", {})
+    title = f"{figure_title(settings).splitlines()[0]}\n{settings.optimizer}, batch {settings.batch}; "
+    title += f"{tried} of each method"
+    lost = {method: np.count_nonzero(_diverged(search)) for method, search in searches.items()}
+    if any(lost.values()):
+        title += "\ndiverged: " + ", ".join(f"{method} ({n})" for method, n in lost.items() if n)
+    write_title(figure, title, {})
     places = panels_in_grid(figure, len(panels), columns, shared=False)
     colors = _colors(searches)
     for panel, (method, pair) in zip(places, panels, strict=True):
@@ -109,9 +113,15 @@ def _accuracies(search: Mapping[str, Any]) -> np.ndarray:
 
 
 def _errors(search: Mapping[str, Any]) -> np.ndarray:
-    """The standard errors over the tuning seeds; NaN where there is one alone."""
+    """The standard errors over the tuning seeds; NaN where there is one alone, or a training diverged."""
     per_seed = [one["per_seed"] for one in search["candidates"]]
-    return statistics.standard_error(100 * np.array(per_seed, dtype=np.float64).T)
+    errors = statistics.standard_error(100 * np.array(per_seed, dtype=np.float64).T)
+    return np.where(_diverged(search) > 0, math.nan, errors)
+
+
+def _diverged(search: Mapping[str, Any]) -> np.ndarray:
+    """The number of trainings of each configuration that diverged."""
+    return np.array([len(one.get("diverged", ())) for one in search["candidates"]])
 
 
 def _values(search: Mapping[str, Any], name: str) -> np.ndarray:
@@ -161,9 +171,9 @@ def _draw_line(
     values, accuracies, order = _values(search, name), _accuracies(search), _values(search, name).argsort()
     panel.plot(values[order], accuracies[order], color=COLORS[method], linewidth=1, zorder=1)
     errors = _errors(search)
-    if np.isfinite(errors).all():
+    if np.isfinite(errors).any():
         panel.errorbar(values, accuracies, errors, fmt="none", ecolor=INK, elinewidth=0.8)
-    _draw_points(panel, values, accuracies, accuracies, colors)
+    _draw_points(panel, values, accuracies, search, colors)
     _scale(panel.xaxis, *_limits(search, name))
     panel.set(xlabel=SETTINGS.get(name, name), ylabel="Accuracy (%)")
     panel.yaxis.set_major_locator(round_ticks(4))
@@ -186,7 +196,7 @@ def _draw_map(
     _scale(panel.yaxis, *limits[1])
     beakers = [one["beakers"] for one in search["candidates"]] if pair == ("alpha", "beta") else None
     xs, ys = (np.maximum(_values(search, name), low) for name, (low, _) in zip(pair, limits, strict=True))
-    _draw_points(panel, xs, ys, accuracies, colors, beakers, on_cells=cells)
+    _draw_points(panel, xs, ys, search, colors, beakers, on_cells=cells)
     panel.set(xlabel=SETTINGS.get(x, x), ylabel=SETTINGS.get(y, y))
 
 
@@ -194,13 +204,14 @@ def _draw_points(
     panel: Axes,
     x: np.ndarray,
     y: np.ndarray,
-    accuracies: np.ndarray,
+    search: Mapping[str, Any],
     colors: ScalarMappable,
     beakers: Sequence[int] | None = None,
     *,
     on_cells: bool = False,
 ) -> None:
-    best = int(accuracies.argmax())
+    accuracies, never_diverged = _accuracies(search), _diverged(search) == 0
+    best = int(np.lexsort((-accuracies, ~never_diverged))[0])  # stable: of equals, the first
     shades = colors.to_rgba(accuracies)
     edges = [ink_on(shade) if on_cells else "black" for shade in shades]
     size = 16 if beakers is None else 46
