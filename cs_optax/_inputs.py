@@ -121,10 +121,11 @@ def _new_leaf(param: Any, start: Any, beaker_dtype: Any, empty: bool = False) ->
             f"params must be floating-point or complex, got a leaf of {kind}: leave it out, "
             "by optax.masked for example, or by equinox.filter"
         )
-    dtype = beaker_dtype_of(param if hasattr(param, "dtype") else jnp.asarray(param), beaker_dtype)
+    is_abstract = isinstance(param, jax.ShapeDtypeStruct)
+    dtype = beaker_dtype_of(param if is_abstract else jnp.asarray(param), beaker_dtype)
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(f"beaker_dtype must be available, got {dtype}, which needs jax_enable_x64")
-    if isinstance(param, jax.ShapeDtypeStruct):
+    if is_abstract:
         return param.update(dtype=dtype, weak_type=False)
     beaker = jnp.array(start, dtype)
     if not empty:

@@ -136,8 +136,8 @@ def complex_synapse(
             ``jax.shard_map`` round independently if they are given different seeds.
 
     Returns:
-        An ``optax.GradientTransformationExtraArgs``. Its updates have the dtypes of the parameters,
-        its state is a :class:`ComplexSynapseState`.
+        An ``optax.GradientTransformationExtraArgs``. Its updates have the dtypes of the parameters (those
+        that they came with, where nothing flows back), its state is a :class:`ComplexSynapseState`.
 
     Raises:
         ValueError: if an argument is out of range, where its value is known; in ``init``, if a parameter is

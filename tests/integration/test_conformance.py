@@ -110,18 +110,23 @@ def test_init_is_the_same_eagerly_jitted_and_in_the_abstract(case):
 DTYPES = ["float8_e4m3fn", "float16", "bfloat16", "float32", "complex64"]
 
 
-def check_dtypes(tx, params, grads):
-    """Updates like the parameters, a state that stays as it is, beakers of float32 or wider."""
+def check_dtypes(tx, params, grads, listens=False):
+    """Updates like the parameters, or as they came; a state that stays as it is; beakers at least float32."""
     state = jax.eval_shape(tx.init, params)
     updates, after = jax.eval_shape(tx.update, grads, state, params)
     assert spec(after) == spec(state)
     assert not any(leaf.weak_type for leaf in jax.tree.leaves(after))
+    like = grads if listens else params
     assert jax.tree.map(lambda u: (u.shape, u.dtype), updates) == jax.tree.map(
-        lambda p: (p.shape, jax.dtypes.canonicalize_dtype(p.dtype)), params
+        lambda p: (p.shape, jax.dtypes.canonicalize_dtype(p.dtype)), like
     )
     return [leaf.dtype for leaf in jax.tree.leaves(get_beakers(after))]
 
 
+COARSE = pytest.mark.filterwarnings("ignore:parameters of .* are too coarse")
+
+
+@COARSE
 @every_case
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes_are_a_fixed_point(case, dtype):
@@ -129,11 +134,12 @@ def test_dtypes_are_a_fixed_point(case, dtype):
     # The moments of optax.adam, too, take the dtype of the gradients.
     others = [] if "adam" in case else [like(PARAMS, "float16"), like(PARAMS, "float32")]
     for grads in (params, *others):
-        beakers = check_dtypes(make(case), params, grads)
+        beakers = check_dtypes(make(case), params, grads, listens=case == "never")
         if "beaker_dtype" not in CASES[case][1]:
             assert {beaker.name for beaker in beakers} <= {"complex64" if dtype == "complex64" else "float32"}
 
 
+@COARSE
 @every_case
 @pytest.mark.parametrize("dtype", [*DTYPES, "float64", "complex128"])
 def test_dtypes_are_a_fixed_point_with_64_bits_enabled(case, dtype, x64):
@@ -183,7 +189,7 @@ def test_types_and_ranks_are_never_promoted_silently(case):
 
 
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float16", "bfloat16", "complex64"])
-@pytest.mark.parametrize("case", ["default", "euler", "sgd, exchange"])
+@pytest.mark.parametrize("case", ["default", "euler", "never"])
 def test_weights_of_every_dtype_do_what_those_of_float32_do_to_their_precision(case, dtype):
     start = like(PARAMS, dtype)
     real = jax.tree.map(lambda leaf: leaf.real.astype("float32"), start)
@@ -276,6 +282,7 @@ def test_gradients_can_be_accumulated(case, dtype):
 @every_case
 def test_hyperparameters_can_be_injected(case):
     static = ("n_beakers", "resolution", "visible_resolution")
+    static = static if CASES[case][0] is complex_synapse else "n_beakers"
     tx = optax.inject_hyperparams(CASES[case][0], static)(**keywords(case))
     plain = make(case)
     state = tx.init(PARAMS)
