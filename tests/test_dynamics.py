@@ -432,6 +432,17 @@ def test_a_chain_that_listens_follows_the_weights_as_its_slow_twin(method, x64):
     )
 
 
+def test_before_its_time_a_link_fills_its_right_beaker_from_a_weight_of_low_precision_too():
+    """Although that loses nothing of it, and a beaker otherwise gains what such a weight loses."""
+    tx = complex_synapse(3, 10.0, 160.0, backflow=[40.0, 40.0], init="zero", beaker_dtype="float32")
+    low, exact = (
+        follow(tx, jnp.zeros((30, 4), dtype), jnp.ones(4, dtype)) for dtype in ("bfloat16", "float32")
+    )
+    np.testing.assert_array_equal(low[0], np.ones((30, 4)))
+    np.testing.assert_allclose(low[1][0], exact[1][0], rtol=1e-5)
+    assert (exact[1][0][-1] > 0.1).all()
+
+
 @pytest.mark.parametrize(
     ("chain", "options"),
     [

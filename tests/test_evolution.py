@@ -121,7 +121,7 @@ def test_contents_are_interpolated_over_the_logarithm_of_the_timescale():
 
 
 def test_a_resized_state_is_one_of_the_new_transformation():
-    """Structure, dtypes, and the time since initialisation, which incremental backflow reads."""
+    """Structure, dtypes, and the time since initialisation, which times of backflow are compared with."""
     tx = optax.chain(optax.adam(0.1), complex_synapse(chain=FIVE, beaker_dtype="bfloat16"))
     longer = optax.chain(optax.adam(0.1), complex_synapse(chain=EIGHT, beaker_dtype="bfloat16"))
     params, state = some_steps(tx)

@@ -234,11 +234,12 @@ def test_a_strong_pull_holds_the_first_task(method, strength, change_without_a_p
 
 @pytest.mark.parametrize("method", ["ewc", "si", "lwf", "er"])
 def test_training_with_a_memory_is_its_slow_twin(method):
-    settings = dataclasses.replace(SMALL, optimizer="sgd", lr=0.2, iters=3, eval_log=100, ewc_decay=0.5)
-    settings = dataclasses.replace(settings, ewc_strength=50.0, si_strength=5.0, replay_budget=4)
+    settings = dataclasses.replace(SMALL, optimizer="sgd", lr=1.0, iters=10, eval_log=100, ewc_decay=0.5)
+    settings = dataclasses.replace(settings, ewc_strength=10.0, si_strength=0.3, replay_budget=4)
     twin = Twin(settings, method, load("Digits"), seed=3)
     (run,) = runs_of(method, settings, [3])
-    np.testing.assert_allclose(run.loss, twin.losses(), rtol=1e-4)
+    assert np.isfinite(run.loss).all()
+    np.testing.assert_allclose(run.loss, twin.losses(), rtol=1e-3)
 
 
 def test_the_average_is_the_mean_at_first_and_exponential_then():

@@ -56,6 +56,14 @@ def test_rounding_of_few_numbers_is_right_on_average(dtype, shape):
     assert np.abs(mean - value).max() <= 5 * (above - below) / 2 / np.sqrt(n)
 
 
+def test_the_beakers_of_a_chain_round_differently():
+    params, tx = jnp.zeros(4000), complex_synapse(4, 10.0, 160.0, beaker_dtype="bfloat16", resolution=0.0)
+    beakers = tuple(jnp.full(4000, value, jnp.bfloat16) for value in (1.0, 1.1, 1.3))
+    _, state = tx.update(params, tx.init(params)._replace(beakers=beakers), params)
+    errors = np.corrcoef([np.asarray(u, np.float64) for u in get_beakers(state)])
+    assert np.abs(errors - np.eye(3)).max() < 0.1
+
+
 def test_two_groups_of_parameters_round_differently():
     params = {"a": jnp.full(4000, 1.002), "b": jnp.full(4000, 1.002)}
 
