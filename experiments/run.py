@@ -35,7 +35,7 @@ from experiments.lab.settings import (
     validate_tasks,
     without_effect,
 )
-from experiments.lab.standard_streams import lasting_streams
+from experiments.lab.standard_streams import lasting_streams, readable_columns
 
 # JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
 if TYPE_CHECKING:
@@ -217,6 +217,8 @@ def run(options: RunOptions, command: str) -> None:
     from experiments.lab import results
     from experiments.lab.live import Live
 
+    if options.output.plot_dir != Output.plot_dir and not options.output.pdf:
+        note("note: --plot-dir has no effect without --pdf")
     stamp = results.run_stamp(results.identity(settings, method, options.seed, dataset.sha256))
     if options.output.get_stamp:
         print(stamp)
@@ -275,7 +277,7 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
     given = sys.argv[1:] if arguments is None else list(arguments)
     by_script = Path(sys.argv[0]).stem == "cs-optax"  # see cs_optax/__main__.py
     program = module.replace("experiments.", "cs-optax ") if by_script else f"python -m {module}"
-    with lasting_streams() as streams:
+    with lasting_streams() as streams, readable_columns():
         try:
             options = tyro.cli(
                 kind,
@@ -381,6 +383,8 @@ def prepare(
         note(f"note: {line}")
     if output.data_dir is not None and settings.dataset == "Digits":
         note("note: --data-dir is not used: the digits come with scikit-learn")
+    if output.data_dir is not None and settings.experiment.endswith(".npz"):
+        note(f"note: --data-dir is not used: the data are in {settings.experiment}")
     settings, dataset = _with_data(settings, output.data_dir)
     if settings.stream == "file":
         from experiments.lab.streams import read_stream

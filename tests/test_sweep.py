@@ -195,6 +195,7 @@ def test_the_table_has_every_configuration_and_seed(lab, capsys):
         (["--probes"], "--probes: must be left out"),
         (["--methods", "average", "--ranges", "average-time=0.01:0.1"], "method average cannot be tried"),
         (["--ranges", "lr=1"], "--ranges lr=1: must be lr=LOW:HIGH"),
+        (["--ranges", "lr=1:2", "lr=1:3"], "--ranges lr=1:3: lr must be named once"),
         (["--methods", "standard", "standard"], "method standard: must be named once"),
         (["--alpha=0"], "--alpha 0: must be positive"),
     ],
