@@ -13,6 +13,7 @@ from experiments.lab.description import describe, describe_methods
 from experiments.lab.failures import Failures
 from experiments.lab.processes import note
 from experiments.lab.settings import Method, SettingsError
+from experiments.lab.tables import print_whole
 from experiments.run import (
     CommonOptions,
     draw,
@@ -156,9 +157,9 @@ def print_table(
         p_values = _p(difference.p_value), _p(difference.p_value_sign_flip)
         paired.add_row(name, points, interval, *p_values)
     console.print(title, soft_wrap=True)
-    console.print(accuracies)
+    print_whole(console, accuracies)
     if differences:
-        console.print(paired)
+        print_whole(console, paired)
         for line in _cautions(list(differences.values())):
             console.print(line, soft_wrap=True)
 

@@ -10,6 +10,7 @@ import tyro
 
 from experiments.lab.packages import check_package
 from experiments.lab.settings import Settings, SettingsError, validate
+from experiments.lab.tables import print_whole
 from experiments.run import draw, guarded, parse
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _show_seconds(finished: "Mapping[str, Sequence[FinishedRun]]") -> None:
         shown = [f"{part:.2f}" for part in (*parts, sum(parts))] if parts else ["-"] * 4
         together = sorted({results.trained_together(one) for one in group})
         table.add_row(method, *shown, str(len(group)), ", ".join(map(str, together)))
-    plain_console().print(table)
+    print_whole(plain_console(), table)
 
 
 if __name__ == "__main__":

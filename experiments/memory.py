@@ -21,6 +21,7 @@ from experiments.run import guarded, parse
 if TYPE_CHECKING:
     from experiments.claims.outcome import Outcome, Row
 
+NARROWEST = 80  # columns of the table; in fewer rich would cut its numbers
 PASSED = {True: "yes", False: "NO", None: "–"}
 
 
@@ -142,6 +143,7 @@ def table_of(rows: "Sequence[Row]") -> str:
 def show(outcomes: "Mapping[str, Outcome]") -> None:
     """Print the table of everything that was measured."""
     console = plain_console()
+    console.width = max(console.width, NARROWEST)
     for name, outcome in outcomes.items():
         table = Table("claim", "target", "measured", "pass", box=None, pad_edge=False)
         for row in outcome.rows:

@@ -37,7 +37,7 @@ from experiments.lab.settings import (
     validate_tasks,
     without_effect,
 )
-from experiments.lab.standard_streams import lasting_streams
+from experiments.lab.standard_streams import lasting_streams, readable_columns
 from experiments.lab.terminal import suit_the_terminal
 
 # JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
@@ -240,6 +240,8 @@ def run(options: RunOptions, command: str) -> None:
     from experiments.lab.folders import check_folders
     from experiments.lab.live import Live
 
+    if options.output.plot_dir != Output.plot_dir and not options.output.pdf:
+        note("note: --plot-dir has no effect without --pdf")
     stamp = results.run_stamp(results.identity(settings, method, options.seed, dataset.sha256))
     if options.output.get_stamp:
         print(stamp)
@@ -301,7 +303,7 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
     given = sys.argv[1:] if arguments is None else list(arguments)
     by_script = Path(sys.argv[0]).stem == "cs-optax"  # see cs_optax/__main__.py
     program = module.replace("experiments.", "cs-optax ") if by_script else f"python -m {module}"
-    with lasting_streams() as streams:
+    with lasting_streams() as streams, readable_columns():
         suit_the_terminal()
         try:
             options = tyro.cli(
@@ -429,6 +431,8 @@ def prepare(
         note(f"note: {name} is {value}, but runs are computed with {pinned.PINNED[name]}")
     if output.data_dir is not None and settings.dataset == "Digits":
         note("note: --data-dir is not used: the digits come with scikit-learn")
+    if output.data_dir is not None and settings.experiment.endswith(".npz"):
+        note(f"note: --data-dir is not used: the data are in {settings.experiment}")
     settings, dataset = _with_data(settings, output.data_dir)
     if settings.stream == "file":
         from experiments.lab.streams import forget_streams, read_stream

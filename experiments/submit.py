@@ -143,6 +143,9 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> int:
             raise SettingsError(f"{flag(name)} {getattr(options, name)}: must be at least {least}")
     if options.cluster == "local" and options.gpus and options.at_once > 1:
         raise SettingsError("--at-once: must be left out with --gpus on this computer: its jobs share them")
+    for name in ("partition", "account"):
+        if options.cluster == "local" and getattr(options, name):
+            raise SettingsError(f"{flag(name)}: must be left out with --cluster local")
     if not 0 < options.hours < float("inf"):
         raise SettingsError(f"--hours {options.hours:g}: must be positive and finite")
     logs = str(options.logs.absolute())

@@ -85,7 +85,8 @@ class Laboratory:
         return compare.main([*SHORT, *self.folders(), *arguments])
 
     def run(self, *arguments):
-        return run.main([*SHORT, *self.folders(), *arguments])
+        folders = self.folders() if "--pdf" in arguments else self.folders()[:1]
+        return run.main([*SHORT, *folders, *arguments])
 
     def folders(self):
         return [f"--results-dir={self.folder / 'results'}", f"--plot-dir={self.folder / 'plots'}"]
@@ -443,6 +444,36 @@ def test_flags_without_effect_are_noted(lab, capsys):
     assert lines_of_error(capsys, "note") == []
 
 
+def test_timescales_without_effect_are_noted(lab, capsys):
+    lab.run("--cs", "--beakers=1", "--alpha=3", "--beta=5")
+    assert lines_of_error(capsys, "note") == ["note: --alpha 3 has no effect with --beakers 1"]
+    lab.run("--cs", "--beakers=0", "--alpha=3", "--beta=5")
+    assert lines_of_error(capsys, "note") == [
+        "note: --alpha 3 has no effect with --beakers 0",
+        "note: --beta 5 has no effect with --beakers 0",
+    ]
+    lab.run("--cs", "--beakers=2", "--alpha=3", "--beta=5")
+    assert lines_of_error(capsys, "note") == []
+
+
+def test_a_folder_of_figures_without_figures_is_noted(lab, capsys):
+    run.main([*SHORT, *lab.folders()])
+    assert lines_of_error(capsys, "note") == ["note: --plot-dir has no effect without --pdf"]
+    run.main([*SHORT, *lab.folders(), "--pdf"])
+    assert lines_of_error(capsys, "note") == []
+
+
+@pytest.mark.parametrize("flag", ["tensorboard", "visdom"])
+def test_runs_that_are_found_again_are_in_no_live_figures_and_it_is_said(lab, capsys, flag):
+    pytest.importorskip("tensorboard")
+    lab.run()
+    assert lines_of_error(capsys, "note") == []
+    lab.run(f"--{flag}")
+    assert lines_of_error(capsys, "note") == [
+        f"note: --{flag} shows trainings alone, and these runs are found again"
+    ]
+
+
 def test_a_folder_of_data_that_is_not_used_is_noted(lab, capsys):
     lab.run("--experiment=splitDigits", "--data-dir=somewhere")
     expected = "note: --data-dir is not used: the digits come with scikit-learn"
@@ -450,6 +481,10 @@ def test_a_folder_of_data_that_is_not_used_is_noted(lab, capsys):
     lab.run("--data-dir=somewhere")
     lab.run("--experiment=splitDigits")
     assert lines_of_error(capsys, "note") == []
+    np.savez(lab.folder / "mine.npz", x=np.zeros((20, 4), np.float32), y=np.arange(20) % 2)
+    lab.run(f"--experiment={lab.folder / 'mine.npz'}", "--tasks=1", "--data-dir=somewhere", "--get-stamp")
+    expected = f"note: --data-dir is not used: the data are in {lab.folder / 'mine.npz'}"
+    assert lines_of_error(capsys, "note") == [expected]
 
 
 def test_comparing_without_a_synapse_is_noted(lab, capsys):
@@ -895,4 +930,6 @@ def test_warnings_are_a_line_without_the_place_they_come_from(capsys):
 def test_tasks_that_a_stream_file_never_shows_are_noted(lab, capsys, tmp_path):
     np.savez(tmp_path / "stream.npz", tasks=np.zeros(4, int))
     assert lab.run(f"--stream-file={tmp_path / 'stream.npz'}", "--get-stamp") == 0
-    assert "note: --stream-file never shows task 1 (from 0)" in capsys.readouterr().err
+    notes = lines_of_error(capsys, "note")
+    assert notes[0] == "note: --iters 4 has no effect with --stream-file"
+    assert notes[1].startswith("note: --stream-file never shows task 1 (from 0)")

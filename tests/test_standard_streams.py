@@ -1,6 +1,7 @@
 """A command finishes its work whether or not anyone can read its words."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from test_commands import laboratory_in
 
 from experiments import run
 from experiments.lab import figures
-from experiments.lab.standard_streams import BROKEN_PIPE
+from experiments.lab.standard_streams import BROKEN_PIPE, NARROWEST
 
 WITHOUT_A_READER, ON_A_FULL_DISK, CLOSED = "without a reader", "on a full disk", "closed"
 
@@ -93,3 +94,26 @@ def test_a_process_without_a_reader_ends_in_silence():
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (BROKEN_PIPE, "")
+
+
+@pytest.mark.parametrize("columns", [1, 20, 200])
+def test_numbers_are_whole_on_a_terminal_of_any_width(lab, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lab.compare("--n-seeds=2", "--methods", "standard", "cs-published")
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert (
+        len(re.findall(r"^ +(standard|cs-published) +\d+\.\d\d ± \d+\.\d\d % +2 *$", out, re.MULTILINE)) == 2
+    )
+    number = r"[+-]\d+\.\d\d"
+    line = rf"^ +cs-published - standard +{number} +{number} to {number} +\d\.\d+ +\d\.\d+ *$"
+    assert re.search(line, out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("columns", ["1", "20"])
+def test_help_ends_on_a_terminal_of_any_width_and_leaves_the_width_as_it_was(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit):
+        run.main(["--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines()[5:])) == NARROWEST
+    assert os.environ["COLUMNS"] == columns

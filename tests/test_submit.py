@@ -147,6 +147,10 @@ def test_a_job_that_is_stopped_is_queued_again():
         (["--gpus=1", "comparison"], "name the command to submit: compare or sweep, found none in: --gpus=1"),
         (["--cpus=0", "compare"], "--cpus 0: must be at least 1"),
         (["--hours=0", "compare"], "--hours 0: must be positive and finite"),
+        (
+            ["--cluster=local", "--account=mine", "compare"],
+            "--account: must be left out with --cluster local",
+        ),
         (["--seeds-per-job=2", "sweep"], "--seeds-per-job: goes with compare"),
         (["compare", "--distributed"], "--distributed: must be left out"),
         (["--cluster=local", "compare", "--alpha=0"], "--alpha 0: must be positive and at most 1e+38"),

@@ -222,6 +222,7 @@ def test_a_method_that_fails_keeps_no_other_from_being_searched_and_compared(lab
         (["--probes"], "--probes: must be left out"),
         (["--methods", "average", "--ranges", "average-time=0.01:0.1"], "method average cannot be tried"),
         (["--ranges", "lr=1"], "--ranges lr=1: must be lr=LOW:HIGH"),
+        (["--ranges", "lr=1:2", "lr=1:3"], "--ranges lr=1:3: lr must be named once"),
         (["--methods", "standard", "standard"], "method standard: must be named once"),
         (["--alpha=0"], "--alpha 0: must be positive"),
     ],

@@ -115,6 +115,8 @@ def read_ranges(given: Sequence[str], methods: Sequence[str]) -> dict[str, Range
             raise SettingsError(
                 f"--ranges {text}: {SPAN} must be at least 1, {SPACING} at least 1.1, {DEPTH} at most 1"
             )
+        if name in ranges:
+            raise SettingsError(f"--ranges {text}: {name} must be named once")
         ranges[name] = Range(low, high)
     return ranges
 

@@ -417,8 +417,13 @@ def without_effect(settings: Settings, methods: Sequence[str]) -> list[str]:
     """
     usual, unused = Settings(), frozenset.intersection(*map(unused_by, methods))
     reasons = {field.name: f"on {', '.join(methods)}" for field in fields(Settings) if field.name in unused}
+    if settings.beakers < 2 and any(method in WITH_BEAKERS for method in methods):
+        without = ("alpha", "beta", "time_step") if settings.beakers == 0 else ("alpha",)
+        reasons |= dict.fromkeys(without, f"with --beakers {settings.beakers}")
     if settings.stream != "gradual":
         reasons = {"overlap": "without --stream gradual", **reasons}
+    if settings.stream == "file":
+        reasons["iters"] = "with --stream-file"
     return [
         f"{_given(settings, name)} has no effect {reason}"
         for name, reason in reasons.items()

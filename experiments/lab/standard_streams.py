@@ -5,12 +5,14 @@ closed from the start (``>&-``). None of this is a reason to lose results.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+NARROWEST = 40  # columns for which help is laid out; for fewer than eight, tyro never ends
 BROKEN_PIPE = 128 + 13  # the status of a program that SIGPIPE ends, as shells report it
 
 
@@ -86,3 +88,17 @@ def lasting_streams() -> Iterator[StandardStreams]:
             yield StandardStreams(out, err)
         finally:
             sys.stdout, sys.stderr = before  # type: ignore[assignment]
+
+
+@contextmanager
+def readable_columns() -> Iterator[None]:
+    """Lay text out for as many columns as the terminal has, but not for too few to read it."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(max(shutil.get_terminal_size().columns, NARROWEST))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before

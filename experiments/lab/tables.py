@@ -1,7 +1,12 @@
-"""Tables of numbers, to be written in Markdown."""
+"""Tables of numbers, to be written in Markdown or printed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import rich.table
+    from rich.console import Console
 
 Cell = str | float | int | None
 
@@ -35,3 +40,10 @@ def _cell(value: Cell, digits: int) -> str:
     if value is None:
         return ""
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def print_whole(console: "Console", table: "rich.table.Table") -> None:
+    """Print a table in as many columns as it needs: on a narrower terminal rich would cut its numbers."""
+    unlimited = console.options.update(width=10**4)
+    console.width = max(console.width, console.measure(table, options=unlimited).maximum)
+    console.print(table)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from experiments.lab.live.observer import Destination, Observer
+from experiments.lab.processes import note
 from experiments.lab.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ class Live:
             self._draw_page()
 
     def found(self, method: str, runs: Sequence[Run]) -> None:
-        """Take account of runs that need no training: the page shows them among the others."""
+        """Take account of runs that need no training: the page shows them among the others, and it alone."""
+        for name in ("tensorboard", "visdom"):
+            if runs and getattr(self._output, name):
+                note(f"note: --{name} shows trainings alone, and these runs are found again")
         if self.page is not None and runs:
             self.page.found(method, runs)
 
