@@ -83,11 +83,11 @@ def lasting_streams() -> Iterator[StandardStreams]:
             LastingStream(stack.enter_context(open(os.devnull, "w")) if stream is None else stream)
             for stream in before
         )
-        sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+        sys.stdout, sys.stderr = out, err
         try:
             yield StandardStreams(out, err)
         finally:
-            sys.stdout, sys.stderr = before  # type: ignore[assignment]
+            sys.stdout, sys.stderr = before
 
 
 @contextmanager
