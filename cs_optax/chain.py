@@ -71,8 +71,8 @@ def suggest_timescales(n_iterations: int, n_tasks: int = 1) -> Timescales:
         Timescales(n_beakers=7, alpha=10.0, beta=20000.0)
         >>> tx = complex_synapse(*suggest_timescales(n_iterations=2500, n_tasks=5))
     """
-    n_iterations = _checks.count("n_iterations", n_iterations, least=1)
-    n_tasks = _checks.count("n_tasks", n_tasks, least=1)
+    n_iterations = _checks.whole("n_iterations", n_iterations, least=1)
+    n_tasks = _checks.whole("n_tasks", n_tasks, least=1)
     if n_tasks > n_iterations:
         raise ValueError(f"n_tasks must be at most n_iterations, {n_iterations}, got {n_tasks}")
     alpha, beta = min(max(n_iterations / n_tasks / 50, 8.0), 1e4), 8.0 * n_iterations

@@ -199,6 +199,16 @@ class TestSimulation:
         first, second = (memory.simulate(tx, 50, [1], n_memories=20, seed=seed) for seed in (0, 1))
         assert not np.allclose(first.signal, second.signal)
 
+    def test_every_number_of_things_may_be_a_whole_float(self):
+        tx, exact = descent(complex_synapse(chain=CHAIN)), [50, 60, 2, 10, 3]
+        first, second = (
+            memory.simulate(
+                tx, pattern_size, [1], n_memories=n, n_trials=trials, burn_in=burn_in, read_every=every
+            )
+            for pattern_size, n, trials, burn_in, every in (exact, map(float, exact))
+        )
+        np.testing.assert_array_equal(first.signal, second.signal)
+
     def test_equal_chains_in_a_partition_are_one_population(self):
         one = memory.simulate(descent(complex_synapse(chain=CHAIN)), 60, [1, 9], n_memories=100)
         parts = {"a": complex_synapse(chain=CHAIN), "b": complex_synapse(chain=CHAIN)}

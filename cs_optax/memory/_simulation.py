@@ -170,11 +170,11 @@ def simulate(
     ages = np.atleast_1d(_whole("ages", ages))
     if ages.ndim > 1:
         raise ValueError(f"ages must be a list, got the shape {ages.shape}")
-    n_memories = _checks.count("n_memories", n_memories, least=1)
-    n_trials = _checks.count("n_trials", n_trials, least=1)
-    read_every = _checks.count("read_every", read_every, least=1)
+    n_memories = _checks.whole("n_memories", n_memories, least=1)
+    n_trials = _checks.whole("n_trials", n_trials, least=1)
+    read_every = _checks.whole("read_every", read_every, least=1)
     oldest = int(ages.max())
-    burn_in = max(n_memories // 2, oldest) if burn_in is None else _checks.count("burn_in", burn_in, least=0)
+    burn_in = max(n_memories // 2, oldest) if burn_in is None else _checks.whole("burn_in", burn_in, least=0)
     if burn_in < oldest:
         raise ValueError(f"burn_in must be at least the largest of ages, {oldest}, got {burn_in}")
     n_readings = (n_memories - burn_in) // read_every
