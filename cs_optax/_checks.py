@@ -171,8 +171,10 @@ def warn(message: str) -> None:
 
 
 def decay_rate(name: str, value: Any) -> None:
-    """The decay rate of a moving average, where it is known."""
+    """The decay rate of a moving average, where it is known; no schedule."""
     one_number(name, value)
+    if callable(value):
+        raise ValueError(f"{name} must be in [0, 1), no schedule, got {value!r}")
     if is_concrete(value) and not 0 <= number(name, value, "in [0, 1)") < 1:
         raise ValueError(f"{name} must be in [0, 1), got {value!r}")
 
@@ -193,6 +195,17 @@ def timescales(n_beakers: int, alpha: Any, beta: Any) -> None:
             f"beta must be at least alpha (alpha is the shortest timescale, beta the longest), "
             f"got alpha={alpha!r}, beta={beta!r}"
         )
+
+
+def seed(name: str, value: Any) -> Any:
+    """``value``: an integer, modulo 2^32 where it is known."""
+    one_number(name, value)
+    if not is_concrete(value) and not callable(value):
+        return value
+    try:
+        return operator.index(int(value) if isinstance(value, jax.Array) else value) % 2**32
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, got {value!r}") from None
 
 
 def float_dtype(name: str, value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cs_optax._state import (
     array_of,
@@ -15,7 +16,7 @@ from cs_optax._state import (
     get_beakers,
     known,
     only_synapse,
-    require_synapse,
+    require_owned_synapse,
     synapses,
 )
 from cs_optax._transform import ComplexSynapseState
@@ -81,10 +82,12 @@ def diagnose(opt_state: Any, params: Tree, *, per_leaf: bool = False) -> Diagnos
         >>> diagnose(state, jnp.array([3.0, 4.0])).norms
         Array([5., 5., 5.], dtype=float32)
     """
-    require_synapse(opt_state)
+    require_owned_synapse(opt_state)
     get_beakers(opt_state)  # refuses two synapses on one parameter
     states = synapses(opt_state)
     n_beakers = max(array_of(state.chain).shape[-1] for state in states)
+    if n_beakers == 0:
+        raise ValueError("opt_state must be of a chain with at least one beaker, it has none")
     absent = jnp.array(math.nan if per_leaf else 0.0, jnp.float32)
 
     def measure(state: ComplexSynapseState) -> Tree:
@@ -135,7 +138,7 @@ def drift_report(opt_state: Any, params: Tree) -> DriftReport:
         \mathrm{lost} = 1 - \frac1T \int_0^T S(t)\,dt
 
     :math:`u_∞` is zero, the initial parameters, or, in a closed chain, the mean of its contents weighted by
-    their capacities. :math:`S(t)` is :meth:`BeakerChain.retention`, and :math:`T` the time since
+    their capacities (and recall). :math:`S(t)` is :meth:`BeakerChain.retention`, and :math:`T` the time since
     initialisation: what is lost does not depend on the contents, and holds for updates that came at a
     steady rate through a chain of which all flows back. Computed on the host, so not under ``jax.jit``.
 
@@ -158,7 +161,9 @@ def drift_report(opt_state: Any, params: Tree) -> DriftReport:
     elapsed = float(known(state.clocks).sum(axis=0)[0])
     drift = float(recall[0] * diagnose(opt_state, params).flows[0]) / chain.capacities[0]
     contents = (params, *get_beakers(opt_state))
-    share = jnp.asarray(chain.capacities) / sum(chain.capacities)
+    # With recall, a closed chain conserves the sum of these times its contents.
+    conserved = np.array(chain.capacities) * np.cumprod(np.append(1.0, recall[:-1]))
+    share = conserved / conserved.sum()
 
     def distance(*us: Any) -> Any:
         """From the end, squared."""

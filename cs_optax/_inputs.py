@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ import optax
 from jax import lax
 
 from cs_optax import _checks
-from cs_optax._xla import beaker_dtype_of, is_low_precision
+from cs_optax._trees import is_masked
+from cs_optax._xla import beaker_dtype_of, is_complex, is_low_precision
 from cs_optax.chain import BeakerChain
 
 
@@ -25,9 +27,11 @@ def check_update(
     _check_state(state, params, n_beakers, keeps_initial)
     params, updates = jax.tree.map(jnp.asarray, (params, updates))
     check_shapes("updates", updates, "params", params)
-    for update in jax.tree.leaves(updates):
+    for update, param in zip(jax.tree.leaves(updates), jax.tree.leaves(params), strict=True):
         if not jnp.issubdtype(update.dtype, jnp.inexact):
             raise ValueError(f"updates must be floating-point or complex, got {update.dtype}")
+        if is_complex(update) and not is_complex(param):
+            raise ValueError(f"updates must be real where params are, got {update.dtype} for {param.dtype}")
     return params, updates
 
 
@@ -75,29 +79,38 @@ def check_shapes(name: str, tree: Any, other_name: str, other: Any) -> None:
 
 def split_modulation(dt: jax.Array, modulation: Any, params: optax.Params) -> tuple[jax.Array, Any]:
     """The time step with one factor for all, or as it was and a tree of factors like ``params``."""
-    if modulation is None:
+    if modulation is None or not jax.tree.leaves(params):
         return dt, None
-    if jax.tree_util.treedef_is_leaf(jax.tree.structure(modulation)) and np.ndim(modulation) == 0:
-        return dt * jnp.asarray(modulation, dt.dtype), None
+    if jax.tree_util.all_leaves([modulation]) and np.ndim(modulation) == 0:
+        if _checks.is_concrete(modulation):
+            _checks.at_least_zero("modulation", modulation)
+        return dt * jnp.maximum(jnp.asarray(modulation, dt.dtype), 0), None
+    factors = broadcast_prefix("modulation", modulation, params)
+    return dt, jax.tree.map(lambda factor: jnp.maximum(jnp.asarray(factor, dt.dtype), 0), factors)
+
+
+def broadcast_prefix(name: str, prefix: Any, params: optax.Params) -> Any:
+    """A tree like ``params`` of numbers and arrays that broadcast to its leaves."""
     try:
-        factors = jax.tree.broadcast(modulation, params)
+        tree = jax.tree.broadcast(prefix, params)
     except ValueError:
+        ours, theirs = jax.tree.structure(params), jax.tree.structure(prefix)
         raise ValueError(
-            "modulation must be a number or a tree that is a prefix of params, "
-            f"{jax.tree.structure(params)}, got {jax.tree.structure(modulation)}"
+            f"{name} must be a number or a tree that is a prefix of params, {ours}, got {theirs}"
         ) from None
 
-    def check(factor: Any, p: jax.Array) -> jax.Array:
-        factor = jnp.asarray(factor, dt.dtype)
-        pairs = zip(factor.shape[::-1], p.shape[::-1], strict=False)
-        if factor.ndim > p.ndim or any(m not in (1, n) for m, n in pairs):
+    def check(leaf: Any, p: Any) -> None:
+        if not isinstance(leaf, bool | int | float) and not hasattr(leaf, "dtype"):
+            raise ValueError(f"{name} must hold numbers or arrays, got {leaf!r}")
+        shape, wanted = jnp.shape(leaf), jnp.shape(p)
+        pairs = zip(shape[::-1], wanted[::-1], strict=False)
+        if len(shape) > len(wanted) or any(m not in (1, n) for m, n in pairs):
             raise ValueError(
-                "modulation must have shapes that broadcast to those of params, "
-                f"got {factor.shape} for {p.shape}"
+                f"{name} must have shapes that broadcast to those of params, got {shape} for {wanted}"
             )
-        return factor
 
-    return dt, jax.tree.map(check, factors, params)
+    jax.tree.map(check, tree, params)
+    return tree
 
 
 def new_beaker(k: int, init: Any, params: optax.Params, beaker_dtype: Any) -> optax.Params:
@@ -105,6 +118,8 @@ def new_beaker(k: int, init: Any, params: optax.Params, beaker_dtype: Any) -> op
     if isinstance(init, str):
         return jax.tree.map(lambda p: _new_leaf(p, p, beaker_dtype, empty=init == "zero"), params)
     start = init(k, params) if _checks.is_function(init) else init
+    with suppress(ValueError):  # of other structures, which is said below
+        start = jax.tree.map(lambda p, u: p if is_masked(p) else u, params, start, is_leaf=is_masked)
     ours: Any = jax.tree.structure(start)
     theirs: Any = jax.tree.structure(params)
     if ours != theirs:
@@ -113,14 +128,18 @@ def new_beaker(k: int, init: Any, params: optax.Params, beaker_dtype: Any) -> op
     return jax.tree.map(lambda p, u: _new_leaf(p, u, beaker_dtype), params, start)
 
 
-def _new_leaf(param: Any, start: Any, beaker_dtype: Any, empty: bool = False) -> Any:
-    """A beaker of one parameter that starts as ``start``, or empty."""
+def check_parameter(param: Any) -> None:
+    """Refuse what no beaker could hold the changes of."""
     if callable(param) or not jnp.issubdtype(jnp.result_type(param), jnp.inexact):
         kind = repr(param) if callable(param) else jnp.result_type(param)
         raise ValueError(
             f"params must be floating-point or complex, got a leaf of {kind}: leave it out, "
             "by optax.masked for example, or by equinox.filter"
         )
+
+
+def _new_leaf(param: Any, start: Any, beaker_dtype: Any, empty: bool = False) -> Any:
+    """A beaker of one parameter that starts as ``start``, or empty."""
     is_abstract = isinstance(param, jax.ShapeDtypeStruct)
     dtype = beaker_dtype_of(param if is_abstract else jnp.asarray(param), beaker_dtype)
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
@@ -143,15 +162,19 @@ def copy_leaf(param: Any) -> Any:
     return jnp.array(param, jnp.result_type(param))
 
 
-def warn_of_coarse_parameters(params: optax.Params, chain: BeakerChain | None, time_step: Any) -> None:
+def warn_of_coarse_parameters(
+    params: optax.Params, chain: BeakerChain | None, time_step: Any, recall: Any
+) -> None:
     """Warn of weights that round away what the chain gives back in one step."""
-    if chain is None or not chain.is_known or chain.n_beakers < 2 or not _checks.is_concrete(time_step):
+    if chain is None or not chain.is_known or chain.n_beakers < 2:
         return
+    share = chain.conductances[0] / chain.capacities[0]
+    for factor in (time_step, recall):  # a schedule mostly begins at 1
+        share *= float(factor) if _checks.is_concrete(factor) else 1.0
     for leaf in filter(lambda leaf: hasattr(leaf, "dtype"), jax.tree.leaves(params)):
         if not is_low_precision(leaf):
             continue
-        share = float(time_step) * chain.conductances[0] / chain.capacities[0]
-        if share < float(jnp.finfo(leaf.dtype).eps) / 2:
+        if 0 < share < float(jnp.finfo(leaf.dtype).eps) / 2:
             _checks.warn(
                 f"parameters of {leaf.dtype} are too coarse for this chain: a step gives back "
                 f"{share:.1e} of the difference between two beakers, and their numbers are further apart. "

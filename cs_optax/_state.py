@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from cs_optax import _checks
+from cs_optax._inputs import broadcast_prefix
 from cs_optax._step import exchange_coefficients, shares
 from cs_optax._transform import ComplexSynapseState
 from cs_optax._trees import is_array, is_masked, map_leaves, merge_masked
@@ -85,7 +86,7 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float], *, settle: b
         >>> readout(state, params, [0.5, 0.5])
         Array([1., 2.], dtype=float32)
     """
-    require_synapse(opt_state)
+    require_owned_synapse(opt_state)
     if settle:
         params, opt_state = settle_beakers(opt_state, params)
     beakers = get_beakers(opt_state)
@@ -102,9 +103,12 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float], *, settle: b
         missing = [k for k, u in enumerate(us, start=2) if u is None and weights[k - 1]]
         if missing:
             raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")
-        pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None]
-        dtype = wide_dtype(*(u for _, u in pairs))
-        return sum(w * u.astype(dtype) for w, u in pairs).astype(p.dtype)
+        pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None and w]
+        dtype = wide_dtype(p, *(u for _, u in pairs))
+        mixed = sum((w * u.astype(dtype) for w, u in pairs), start=jnp.zeros_like(p, dtype))
+        # A mask of minus infinity is no weight to average.
+        finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(p))
+        return jnp.where(finite, mixed.astype(p.dtype), p)
 
     return map_leaves(combine, params, *beakers)
 
@@ -136,7 +140,7 @@ def settle_beakers(opt_state: Any, params: Tree) -> tuple[Tree, Any]:
         >>> bool(get_beakers(state)[1] > 0)
         True
     """
-    require_synapse(opt_state)
+    require_owned_synapse(opt_state)
     settled = params
 
     def settle(state: ComplexSynapseState) -> ComplexSynapseState:
@@ -180,7 +184,7 @@ def mix_contents(weights: Any, contents: tuple[Tree, ...], rest: Tree | None) ->
         start = us[-1] if rest is not None else jnp.zeros_like(us[0])
         # Weights that are known to be zero cost nothing.
         pairs = [(w, u) for w, u in zip(row, us, strict=False) if not (isinstance(w, float) and w == 0)]
-        new = start + sum(weight * (u - start) for weight, u in pairs)
+        new = start + sum(jnp.asarray(weight, dtype) * (u - start) for weight, u in pairs)
         finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(start))
         return jnp.where(finite, new.astype(like.dtype), like)
 
@@ -204,7 +208,8 @@ def reset_beakers(opt_state: Any, params: Tree, mask: Tree | None = None) -> Any
         mask: a tree of booleans or boolean arrays that is a prefix of ``params``: the entries to set.
 
     Raises:
-        ValueError: if ``params`` is not like the beakers, or if there is no synapse.
+        ValueError: if ``params`` is not like the beakers, if ``mask`` is no prefix of them, or if there is no
+            synapse.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -215,7 +220,7 @@ def reset_beakers(opt_state: Any, params: Tree, mask: Tree | None = None) -> Any
     """
     require_synapse(opt_state)
 
-    chosen = None if mask is None else jax.tree.broadcast(mask, params)
+    chosen = None if mask is None else broadcast_prefix("mask", mask, params)
 
     def to_param(u: Any, p: Any, *marked: Any) -> Any:
         if not is_array(u):
@@ -289,7 +294,7 @@ def synapses(opt_state: Any) -> list[ComplexSynapseState]:
 
 
 def require_synapse(opt_state: Any) -> None:
-    """Refuse a state without a synapse, and one of which it cannot be known whose synapse it is."""
+    """Refuse a state without a synapse."""
     if not synapses(opt_state):
         found = "it holds none"
         if _holds_fields(opt_state):
@@ -298,6 +303,11 @@ def require_synapse(opt_state: Any) -> None:
                 "restore it against jax.eval_shape(tx.init, params)"
             )
         raise ValueError(f"opt_state must hold a complex synapse, {found}")
+
+
+def require_owned_synapse(opt_state: Any) -> None:
+    """Refuse a state without a synapse, and one of which it cannot be known whose synapse it is."""
+    require_synapse(opt_state)
     for node in jax.tree.leaves(opt_state, is_leaf=_is_masked_state):
         if _is_masked_state(node) and any(not state.beakers for state in synapses(node)):
             raise ValueError(
@@ -333,7 +343,7 @@ def known(field: Any) -> np.ndarray:
 
 def only_synapse(opt_state: Any) -> ComplexSynapseState:
     """The one synapse state inside."""
-    require_synapse(opt_state)
+    require_owned_synapse(opt_state)
     found = synapses(opt_state)
     if len(found) != 1:
         raise ValueError(

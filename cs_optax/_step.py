@@ -44,8 +44,8 @@ class Links(NamedTuple):
     due: tuple[jax.Array | None, ...]  # whether each link exchanges; None: in every step
     a: tuple[jax.Array | None, ...]  # v_k     += a_k (v_{k+1} − v_k); None: nothing ever flows back
     b: tuple[jax.Array, ...]  # v_{k+1} += b_k (v_k − v_{k+1}), with the new v_k; no meaning for the leak
-    # What u_2 gains for a unit that u_1 loses, C_1/(ρ_1 C_2). 0 or None: u_1 loses nothing.
-    gain: jax.Array | None
+    # C_1/C_2 and ρ_1: what u_2 gains for what u_1 loses. None: u_1 loses nothing.
+    gain: tuple[jax.Array, jax.Array] | None
 
 
 def new_clocks(n_beakers: int) -> jax.Array:
@@ -62,7 +62,7 @@ def new_clocks(n_beakers: int) -> jax.Array:
 def advance_clocks(clocks: jax.Array, dt: jax.Array, g: jax.Array) -> jax.Array:
     """All clocks a time ``dt`` later, by compensated summation."""
     total, missing = clocks
-    added = missing + dt * jnp.append(jnp.ones_like(g[:1]), g)
+    added = missing + dt * jnp.append(jnp.ones(1, g.dtype), g)
     new_total = total + added
     return jnp.stack([new_total, added - (new_total - total)])
 
@@ -82,11 +82,11 @@ def exchange_coefficients(left: Any, right: Any, q: Any) -> tuple[Any, Any]:
     Two beakers that are joined to nothing else exchange exactly
 
     .. math::
-        F = w (v_k - v_{k+1}), \quad w = (1 - e^{-g_k s_k h})/s_k, \quad s_k = 1/C_k + 1/C_{k+1}, \qquad
-        v_k -= F/C_k, \quad v_{k+1} += F/C_{k+1}
+        F = w (v_k - v_{k+1}), \quad w = (1 - e^{-g_k s_k h})/s_k, \quad s_k = ρ_k/C_k + 1/C_{k+1}, \qquad
+        v_k -= ρ_k F/C_k, \quad v_{k+1} += F/C_{k+1}
 
     in the time h. Written as two updates of one array each, the second with the new :math:`v_k`, which XLA
-    does in place, these are :math:`a = w/C_k` and :math:`b = (w/C_{k+1})/(1 - w/C_k)`.
+    does in place, these are :math:`a = ρ_k w/C_k` and :math:`b = (w/C_{k+1})/(1 - a)`.
 
     Args:
         left: the left `shares`, of any shape.
@@ -95,7 +95,7 @@ def exchange_coefficients(left: Any, right: Any, q: Any) -> tuple[Any, Any]:
     """
     s = left + right
     w = -jnp.expm1(-q * s) / s
-    # 1 − w/C_k without the difference, in which digits would cancel. A leak (right = 0) has no b.
+    # 1 − a without the difference, in which digits would cancel. A leak (right = 0) has no b.
     remaining = jnp.where(right > 0, right + left * jnp.exp(-q * s), 1) / s
     return w * left, w * right / remaining
 
@@ -110,7 +110,8 @@ def exchange_rates(s: Any, g: Any, resolution: Any, visible_resolution: Any) -> 
     """
     xp = np if isinstance(g, np.ndarray) else jnp
     thresholds = xp.where(xp.arange(len(g)) == 0, visible_resolution, resolution).astype(g.dtype)
-    rates = g * s / xp.maximum(thresholds, xp.finfo(g.dtype).tiny)
+    waits = thresholds > 0
+    rates = xp.where(waits, g * s / xp.where(waits, thresholds, 1), 1e30)  # the last: in every step
     return np.maximum.accumulate(rates[::-1])[::-1] if xp is np else lax.cummax(rates, reverse=True)
 
 
@@ -239,13 +240,16 @@ def _move(beaker: optax.Params, operands: Any, seed: jax.Array) -> optax.Params:
     return _store(jax.tree.map(move, beaker, left, right), beaker, seed)
 
 
-def _inflow(b: jax.Array, u: jax.Array, weight: _Weight, gain: jax.Array | None) -> jax.Array:
-    """What ``u_2`` gains from the weight."""
+def _inflow(
+    b: jax.Array, u: jax.Array, weight: _Weight, gain: tuple[jax.Array, jax.Array] | None
+) -> jax.Array:
+    """What ``u_2`` gains from the weight: the flow and, with recall, what rounding took from the weight."""
     flow = _flow(b, u, weight.value)
     if weight.lost is None or gain is None:
         return flow
-    gain = gain.astype(weight.lost.dtype)
-    return jnp.where(gain > 0, gain * _finite(weight.lost), flow)
+    ratio, recall = (number.astype(flow.dtype) for number in gain)
+    rounded_away = ratio * _finite(weight.lost).astype(flow.dtype) - recall * flow
+    return flow + jnp.minimum(recall, 1) * rounded_away
 
 
 def sequential_euler(

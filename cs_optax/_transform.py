@@ -13,7 +13,14 @@ import optax
 from jax.typing import ArrayLike, DTypeLike
 
 from cs_optax import _checks
-from cs_optax._inputs import check_update, copy_leaf, new_beaker, split_modulation, warn_of_coarse_parameters
+from cs_optax._inputs import (
+    check_parameter,
+    check_update,
+    copy_leaf,
+    new_beaker,
+    split_modulation,
+    warn_of_coarse_parameters,
+)
 from cs_optax._step import (
     Beakers,
     Links,
@@ -91,9 +98,9 @@ def complex_synapse(
     needs ``params``.
 
     ``update`` takes one extra argument, ``modulation``, which multiplies the time that passes: a number, or a
-    tree of numbers or arrays that is a prefix of the parameters. Zero leaves a parameter and its beakers
-    alone. One number for all keeps the step as cheap as it is. With a tree, every link exchanges in that
-    step, first of all what it still owes.
+    tree of numbers or arrays that is a prefix of the parameters. With zero, no time passes. One number for
+    all keeps the step as cheap as it is. With a tree, every link exchanges in that step, also what it still
+    owes from steps before; where nothing is owed, zero leaves a parameter and its beakers alone.
 
     Args:
         n_beakers: number of beakers K, the parameter included. 0 is the identity, 1 is decay at
@@ -105,14 +112,16 @@ def complex_synapse(
             conductances may be traced. Or a tree of chains that is a prefix of the parameters: the state
             is then that of ``optax.partition``.
         time_step: time that passes in one update; a number, a scalar array or a schedule, at least 0. With 1,
-            the default, the unit of time is the iteration. Under ``jax.jit`` negative values count as 0.
+            the default, the unit of time is the iteration. Negative values of a schedule, or traced ones,
+            count as 0.
         init: hidden beakers start as copies of the parameters ("same"), at "zero", as copies of a tree like
             the parameters, or as ``init(k, params)``, such a tree for beaker k = 2 … K.
         leak: the last beaker leaks towards "zero" (as published) or towards the "initial"
             parameters (one more copy in the state); with "none" nothing leaks, and the sum of
-            :math:`C_k u_k` is conserved.
+            :math:`C_k u_k` is conserved where all flows back with recall 1.
         backflow: which links move their left beaker too. With "always" all do. With "never" only the leak
-            does: the chain listens, and the updates are those of the transformations before it. With a
+            does: the chain listens, and the updates are those of the transformations before it, bit for bit
+            (XLA may round compiled float16 differently beside it). With a
             sequence of K - 1 times, link k does in updates that begin at its time since initialisation or
             later; "kaplanis" stands for the times :math:`(2^k - 1) C_1/g_1` of the code of Kaplanis et al.
             (2018), which has no leak.
@@ -174,7 +183,7 @@ def complex_synapse(
     n_beakers, chain = _chain_of(n_beakers, alpha, beta, chain)
     synapse = _Synapse(
         n_beakers=n_beakers,
-        timescales=(alpha, beta),
+        timescales=(beta if n_beakers == 1 else alpha, beta),
         chain=chain.closed() if chain is not None and leak == "none" else chain,
         time_step=_checks.factor("time_step", time_step),
         init=_checks.initial_beakers("init", init),
@@ -187,7 +196,7 @@ def complex_synapse(
             _checks.threshold("visible_resolution", visible_resolution),
         ),
         beaker_dtype=_checks.float_dtype("beaker_dtype", beaker_dtype),
-        seed=_checks.one_number("seed", seed),
+        seed=_checks.seed("seed", seed),
     )
     warn_of_pitfalls(synapse.chain, time_step, method)
     return optax.GradientTransformationExtraArgs(synapse.init_fn, synapse.update_fn)
@@ -212,8 +221,9 @@ class _Synapse:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing leaks."""
-        return self.leak == "none" or (self.chain is not None and self.chain.is_closed)
+        """Whether nothing leaks. The leak of a chain of one would move the weight."""
+        known_closed = self.chain is not None and self.chain.is_closed
+        return self.leak == "none" or known_closed or (self.n_beakers == 1 and self.listens)
 
     @property
     def listens(self) -> bool:
@@ -229,7 +239,8 @@ class _Synapse:
         """The state before the first update."""
         clocks = new_clocks(self.n_beakers)
         n_updates, no_time = jnp.zeros([], jnp.int32), jnp.zeros([], clocks.dtype)
-        warn_of_coarse_parameters(params, self.chain, self.time_step)
+        jax.tree.map(check_parameter, params)
+        warn_of_coarse_parameters(params, self.chain, self.time_step, 0.0 if self.listens else self.recall)
         return ComplexSynapseState(
             n_updates=n_updates,
             clocks=clocks,
@@ -255,14 +266,14 @@ class _Synapse:
             raise ValueError(f"the state must be a ComplexSynapseState, got {type(state).__name__}")
         params, updates = check_update(updates, state, params, self.n_beakers, self.keeps_initial)
         n_updates = optax.safe_increment(state.n_updates)
-        if self.n_beakers == 0 or (self.n_beakers == 1 and (self.is_closed or self.listens)):
-            same = jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates)
-            return same, state._replace(n_updates=n_updates)
-
         dt = jnp.maximum(value_at(self.time_step, state.n_updates, state.clocks.dtype), 0)
         dt, factors = split_modulation(dt, modulation, params)
         chain, switches = self.chain_at(state.n_updates, state.clocks[:, 0].sum(), dt)
         clocks = advance_clocks(state.clocks, dt, chain[1])
+        if self.n_beakers == 0 or (self.n_beakers == 1 and self.is_closed):
+            same = jax.tree.map(lambda p, d: d.astype(p.dtype), params, updates)
+            return same, state._replace(n_updates=n_updates, clocks=clocks, chain=chain)
+
         due: tuple[Any, ...] = (None,) * self.n_beakers
         if self.method == "exchange" and factors is None:
             due = links_due(clocks, dt, chain, *self.resolutions, switches)
@@ -304,7 +315,8 @@ class _Synapse:
             )
         C, g = (jnp.stack([jnp.asarray(number, dtype) for number in row]) for row in rows)
         g = g.at[-1].set(0) if self.is_closed else g
-        recall, switches = jnp.full_like(g, value_at(self.recall, n_updates, dtype)), None
+        recall = jnp.full_like(g, jnp.maximum(value_at(self.recall, n_updates, dtype), 0))
+        switches = None
         if self.listens:
             recall = jnp.zeros_like(g)
         elif not isinstance(self.backflow, str) or self.backflow == "kaplanis":
@@ -331,8 +343,7 @@ class _Synapse:
             a, b = map(tuple, coefficients(left, right, charges))
         if self.listens:
             return Links(due, (None,) * (self.n_beakers - 1) + a[-1:], b, None)
-        gain = jnp.where(left[0] > 0, right[0] / jnp.where(left[0] > 0, left[0], 1), 0)
-        return Links(due, a, b, gain)
+        return Links(due, a, b, (C[0] * right[0], recall[0]))
 
 
 def value_at(value: optax.ScalarOrSchedule, n_updates: jax.Array, dtype: Any) -> jax.Array:

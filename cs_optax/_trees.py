@@ -40,7 +40,7 @@ def merge_masked(one: Tree, other: Tree) -> Tree:
     same: Any
     children, structure = jax.tree.flatten(one, is_leaf=lambda node: node is not one)
     others, same = jax.tree.flatten(other, is_leaf=lambda node: node is not other)
-    if jax.tree_util.treedef_is_leaf(structure) or structure != same:
+    if jax.tree_util.all_leaves([one]) or structure != same:
         raise ValueError("opt_state must hold one complex synapse a parameter, it holds several")
     return structure.unflatten(map(merge_masked, children, others))
 

@@ -164,7 +164,7 @@ class BeakerChain:
         """
         n_beakers = _checks.count("n_beakers", n_beakers, least=1)
         _checks.timescales(n_beakers, alpha, beta)
-        return cls(*timescale_chain(n_beakers, float(alpha), float(beta)))
+        return cls(*timescale_chain(n_beakers, float(beta if n_beakers == 1 else alpha), float(beta)))
 
     @classmethod
     def benna_fusi(cls, n_beakers: int) -> BeakerChain:
@@ -348,15 +348,12 @@ class BeakerChain:
         C, g = np.array(self.capacities), np.array(self.conductances)
         thresholds = resolution, visible_resolution if resolution else 0.0
         periods, left = [], 1
-        with np.errstate(over="ignore"):  # of a threshold of zero
-            rates = exchange_rates(np.add(*shares(C, np.ones_like(C))), g, *thresholds)
-            for rate in rates[: self.n_beakers - self.is_closed]:
-                # The first exchange of the left neighbour at which this link is due.
-                times = range(1, 2**53)
-                left *= 1 + bisect.bisect_left(
-                    times, True, key=partial(_is_due_after, rate, left * time_step)
-                )
-                periods.append(left)
+        rates = exchange_rates(np.add(*shares(C, np.ones_like(C))), g, *thresholds)
+        for rate in rates[: self.n_beakers - self.is_closed]:
+            # The first exchange of the left neighbour at which this link is due.
+            is_due_after = partial(_is_due_after, rate, left * time_step)
+            left *= 1 + bisect.bisect_left(range(1, 2**53), True, key=is_due_after)
+            periods.append(left)
         return periods
 
     def plot(self, ax: Any = None, *, time_step: float = 1.0, label: str | None = None) -> Any:

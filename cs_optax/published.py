@@ -121,8 +121,7 @@ def adam(
     _checks.factor("learning_rate", learning_rate)
     _checks.decay_rate("b1", b1)
     _checks.decay_rate("b2", b2)
-    if _checks.is_concrete(eps):
-        _checks.at_least_zero("eps", eps)
+    _checks.threshold("eps", eps)
 
     def corrected_rate(count: Any) -> jax.Array:
         """``η_t`` of the update that follows ``count`` others."""
