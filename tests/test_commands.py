@@ -481,7 +481,7 @@ def test_a_folder_of_data_that_is_not_used_is_noted(lab, capsys):
     lab.run("--data-dir=somewhere")
     lab.run("--experiment=splitDigits")
     assert lines_of_error(capsys, "note") == []
-    np.savez(lab.folder / "mine.npz", x=np.zeros((20, 4), np.float32), y=np.arange(20) % 2)
+    np.savez(lab.folder / "mine.npz", x=np.eye(20, 4, dtype=np.float32), y=np.arange(20) % 2)
     lab.run(f"--experiment={lab.folder / 'mine.npz'}", "--tasks=1", "--data-dir=somewhere", "--get-stamp")
     expected = f"note: --data-dir is not used: the data are in {lab.folder / 'mine.npz'}"
     assert lines_of_error(capsys, "note") == [expected]
