@@ -129,8 +129,8 @@ def test_weights_frozen_after_it_stand_still_while_their_beakers_go_on():
     params, state = train(optax.chain(optax.adam(0.1), synapse(), optax.freeze(frozen)))
     free, free_state = train(optax.chain(optax.adam(0.1), synapse()))
     assert_equal(params["rest"], fresh()["rest"])
-    assert_equal(params["kernel"], free["kernel"])
-    assert_equal(get_beakers(state)[0]["kernel"], get_beakers(free_state)[0]["kernel"])
+    assert_close(params["kernel"], free["kernel"])  # of another program
+    assert_close(get_beakers(state)[0]["kernel"], get_beakers(free_state)[0]["kernel"])
     assert np.all(get_beakers(state)[0]["rest"][0] != PARAMS["rest"][0])
 
 
