@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from experiments.lab.numbers import whole_number
-from experiments.lab.standard_streams import lasting_streams
+from experiments.lab.system.numbers import whole_number
+from experiments.lab.system.standard_streams import lasting_streams
 
 WITH_DATA = ("comparison", "startup")
 WITHOUT = ("update_cost", "growth", "seeds", "memory", "offloading", "products", "together", "sharding")

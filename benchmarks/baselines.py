@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.comparison import compare
 from benchmarks.report import publish
-from experiments.lab.numbers import whole_number
-from experiments.lab.tables import Table
+from experiments.lab.system.numbers import whole_number
+from experiments.lab.system.tables import Table
 
 SCENARIOS = "task", "domain", "class"
 PUBLISHED = {  # final average accuracy in %, by scenario; replay is called rehearsal there

@@ -22,8 +22,8 @@ from typing import Any
 from benchmarks.report import options, publish
 from benchmarks.seeds import OPTIMIZERS, STANDARD, Training
 from benchmarks.timing import in_turns
-from experiments.lab.numbers import whole_number
-from experiments.lab.tables import Table
+from experiments.lab.system.numbers import whole_number
+from experiments.lab.system.tables import Table
 
 STEPS = 50  # of a bare training in one measurement
 

@@ -15,8 +15,8 @@ from benchmarks.report import curves, options, publish
 from benchmarks.timing import MLP, Shapes, compiled_update, in_a_row, times_of_updates
 from benchmarks.update_cost import ADAM, with_synapse
 from experiments.lab.figures import panels
-from experiments.lab.numbers import whole_number
-from experiments.lab.tables import Table
+from experiments.lab.system.numbers import whole_number
+from experiments.lab.system.tables import Table
 
 PARAMETERS = (1e4, 1e5, 1e6, 1e7, 1e8)
 BEAKERS = (2, 3, 4, 6, 8, 10, 12, 16)

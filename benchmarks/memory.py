@@ -15,7 +15,7 @@ import optax
 from benchmarks.report import options, publish
 from benchmarks.timing import Shapes, bytes_beside, compiled_update
 from benchmarks.update_cost import ADAM, with_synapse
-from experiments.lab.tables import Table
+from experiments.lab.system.tables import Table
 
 BEAKERS = (5, 8, 12)
 

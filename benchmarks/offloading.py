@@ -19,7 +19,7 @@ from benchmarks.report import options, publish
 from benchmarks.timing import bytes_beside, numbers, repeated_update
 from benchmarks.update_cost import chain_of
 from cs_optax import complex_synapse, offload_beakers
-from experiments.lab.tables import Table
+from experiments.lab.system.tables import Table
 
 K = 8
 FIRST = (9, 6, 5, 4, 3)

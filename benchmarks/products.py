@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.report import options, publish
-from experiments.lab.tables import Table
+from experiments.lab.system.tables import Table
 
 SEEDS, STEPS = 10, 20
 FLAGS = {

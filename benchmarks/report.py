@@ -17,9 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.lab.figures import STYLE, save
-from experiments.lab.numbers import whole_number
-from experiments.lab.standard_streams import lasting_streams
-from experiments.lab.tables import Table
+from experiments.lab.system.numbers import whole_number
+from experiments.lab.system.standard_streams import lasting_streams
+from experiments.lab.system.tables import Table
 
 # From the palette of Okabe & Ito (2008), with a mark each.
 CURVES = (

@@ -15,9 +15,9 @@ import optax
 
 from benchmarks.report import options, publish
 from cs_optax import complex_synapse, suggest_timescales
-from experiments.lab.data import load
-from experiments.lab.statistics import estimate
-from experiments.lab.tables import Table
+from experiments.lab.data.dataset import load
+from experiments.lab.results.statistics import estimate
+from experiments.lab.system.tables import Table
 
 N_STEPS, BATCH, RATE = 2000, 64, 1e-3
 SIZES = (64, 20, 20, 10)

@@ -19,9 +19,9 @@ from benchmarks.report import curves, options, publish
 from benchmarks.timing import in_turns
 from benchmarks.update_cost import with_synapse
 from experiments.lab.figures import panels
-from experiments.lab.model import make_model
-from experiments.lab.numbers import whole_number
-from experiments.lab.tables import Table
+from experiments.lab.models.mlp import make_model
+from experiments.lab.system.numbers import whole_number
+from experiments.lab.system.tables import Table
 
 SIZES = (784, 400, 400, 10)
 BATCH = 128

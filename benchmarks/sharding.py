@@ -15,8 +15,8 @@ import jax
 
 from benchmarks.report import options, publish
 from cs_optax import get_beakers
-from experiments.lab.devices import local_devices
-from experiments.lab.tables import Table
+from experiments.lab.system.tables import Table
+from experiments.lab.training.devices import local_devices
 from experiments.sharded import (
     ShardedOptions,
     collectives,

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import options, publish
-from experiments.lab.cache import SHORTEST_COMPILATION
-from experiments.lab.tables import Table
+from experiments.lab.system.cache import SHORTEST_COMPILATION
+from experiments.lab.system.tables import Table
 
 
 def seconds(command: list[str], cache: Path) -> float:

@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from benchmarks.report import options, publish
-from experiments.lab.data import Dataset
-from experiments.lab.numbers import whole_number
-from experiments.lab.settings import Settings
-from experiments.lab.tables import Table
-from experiments.lab.training import train
+from experiments.lab.data.dataset import Dataset
+from experiments.lab.options.settings import Settings
+from experiments.lab.system.numbers import whole_number
+from experiments.lab.system.tables import Table
+from experiments.lab.training.train import train
 
 SEARCHED = {"standard": "lr", "cs": "alpha", "ewc": "ewc_strength"}
 SEEDS = (0, 1)

@@ -18,7 +18,7 @@ import optax
 from benchmarks.report import options, publish
 from benchmarks.timing import MLP, Shapes, in_a_row, in_turns, numbers, times_of_updates
 from cs_optax import BeakerChain, complex_synapse
-from experiments.lab.tables import Table
+from experiments.lab.system.tables import Table
 
 LEAVES: Shapes = {f"w{number}": (50, 50) for number in range(200)}
 ADAM = "Adam alone"

@@ -8,28 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from experiments.lab import processes
-from experiments.lab.description import describe, describe_methods
-from experiments.lab.failures import Failures
-from experiments.lab.processes import note
-from experiments.lab.settings import Method, SettingsError
-from experiments.lab.tables import print_whole
-from experiments.run import (
-    CommonOptions,
-    draw,
-    finish,
-    guarded,
-    parse,
-    prepare,
-    show_page,
-)
+from experiments.lab.command.failures import Failures
+from experiments.lab.command.guard import guarded
+from experiments.lab.command.options import CommonOptions
+from experiments.lab.command.outcome import draw, finish, show_page
+from experiments.lab.command.parsing import parse
+from experiments.lab.command.preparation import prepare
+from experiments.lab.options.description import describe, describe_methods
+from experiments.lab.options.settings import Method
+from experiments.lab.system import processes
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.processes import note
+from experiments.lab.system.tables import print_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from experiments.lab.results import FinishedRun
-    from experiments.lab.settings import Settings
-    from experiments.lab.statistics import Estimate, PairedDifference
+    from experiments.lab.options.settings import Settings
+    from experiments.lab.results.runs import FinishedRun
+    from experiments.lab.results.statistics import Estimate, PairedDifference
 
 
 @dataclass(frozen=True)
@@ -69,12 +66,12 @@ def compare(options: CompareOptions, command: str) -> None:
         raise SettingsError("--methods: must name at least one")
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     seeds = range(options.seed, options.seed + options.n_seeds)
-    from experiments.lab import results
-    from experiments.lab.folders import check_folders
     from experiments.lab.live import Live
+    from experiments.lab.results import stamps
+    from experiments.lab.system.folders import check_folders
 
-    stamp = results.comparison_stamp(
-        [results.identity(settings, m, seed, dataset.sha256) for m in methods for seed in seeds]
+    stamp = stamps.comparison_stamp(
+        [stamps.identity(settings, m, seed, dataset.sha256) for m in methods for seed in seeds]
     )
     if options.output.get_stamp:
         print(stamp)
@@ -94,7 +91,7 @@ def compare(options: CompareOptions, command: str) -> None:
         failures.raise_if_all()
     if not processes.is_first():
         return
-    name = results.name_of_summary(f"compare-{stamp}", itertools.chain(*finished.values()))
+    name = stamps.name_of_summary(f"compare-{stamp}", itertools.chain(*finished.values()))
     _show_table(finished, settings, list(failures.errors))
     finish(
         options.output,
@@ -167,10 +164,10 @@ def print_table(
 def _show_table(
     finished: Mapping[str, Sequence["FinishedRun"]], settings: "Settings", failed: Sequence[str]
 ) -> None:
-    from experiments.lab import results
-    from experiments.lab.terminal import plain_console
+    from experiments.lab.results import summaries
+    from experiments.lab.system.terminal import plain_console
 
-    estimates, differences = results.compared(finished)
+    estimates, differences = summaries.compared(finished)
     print_table(
         plain_console(),
         f"{describe(settings)}\n{describe_methods(settings, list(finished))}",

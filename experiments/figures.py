@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from experiments.lab.packages import check_package
-from experiments.lab.settings import Settings, SettingsError, validate
-from experiments.lab.tables import print_whole
-from experiments.run import draw, guarded, parse
+from experiments.lab.command.guard import guarded
+from experiments.lab.command.outcome import draw
+from experiments.lab.command.parsing import parse
+from experiments.lab.options.settings import Settings
+from experiments.lab.options.validation import validate
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.packages import check_package
+from experiments.lab.system.tables import print_whole
 
 if TYPE_CHECKING:
-    from experiments.lab.results import FinishedRun
+    from experiments.lab.results.runs import FinishedRun
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def figures(options: FigureOptions) -> None:
     """Read all results, then draw them."""
-    from experiments.lab.folders import check_folders
+    from experiments.lab.system.folders import check_folders
 
     if not options.results:
         raise SettingsError("RESULTS: must name at least one")
@@ -106,7 +110,7 @@ def read_results(path: Path) -> Results:
     """
     import json
 
-    from experiments.lab import results
+    from experiments.lab.results import runs, store
 
     try:
         summary = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -131,7 +135,7 @@ def read_results(path: Path) -> Results:
     folder = path.parent.parent
     try:
         finished = {
-            method: [results.read_run(folder, stamp) for stamp in of_method]
+            method: [store.read_run(folder, stamp) for stamp in of_method]
             for method, of_method in stamps.items()
         }
     except FileNotFoundError as error:
@@ -165,18 +169,18 @@ def _show_seconds(finished: "Mapping[str, Sequence[FinishedRun]]") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from experiments.lab import results
-    from experiments.lab.terminal import plain_console
+    from experiments.lab.results import runs
+    from experiments.lab.system.terminal import plain_console
 
     table = Table(box=SIMPLE_HEAD)
     table.add_column("seconds per run")
     for name in ("compile", "train", "evaluate", "in all", "runs", "together"):
         table.add_column(name, justify="right")
     for method, group in finished.items():
-        spent = results.seconds_per_run(group)
+        spent = runs.seconds_per_run(group)
         parts = () if spent is None else (spent.compile, spent.train, spent.evaluate)
         shown = [f"{part:.2f}" for part in (*parts, sum(parts))] if parts else ["-"] * 4
-        together = sorted({results.trained_together(one) for one in group})
+        together = sorted({runs.trained_together(one) for one in group})
         table.add_row(method, *shown, str(len(group)), ", ".join(map(str, together)))
     print_whole(plain_console(), table)
 

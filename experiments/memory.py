@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.claims import CLAIMS, measure
-from experiments.lab.folders import check_folders
-from experiments.lab.settings import LARGEST_SEED, SettingsError
-from experiments.lab.terminal import plain_console
-from experiments.run import guarded, parse
+from experiments.lab.command.guard import guarded
+from experiments.lab.command.parsing import parse
+from experiments.lab.options.validation import LARGEST_SEED
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.folders import check_folders
+from experiments.lab.system.terminal import plain_console
 
 if TYPE_CHECKING:
     from experiments.claims.outcome import Outcome, Row
@@ -83,7 +85,7 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
         return []
     names = _chosen(options)
     check_folders(options.folders())
-    from experiments.lab.pinned import pinned
+    from experiments.lab.options.pinned import pinned
 
     outcomes: dict[str, Outcome] = {}
     with Progress(
@@ -114,7 +116,8 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
 def keep(name: str, outcome: "Outcome", options: MemoryOptions, command: str, seconds: float) -> None:
     """Write the numbers, tables and figures of one claim, each file whole or not at all."""
     from experiments.lab.figures import save
-    from experiments.lab.results import current_environment, write_atomically, write_json
+    from experiments.lab.results.store import current_environment
+    from experiments.lab.system.files import write_atomically, write_json
 
     folder = options.results_dir / "memory"
     content = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from experiments.lab.data import load
+from experiments.lab.data.dataset import load
 
 ANGLES = (0, 36, 72, 108, 144)  # degrees, one for each task
 

@@ -18,12 +18,13 @@ import tyro
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cs_optax import complex_synapse, get_beakers
-from experiments.lab.devices import local_devices
-from experiments.lab.folders import check_folders
-from experiments.lab.pinned import pinned
-from experiments.lab.results import write_json
-from experiments.lab.settings import SettingsError, flag
-from experiments.run import guarded, parse
+from experiments.lab.command.guard import guarded
+from experiments.lab.command.parsing import parse
+from experiments.lab.options.pinned import pinned
+from experiments.lab.system.errors import SettingsError, flag
+from experiments.lab.system.files import write_json
+from experiments.lab.system.folders import check_folders
+from experiments.lab.training.devices import local_devices
 
 AXIS = "shard"  # of the mesh
 OPTIONS = "options.json"  # beside the checkpoints

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.compare import CompareOptions
-from experiments.lab.description import counted
-from experiments.lab.folders import check_folders
-from experiments.lab.names import printable
-from experiments.lab.packages import check_package
-from experiments.lab.settings import WITH_BEAKERS, SettingsError, flag
-from experiments.run import guarded, parse
+from experiments.lab.command.guard import guarded
+from experiments.lab.command.parsing import parse
+from experiments.lab.options.description import counted
+from experiments.lab.options.settings import WITH_BEAKERS
+from experiments.lab.system.errors import SettingsError, flag
+from experiments.lab.system.folders import check_folders
+from experiments.lab.system.names import printable
+from experiments.lab.system.packages import check_package
 from experiments.sweep import SweepOptions
 
 if TYPE_CHECKING:
@@ -191,7 +193,7 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
     Raises:
         SettingsError: if a sweep is to be divided by seeds, which its search has to have together.
     """
-    from experiments.lab.search import of_method
+    from experiments.lab.options.search import of_method
 
     options, _ = parse(COMMANDS[whole.name], f"experiments.{whole.name}", whole.arguments)
     if options.machines.distributed:

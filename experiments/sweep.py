@@ -10,26 +10,24 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from experiments.compare import named, print_table
-from experiments.lab import processes
-from experiments.lab.description import counted, describe, describe_methods
-from experiments.lab.failures import Failures
-from experiments.lab.processes import note
-from experiments.lab.settings import TRAIN_TOGETHER, Method, Settings, SettingsError, validate_seeds
-from experiments.run import (
-    CommonOptions,
-    draw,
-    finish,
-    guarded,
-    parse,
-    prepare,
-    show_page,
-)
+from experiments.lab.command.failures import Failures
+from experiments.lab.command.guard import guarded
+from experiments.lab.command.options import CommonOptions
+from experiments.lab.command.outcome import draw, finish, show_page
+from experiments.lab.command.parsing import parse
+from experiments.lab.command.preparation import prepare
+from experiments.lab.options.description import counted, describe, describe_methods
+from experiments.lab.options.settings import TRAIN_TOGETHER, Method, Settings
+from experiments.lab.options.validation import validate_seeds
+from experiments.lab.system import processes
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.processes import note
 
 if TYPE_CHECKING:
-    from experiments.lab.data import Dataset
+    from experiments.lab.data.dataset import Dataset
     from experiments.lab.live import Live
-    from experiments.lab.results import FinishedRun, Seconds
-    from experiments.lab.search import Range
+    from experiments.lab.options.search import Range
+    from experiments.lab.results.runs import FinishedRun, Seconds
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Search:
     @property
     def edges(self) -> list[str]:
         """The settings in which the best one lies at an edge."""
-        from experiments.lab import search
+        from experiments.lab.options import search
 
         return search.at_the_edge(self.best.settings, self.space, [one.settings for one in self.candidates])
 
@@ -134,9 +132,11 @@ def sweep(options: SweepOptions, command: str) -> None:
     methods: Sequence[str] = options.methods
     _validate(options)
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
-    from experiments.lab import results, search
-    from experiments.lab.folders import check_folders
     from experiments.lab.live import Live
+    from experiments.lab.options import search
+    from experiments.lab.results import runs, stamps
+    from experiments.lab.system import files
+    from experiments.lab.system.folders import check_folders
 
     ranges = search.read_ranges(options.ranges, methods)
     spaces = {method: search.search_space(settings, method, ranges) for method in methods}
@@ -147,9 +147,9 @@ def sweep(options: SweepOptions, command: str) -> None:
     for method, those in planned.items():
         for one in those:
             search.check(one, method, spaces[method])
-    stamp = results.sweep_stamp(
+    stamp = stamps.sweep_stamp(
         [
-            results.identity(one, method, options.tuning_seed, dataset.sha256)
+            stamps.identity(one, method, options.tuning_seed, dataset.sha256)
             for method, those in planned.items()
             for one in those
         ],
@@ -175,11 +175,11 @@ def sweep(options: SweepOptions, command: str) -> None:
         return
     searches = {method: searches[method] for method in finished}
     runs = [*itertools.chain(*finished.values()), *(run for one in searches.values() for run in one.runs)]
-    name = results.name_of_summary(f"sweep-{stamp}", runs)
+    name = stamps.name_of_summary(f"sweep-{stamp}", runs)
     _show(settings, searches, finished, list(failures.errors))
     records = {method: _as_record(of_method) for method, of_method in searches.items()}
     folder = options.output.results_dir / name
-    results.write_atomically(folder / "searches.csv", _table(options, searches).encode())
+    files.write_atomically(folder / "searches.csv", _table(options, searches).encode())
     print(f"table of configurations: {folder / 'searches.csv'}")
     chosen = ("methods", "budget", "ranges", "tuning_seed", "n_tuning_seeds", "seed", "n_seeds")
     finish(
@@ -227,13 +227,14 @@ def _search(
     dataset: "Dataset",
 ) -> tuple[Search, "Seconds"]:
     """Try the configurations of one method."""
-    from experiments.lab import results, search
+    from experiments.lab.options import search
+    from experiments.lab.results import runs
 
     seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
     searched = [name for name in search.varied(planned[0], space) if name in TRAIN_TOGETHER]
     candidates: dict[int, Candidate] = {}
     kept: list[FinishedRun] = []
-    seconds = results.Seconds(0.0, 0.0, 0.0)
+    seconds = runs.Seconds(0.0, 0.0, 0.0)
     for places in search.together(planned, options.together * processes.count(), searched):
         group = [planned[place] for place in places]
         title = f"{method}, {len(candidates) + len(places)} of {len(planned)}"
@@ -284,8 +285,9 @@ def _show(
     finished: Mapping[str, Sequence["FinishedRun"]],
     failed: Sequence[str],
 ) -> None:
-    from experiments.lab import results, search
-    from experiments.lab.terminal import plain_console
+    from experiments.lab.options import search
+    from experiments.lab.results import summaries
+    from experiments.lab.system.terminal import plain_console
 
     for method, of_method in searches.items():
         best = of_method.best
@@ -296,7 +298,7 @@ def _show(
         if all(len(one.diverged) == len(one.accuracies) for one in of_method.candidates):
             note(f"warning: {method}: every training of {tried} diverged, so that none of them is the best")
         print(f"best of {tried}, {method}: {flags}, {best.shown} on validation data{at_edge}")
-    estimates, differences = results.compared(finished)
+    estimates, differences = summaries.compared(finished)
     print_table(
         plain_console(),
         f"{describe(settings)}, each method at its best",
@@ -308,7 +310,8 @@ def _show(
 
 def _as_record(of_method: Search) -> dict[str, Any]:
     """A search in the summary."""
-    from experiments.lab import results, search
+    from experiments.lab.options import search
+    from experiments.lab.results import stamps
 
     best = search.varied(of_method.best.settings, of_method.space)
     return {
@@ -322,7 +325,7 @@ def _as_record(of_method: Search) -> dict[str, Any]:
             }
             for one in of_method.candidates
         ],
-        "other_code": results.files_of_other_code(of_method.runs),
+        "other_code": stamps.files_of_other_code(of_method.runs),
         "best": best,
         "flags_of_best": search.as_flags(best),
         "at_the_edge": of_method.edges,
@@ -331,7 +334,7 @@ def _as_record(of_method: Search) -> dict[str, Any]:
 
 def _table(options: SweepOptions, searches: Mapping[str, Search]) -> str:
     """Every configuration and tuning seed, a line each."""
-    from experiments.lab import search
+    from experiments.lab.options import search
 
     names = sorted(
         {name for one in searches.values() for name in search.varied(one.best.settings, one.space)}

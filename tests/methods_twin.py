@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lab.model import make_model
-from experiments.lab.problems import make_problem
-from experiments.lab.streams import fisher_samples, replay_stream
+from experiments.lab.models.mlp import make_model
+from experiments.lab.tasks.problems import make_problem
+from experiments.lab.tasks.streams import fisher_samples, replay_stream
 
 
 class Twin:

@@ -1,6 +1,6 @@
 """Settings of a training that takes a moment, for tests of what is made of it."""
 
-from experiments.lab.settings import Settings
+from experiments.lab.options.settings import Settings
 
 SMALL = Settings(
     experiment="splitDigits",

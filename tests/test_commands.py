@@ -20,10 +20,15 @@ from rich.text import Text
 
 import experiments.lab
 from experiments import compare, memory, run, sharded, submit, sweep
-from experiments.lab import data, figures, results, settings, sources, statistics
-from experiments.lab.progress import Progress, ProgressDisplay
-from experiments.lab.results import Run, Seconds
-from experiments.lab.terminal import plain_console, suit_the_terminal
+from experiments.lab import figures
+from experiments.lab.command import guard, parsing
+from experiments.lab.data import dataset as data
+from experiments.lab.options import settings
+from experiments.lab.results import sources, statistics, store
+from experiments.lab.results.runs import Run, Seconds
+from experiments.lab.system import errors, files
+from experiments.lab.system.terminal import plain_console, suit_the_terminal
+from experiments.lab.training.progress import Progress, ProgressDisplay
 
 DATASET = data.Dataset("MNIST", *np.zeros((4, 1)), max_value=255, source="made up", sha256="abc")
 SHORT = ["--tasks=2", "--iters=4", "--eval-log=2", "--loss-log=2"]
@@ -98,9 +103,9 @@ class Laboratory:
 def laboratory_in(folder, monkeypatch):
     """A laboratory in the place of the data and of the training."""
     laboratory = Laboratory(folder)
-    training = types.ModuleType("experiments.lab.training")
+    training = types.ModuleType("experiments.lab.training.train")
     training.train = laboratory.train
-    monkeypatch.setitem(sys.modules, "experiments.lab.training", training)
+    monkeypatch.setitem(sys.modules, "experiments.lab.training.train", training)
     monkeypatch.setattr(experiments.lab, "training", training, raising=False)
     monkeypatch.setattr(data, "load", laboratory.load)
     return laboratory
@@ -567,10 +572,10 @@ def test_a_wrong_number_of_seeds_is_an_error(lab, capsys):
 
 def test_every_flag_for_whole_numbers_takes_them_as_floats_are_written():
     whole = {one.name for one in dataclasses.fields(settings.Settings) if one.type is int} - {"classes"}
-    options, _ = run.parse(
+    options, _ = parsing.parse(
         compare.CompareOptions,
         "experiments.compare",
-        [f"{settings.flag(name)}=1e2" for name in whole] + ["--n-seeds=1.0e1", "--process-id", "1e0"],
+        [f"{errors.flag(name)}=1e2" for name in whole] + ["--n-seeds=1.0e1", "--process-id", "1e0"],
     )
     assert {getattr(options.settings(), name) for name in whole} == {100}
     assert (options.n_seeds, options.machines.process_id) == (10, 1)
@@ -598,7 +603,7 @@ def test_what_the_command_line_does_not_know_ends_with_status_2(lab, capsys, wro
 
 
 def test_settings_that_do_not_fit_the_data_are_one_line_and_status_2(lab, capsys):
-    lab.failing["standard"] = settings.SettingsError("--batch 128: more than the 100 samples of task 1")
+    lab.failing["standard"] = errors.SettingsError("--batch 128: more than the 100 samples of task 1")
     assert lab.compare() == 2
     assert_one_line_error(capsys, "--batch 128")
     assert lab.written() == []
@@ -692,21 +697,21 @@ def test_a_file_in_the_way_of_the_runs_is_an_error_before_training(lab, capsys):
 
 def full_for(part, monkeypatch):
     """Let every write to a path with this in it find the disk full."""
-    write = results.write_atomically
+    write = files.write_atomically
 
     def full(path, content):
         if part in str(path):
             raise OSError(28, "No space left on device", str(path))
         write(path, content)
 
-    monkeypatch.setattr(results, "write_atomically", full)
+    monkeypatch.setattr(files, "write_atomically", full)
 
 
 @pytest.mark.parametrize("part", ["results/runs/", "summary.json", "runs.csv"])
 def test_a_disk_that_fills_is_one_line_that_names_the_file_and_loses_no_run(lab, capsys, monkeypatch, part):
     with monkeypatch.context() as patch:
         full_for(part, patch)
-        patch.setattr(results, "_folder_for_what_is_not_kept", lambda: lab.folder / "elsewhere")
+        patch.setattr(store, "_folder_for_what_is_not_kept", lambda: lab.folder / "elsewhere")
         assert lab.compare("--methods", "standard", "--n-seeds=3") == 1
     assert_one_line_error(capsys, str(lab.folder / "results"))
     if part == "results/runs/":
@@ -720,7 +725,7 @@ def test_a_full_disk_is_one_line_and_status_1(lab, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results, "write_atomically", full)
+    monkeypatch.setattr(files, "write_atomically", full)
     assert lab.run() == 1
     assert_one_line_error(capsys, "[Errno 28] No space left on device")
 
@@ -815,7 +820,7 @@ def test_every_setting_has_a_flag_with_its_default(module, capsys):
         if field in of_the_data:
             continue
         # Where it is explained, not where another explanation mentions it.
-        described = re.split(f" {settings.flag(field.name)} (?=[A-Z{{])", text)[1]
+        described = re.split(f" {errors.flag(field.name)} (?=[A-Z{{])", text)[1]
         default = "none" if field.default is None else field.default
         assert described.split("(default: ", 1)[1].startswith(f"{default})")
     assert "--no-cs" not in text
@@ -824,7 +829,7 @@ def test_every_setting_has_a_flag_with_its_default(module, capsys):
 
 def test_published_command_lines_are_understood():
     published = "--scenario=task --iters=500 --alpha=500 --beta=2500 --beakers=5 --n-seeds=10"
-    options, _ = run.parse(compare.CompareOptions, "experiments.compare", published.split())
+    options, _ = parsing.parse(compare.CompareOptions, "experiments.compare", published.split())
     assert options.settings() == settings.Settings()
     assert options.n_seeds == 10
     everything = (
@@ -833,7 +838,7 @@ def test_published_command_lines_are_understood():
         "--singlehead --lr 0.1 --optimizer sgd --decay 0.01 --cs --beakers 4 --alpha 1 --beta 2 --time --pdf "
         "--loss-log 10 --eval-log 20 --eval-n 30"
     )
-    options, _ = run.parse(run.RunOptions, "experiments.run", everything.split())
+    options, _ = parsing.parse(run.RunOptions, "experiments.run", everything.split())
     assert options.cs
     assert options.machines.no_gpus
     assert options.settings() == settings.Settings(
@@ -923,7 +928,7 @@ def test_warnings_are_a_line_without_the_place_they_come_from(capsys):
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        assert run.guarded(command) == 0
+        assert guard.guarded(command) == 0
     assert capsys.readouterr().err == "warning: timescales far apart\n"
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.lab import _tfds, data
+from experiments.lab.data import dataset as data
+from experiments.lab.data import tfds as _tfds
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = data.FILES
 

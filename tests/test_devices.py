@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import small_runs
 
-from experiments.lab import devices as lab_devices
-from experiments.lab.checkpoints import Checkpoints
-from experiments.lab.data import load
-from experiments.lab.devices import Spread, local_devices, team_size
-from experiments.lab.settings import SettingsError
-from experiments.lab.training import train
+from experiments.lab.data.dataset import load
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.training import devices as lab_devices
+from experiments.lab.training.checkpoints import Checkpoints
+from experiments.lab.training.devices import Spread, local_devices, team_size
+from experiments.lab.training.train import train
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, eval_log=6, loss_log=3, beakers=3, ewc_samples=20)

@@ -8,11 +8,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from experiments.lab import figures, search
+from experiments.lab import figures
 from experiments.lab.figures.sweeps import _nearest
-from experiments.lab.probes import Probes
-from experiments.lab.results import FinishedRun, Run, Seconds
-from experiments.lab.settings import Method, Settings
+from experiments.lab.options import search
+from experiments.lab.options.settings import Method, Settings
+from experiments.lab.results.runs import FinishedRun, Probes, Run, Seconds
 
 METHODS = get_args(Method)
 SETTINGS = {

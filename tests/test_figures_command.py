@@ -9,7 +9,7 @@ import pytest
 from test_commands import laboratory_in
 
 from experiments import compare, figures, run, sweep
-from experiments.lab import results
+from experiments.lab.results import store
 
 SHORT = ["--tasks=2", "--iters=16", "--eval-log=1", "--loss-log=16"]
 
@@ -111,7 +111,7 @@ print(status, sorted({{"jax", "flax", "tensorflow_datasets"}} & set(sys.modules)
 def test_a_missing_run_is_named_and_nothing_drawn(kept, tmp_path, capsys):
     summary = summary_of(kept, "compare")
     stamp = json.loads(summary.read_text())["methods"]["cs"]["stamps"][1]
-    missing = kept / results.RUNS / f"{stamp}.json"
+    missing = kept / store.RUNS / f"{stamp}.json"
     missing.unlink()
     assert draw(kept, "--plot-dir", tmp_path / "plots") == 2
     assert_refused(capsys, f"{missing}: this run, of {summary}, is missing")
@@ -126,7 +126,7 @@ def test_a_summary_that_an_editor_of_windows_saved_again_is_read(kept):
 
 def test_a_damaged_run_is_named(kept, capsys):
     stamp = json.loads(summary_of(kept, "run").read_text())["methods"]["cs"]["stamps"][0]
-    damaged = kept / results.RUNS / f"{stamp}.json"
+    damaged = kept / store.RUNS / f"{stamp}.json"
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert draw(kept) == 2
     assert_refused(capsys, f"{damaged} is damaged")

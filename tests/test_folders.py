@@ -8,9 +8,10 @@ import pytest
 
 from experiments import figures, memory, run, sharded, submit, sweep
 from experiments.compare import CompareOptions
-from experiments.lab import folders
-from experiments.lab.folders import check_folders, check_writable
-from experiments.lab.settings import SettingsError
+from experiments.lab.command import options, parsing
+from experiments.lab.system import folders
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.folders import check_folders, check_writable
 
 COMMAND = [
     "compare",
@@ -94,10 +95,10 @@ def below(options):
 
 def test_all_commands_name_what_they_write():
     results_of = {("results_dir", name) for name in ("results", "results/runs", "results/checkpoints")}
-    live = run.EvaluationAndOutput(live=True, tensorboard=True)
+    live = options.EvaluationAndOutput(live=True, tensorboard=True)
     plots = ("plot_dir", "plots")
     assert below(run.RunOptions()) == results_of
-    assert below(run.RunOptions(output=run.EvaluationAndOutput(pdf=True))) == results_of | {plots}
+    assert below(run.RunOptions(output=options.EvaluationAndOutput(pdf=True))) == results_of | {plots}
     for kind in (CompareOptions, sweep.SweepOptions):
         assert below(kind()) == results_of | {plots}
     assert below(CompareOptions(output=live)) == results_of | {
@@ -151,10 +152,10 @@ def test_a_command_tries_its_folders_first(command, flag, tmp_path, monkeypatch,
 def test_a_tilde_is_the_home_folder_in_every_command(parse_as, given, path_of, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     rest = ["x"] if parse_as is figures.FigureOptions else []
-    options, _ = run.parse(parse_as, "experiments.some", [*rest, f"{given}=~/mine"])
+    options, _ = parsing.parse(parse_as, "experiments.some", [*rest, f"{given}=~/mine"])
     assert path_of(options) == tmp_path / "mine"
     with pytest.raises(SystemExit, match="2"):
-        run.parse(parse_as, "experiments.some", [*rest, f"{given}=~no-such-user/mine"])
+        parsing.parse(parse_as, "experiments.some", [*rest, f"{given}=~no-such-user/mine"])
     assert capsys.readouterr().err == (
         f"error: {given} ~no-such-user/mine: the home folder ~no-such-user is not known\n"
     )
@@ -162,7 +163,7 @@ def test_a_tilde_is_the_home_folder_in_every_command(parse_as, given, path_of, m
 
 def test_positional_paths_have_tildes_too(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    options, _ = run.parse(figures.FigureOptions, "experiments.some", ["~/a", "b"])
+    options, _ = parsing.parse(figures.FigureOptions, "experiments.some", ["~/a", "b"])
     assert options.results == (tmp_path / "a", Path("b"))
 
 

@@ -56,7 +56,7 @@ def test_every_golden_file_is_used():
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_whole_trainings_on_split_mnist(name, mnist_dir):
-    from experiments.lab.data import load
+    from experiments.lab.data.dataset import load
 
     case = TRAININGS[name]
     golden = np.load(GOLDENS / f"{name}.npz")

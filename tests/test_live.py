@@ -22,13 +22,13 @@ import numpy as np
 import pytest
 
 from experiments import compare
-from experiments.lab import results
 from experiments.lab.live import Live, charts, observer, page
 from experiments.lab.live.event_files import EventFiles, scalars
 from experiments.lab.live.observer import Observer
 from experiments.lab.live.visdom_windows import VisdomWindows
-from experiments.lab.progress import Progress
-from experiments.lab.settings import Settings
+from experiments.lab.options.settings import Settings
+from experiments.lab.results import runs
+from experiments.lab.training.progress import Progress
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SETTINGS = Settings(experiment="splitDigits", tasks=2, iters=500)
@@ -408,7 +408,7 @@ def test_the_page_of_an_interrupted_training_says_so(tmp_path):
 def finished_run(seed, value):
     at = np.array([500, 1000])
     accuracy = np.array([[value, 0.0], [value, value]])
-    return results.Run(
+    return runs.Run(
         method="standard",
         seed=seed,
         evaluated_at=at,

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from experiments.lab import measures as lab
-from experiments.lab.measures import Measure, measures
-from experiments.lab.settings import Settings
+from experiments.lab.options.settings import Settings
+from experiments.lab.results import measures as lab
+from experiments.lab.results.measures import Measure, measures
 
 quick = effort(deadline=None, derandomize=True)
 

@@ -12,22 +12,17 @@ import pytest
 from methods_twin import Twin
 
 from cs_optax import complex_synapse, get_beakers, published
-from experiments.lab import methods
-from experiments.lab.data import load
-from experiments.lab.fisher import fisher_information
-from experiments.lab.methods import distillation, make_method
-from experiments.lab.problems import make_problem
-from experiments.lab.settings import (
-    NEED_TASKS,
-    USED_BY,
-    Method,
-    Settings,
-    SettingsError,
-    validate,
-    validate_methods,
-)
-from experiments.lab.streams import fisher_samples, replay_stream, training_stream
-from experiments.lab.training import train
+from experiments.lab.data.dataset import load
+from experiments.lab.methods import builtin
+from experiments.lab.methods.builtin import make_method
+from experiments.lab.options.settings import NEED_TASKS, USED_BY, Method, Settings
+from experiments.lab.options.validation import validate, validate_methods
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.tasks.answers import distillation
+from experiments.lab.tasks.problems import make_problem
+from experiments.lab.tasks.streams import fisher_samples, replay_stream, training_stream
+from experiments.lab.training.fisher import fisher_information
+from experiments.lab.training.train import train
 
 NAMES = get_args(Method)
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -57,7 +52,7 @@ def runs_of(method, settings=SMALL, seeds=(0, 1)):
 
 
 def test_every_name_is_a_method_and_every_method_has_a_name():
-    assert set(methods._METHODS) == set(NAMES)
+    assert set(builtin._METHODS) == set(NAMES)
     assert set(USED_BY) | set(NEED_TASKS) < set(NAMES)
 
 
@@ -130,12 +125,12 @@ def assert_alone_as_in_company(method):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_learns_alone_as_among_five(name, decay, base, monkeypatch):
     if base != "as it is":
-        monkeypatch.setattr(methods, "_plain", of_all)
+        monkeypatch.setattr(builtin, "plain", of_all)
     assert_alone_as_in_company(make_method(dataclasses.replace(SMALL, decay=decay), name))
 
 
 def test_a_training_with_a_norm_over_all_parameters_is_the_same_alone_and_among_five(monkeypatch):
-    monkeypatch.setattr(methods, "_plain", of_all)
+    monkeypatch.setattr(builtin, "plain", of_all)
     together, (alone,) = runs_of("cs", seeds=range(5)), runs_of("cs", seeds=[2])
     np.testing.assert_allclose(together[2].loss, alone.loss, rtol=1e-4)
 
@@ -149,9 +144,9 @@ def project(params, memory):
 @pytest.mark.parametrize("elementwise", [False, True])
 def test_a_method_is_mapped_over_seeds_unless_it_says_that_it_need_not_be(elementwise, monkeypatch):
     def mine(settings):
-        return methods.Method(optax.lamb(settings.lr), pull=project, elementwise=elementwise)
+        return builtin.Method(optax.lamb(settings.lr), pull=project, elementwise=elementwise)
 
-    monkeypatch.setitem(methods._METHODS, "mine", mine)
+    monkeypatch.setitem(builtin._METHODS, "mine", mine)
     if elementwise:
         with pytest.raises(AssertionError):
             assert_alone_as_in_company(make_method(SMALL, "mine"))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.lab.description import describe
 from experiments.lab.live.visdom_windows import VisdomWindows
-from experiments.lab.names import MOST_BYTES, file_part, printable
-from experiments.lab.settings import Settings
+from experiments.lab.options.description import describe
+from experiments.lab.options.settings import Settings
+from experiments.lab.system.names import MOST_BYTES, file_part, printable
 
 NAMES = [
     os.fsdecode(b"donn\xe9es"),

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from experiments import rotated_mnist, run
-from experiments.lab.data import DataError, Dataset, load
-from experiments.lab.own_data import load_own
-from experiments.lab.problems import make_problem
-from experiments.lab.settings import Settings, SettingsError, validate, validate_tasks
-from experiments.lab.streams import training_stream
+from experiments.lab.data.dataset import DataError, Dataset, load
+from experiments.lab.data.own import load_own
+from experiments.lab.options.settings import Settings
+from experiments.lab.options.validation import validate, validate_tasks
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.tasks.problems import make_problem
+from experiments.lab.tasks.streams import training_stream
 
 
 def some_arrays(per_kind=10, classes=3, tasks=2):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from experiments import compare, figures, run, submit, sweep
-from experiments.lab import packages
-from experiments.lab.settings import SettingsError
+from experiments.lab.command import options, preparation
+from experiments.lab.system import packages
+from experiments.lab.system.errors import SettingsError
 
 EXPERIMENTS = Path(run.__file__).parent
 OF_THE_LIBRARY = {"cs_optax", "experiments", "jax", "numpy", "optax"}
@@ -61,7 +62,7 @@ def test_jobs_and_figures_name_what_they_need(tmp_path, capsys, monkeypatch):
 def test_what_no_option_needs_may_be_missing(monkeypatch):
     for package in "tensorboard", "matplotlib", "submitit":
         monkeypatch.setattr(packages, "find_spec", without(package))
-        run._check_packages(run.RunOptions())
+        preparation._check_packages(run.RunOptions())
 
 
 def test_a_folder_of_its_name_is_not_taken_for_a_package(monkeypatch):
@@ -82,8 +83,8 @@ def imported(path):
 def test_every_package_that_training_imports_is_asked_for(monkeypatch):
     asked_for = set()
     monkeypatch.setattr(packages, "check_package", lambda package, *_: asked_for.add(package))
-    everything = run.EvaluationAndOutput(live=True, pdf=True, tensorboard=True, visdom=True)
-    run._check_packages(run.RunOptions(output=everything))
+    everything = options.EvaluationAndOutput(live=True, pdf=True, tensorboard=True, visdom=True)
+    preparation._check_packages(run.RunOptions(output=everything))
     files = [
         *EXPERIMENTS.glob("lab/**/*.py"),
         *(EXPERIMENTS / f"{c}.py" for c in ("run", "compare", "sweep")),

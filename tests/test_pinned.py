@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.lab import results
-from experiments.lab.pinned import PINNED, compiler_flags, not_heeded, pinned
-from experiments.lab.settings import Settings
+from experiments.lab.options.pinned import PINNED, compiler_flags, not_heeded, pinned
+from experiments.lab.options.settings import Settings
+from experiments.lab.results import stamps
 
 CHANGED = {
     "jax_default_prng_impl": "rbg",
@@ -87,7 +87,7 @@ def test_nothing_is_not_heeded_where_nothing_is_said():
 
 def test_flags_of_the_compiler_are_part_of_the_identity_but_for_harmless_ones(monkeypatch):
     def stamp():
-        return results.run_stamp(results.identity(Settings(), "cs", 0, "abc"))
+        return stamps.run_stamp(stamps.identity(Settings(), "cs", 0, "abc"))
 
     monkeypatch.setenv("XLA_FLAGS", "")
     before = stamp()

@@ -12,13 +12,13 @@ import small_runs
 
 from cs_optax import diagnose
 from experiments import run
-from experiments.lab import results
-from experiments.lab.checkpoints import Checkpoints
-from experiments.lab.data import load
-from experiments.lab.methods import as_trained, make_method
-from experiments.lab.model import make_model
-from experiments.lab.probes import distances_and_flows, layer_names
-from experiments.lab.training import train
+from experiments.lab.data.dataset import load
+from experiments.lab.methods.builtin import as_trained, make_method
+from experiments.lab.models.mlp import make_model
+from experiments.lab.results import stamps, store
+from experiments.lab.training.checkpoints import Checkpoints
+from experiments.lab.training.probes import distances_and_flows, layer_names
+from experiments.lab.training.train import train
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, beakers=3)
@@ -98,9 +98,9 @@ def test_they_survive_a_stop(tmp_path):
 
 def test_they_are_kept_with_the_run(tmp_path):
     (one,) = probed(seeds=[3])
-    identity = results.identity(SMALL, "cs", 3, "abc")
-    results.save_run(tmp_path, identity, one, {})
-    again = results.find_run(tmp_path, identity).run
+    identity = stamps.identity(SMALL, "cs", 3, "abc")
+    store.save_run(tmp_path, identity, one, {})
+    again = store.find_run(tmp_path, identity).run
     assert again.probes.layers == one.probes.layers
     for name in ("distance", "flow", "accuracy"):
         np.testing.assert_array_equal(getattr(again.probes, name), getattr(one.probes, name))

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from experiments import compare
-from experiments.lab import processes, results
-from experiments.lab.runs import _parts, _products
+from experiments.lab.results import store
+from experiments.lab.system import processes
+from experiments.lab.training.jobs import _parts, _products
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 ROOT = Path(__file__).parent.parent
@@ -57,8 +58,8 @@ def said(folder, i):
 
 
 def runs_in(folder):
-    found = sorted((folder / "results" / results.RUNS).glob("*.json"))
-    return {path.stem: results.read_run(folder / "results", path.stem) for path in found}
+    found = sorted((folder / "results" / store.RUNS).glob("*.json"))
+    return {path.stem: store.read_run(folder / "results", path.stem) for path in found}
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +181,10 @@ def test_what_was_finished_is_not_made_again(tmp_path, alone, monkeypatch):
             patch.setattr(processes, "share", lambda parts, index=index: parts[index])
             assert compare.main([*arguments(tmp_path), "--iters=20"]) == 1
     assert len(list(tmp_path.glob("results/checkpoints/*.npz"))) == 2
-    from experiments.lab import training
+    from experiments.lab.training import train
 
     iterations = []
-    train = training.train
+    train = train.train
 
     @functools.wraps(train)  # and so no other code
     def watched(configurations, method, seeds, dataset, observe, checkpoints, *rest, **more):
@@ -193,7 +194,7 @@ def test_what_was_finished_is_not_made_again(tmp_path, alone, monkeypatch):
 
         return train(configurations, method, seeds, dataset, note, checkpoints, *rest, **more)
 
-    monkeypatch.setattr(training, "train", watched)
+    monkeypatch.setattr(train, "train", watched)
     assert compare.main([*arguments(tmp_path), "--iters=20", "--resume"]) == 0
     assert iterations == []
     expected = runs_in(alone)

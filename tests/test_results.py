@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import cs_optax
-from experiments.lab import results
-from experiments.lab.results import Run
-from experiments.lab.settings import Baselines, Settings
-from experiments.lab.streams import forget_streams
+from experiments.lab.options.settings import Baselines, Settings
+from experiments.lab.results import runs, stamps, store, summaries
+from experiments.lab.results.runs import Run
+from experiments.lab.system import files
+from experiments.lab.tasks.streams import forget_streams
 
 SETTINGS = Settings(tasks=2, iters=4, eval_log=3, loss_log=2)
-IDENTITY = results.identity(SETTINGS, "cs", 3, "abc")
+IDENTITY = stamps.identity(SETTINGS, "cs", 3, "abc")
 ENVIRONMENT = {"jax": "1.2.3", "platform": "cpu"}
 
 
@@ -62,14 +63,14 @@ def other_value(field):
 @pytest.fixture
 def kept(tmp_path):
     """A results folder with one finished run, and the path of its file."""
-    results.save_run(tmp_path, IDENTITY, make_run(), ENVIRONMENT)
+    store.save_run(tmp_path, IDENTITY, make_run(), ENVIRONMENT)
     (path,) = (tmp_path / "runs").iterdir()
     return tmp_path, path
 
 
 def assert_damaged(folder, path):
     with pytest.warns(UserWarning, match="is damaged: that run is made again") as warned:
-        assert results.find_run(folder, IDENTITY) is None
+        assert store.find_run(folder, IDENTITY) is None
     (warning,) = warned
     assert str(warning.message).startswith(str(path))
 
@@ -110,15 +111,15 @@ WITHOUT_EFFECT = {
 )
 def test_the_stamp_changes_with_every_setting_that_the_method_uses(field, method):
     changed = dataclasses.replace(SETTINGS, **{field.name: other_value(field)})
-    before = results.run_stamp(results.identity(SETTINGS, method, 3, "abc"))
-    after = results.run_stamp(results.identity(changed, method, 3, "abc"))
+    before = stamps.run_stamp(stamps.identity(SETTINGS, method, 3, "abc"))
+    after = stamps.run_stamp(stamps.identity(changed, method, 3, "abc"))
     assert (before == after) == (field.name in WITHOUT_EFFECT[method] | OF_THE_DATA)
 
 
 def test_the_overlap_of_a_gradual_stream_is_part_of_the_stamp():
     gradual = dataclasses.replace(SETTINGS, stream="gradual")
     stamps = [
-        results.run_stamp(results.identity(one, "standard", 3, "abc"))
+        stamps.run_stamp(stamps.identity(one, "standard", 3, "abc"))
         for one in (gradual, dataclasses.replace(gradual, overlap=0.5))
     ]
     assert stamps[0] != stamps[1]
@@ -129,7 +130,7 @@ def test_a_stream_from_a_file_is_known_by_its_content(tmp_path):
         np.savez(tmp_path / name, tasks=np.array(tasks))
         forget_streams()
         changed = dataclasses.replace(SETTINGS, stream="file", stream_file=tmp_path / name, iters=len(tasks))
-        return results.run_stamp(results.identity(changed, "standard", 3, "abc"))
+        return stamps.run_stamp(stamps.identity(changed, "standard", 3, "abc"))
 
     assert stamp("a.npz", [0, 1, 0]) == stamp("b.npz", [0, 1, 0])
     assert stamp("a.npz", [0, 1, 0]) != stamp("a.npz", [0, 1, 1])
@@ -137,51 +138,51 @@ def test_a_stream_from_a_file_is_known_by_its_content(tmp_path):
 
 def test_the_stamp_changes_with_method_seed_data_version_and_format(monkeypatch):
     def stamp(method="cs", seed=3, sha="abc"):
-        return results.run_stamp(results.identity(SETTINGS, method, seed, sha))
+        return stamps.run_stamp(stamps.identity(SETTINGS, method, seed, sha))
 
     stamps = [stamp(), stamp(method="standard"), stamp(seed=4), stamp(sha="abd")]
     monkeypatch.setattr(cs_optax, "__version__", "0.0.0")
     stamps.append(stamp())
-    monkeypatch.setattr(results, "FORMAT", 0)
+    monkeypatch.setattr(stamps, "FORMAT", 0)
     stamps.append(stamp())
     assert len(set(stamps)) == len(stamps)
 
 
 def test_the_stamp_depends_on_values_not_on_their_python_types():
     typed = dataclasses.replace(SETTINGS, alpha=500, batch=np.int64(128), lr=np.float64(0.001))
-    assert results.run_stamp(results.identity(typed, "cs", np.int64(3), "abc")) == results.run_stamp(IDENTITY)
+    assert stamps.run_stamp(stamps.identity(typed, "cs", np.int64(3), "abc")) == stamps.run_stamp(IDENTITY)
 
 
 def test_the_stamp_can_be_read():
-    assert results.run_stamp(IDENTITY).startswith("splitMNIST2-task-task-based-cs-K5-a500-b2500-s3-")
+    assert stamps.run_stamp(IDENTITY).startswith("splitMNIST2-task-task-based-cs-K5-a500-b2500-s3-")
     published = dataclasses.replace(SETTINGS, alpha=0.5, beta=1e9, time_step="learning-rate")
-    stamps = [results.run_stamp(results.identity(published, m, 3, "abc")) for m in ("standard", "cs")]
+    stamps = [stamps.run_stamp(stamps.identity(published, m, 3, "abc")) for m in ("standard", "cs")]
     assert stamps[0].startswith("splitMNIST2-task-task-based-standard-s3-")
     assert stamps[1].startswith("splitMNIST2-task-task-based-cs-K5-a0.5-b1e09-published-s3-")
 
 
 def test_a_comparison_is_named_after_its_runs_and_its_first_method():
     identities = [
-        results.identity(SETTINGS, method, seed, "abc") for method in ("standard", "cs") for seed in (0, 1, 2)
+        stamps.identity(SETTINGS, method, seed, "abc") for method in ("standard", "cs") for seed in (0, 1, 2)
     ]
-    stamp = results.comparison_stamp(identities)
+    stamp = stamps.comparison_stamp(identities)
     assert stamp.startswith("splitMNIST2-task-task-based-K5-a500-b2500-s0to2-")
-    assert results.comparison_stamp(identities[3:] + identities[:3]) != stamp  # other differences
-    assert results.comparison_stamp(list(identities)) == stamp
-    assert results.comparison_stamp(identities[:-1]) != stamp
+    assert stamps.comparison_stamp(identities[3:] + identities[:3]) != stamp  # other differences
+    assert stamps.comparison_stamp(list(identities)) == stamp
+    assert stamps.comparison_stamp(identities[:-1]) != stamp
 
 
 def test_a_run_that_an_editor_of_windows_saved_again_is_found(tmp_path):
     """With a mark of its encoding at the start, and with its line ends."""
-    made = results.save_run(tmp_path, IDENTITY, make_run(), {})
-    path = tmp_path / results.RUNS / f"{made.stamp}.json"
+    made = store.save_run(tmp_path, IDENTITY, make_run(), {})
+    path = tmp_path / store.RUNS / f"{made.stamp}.json"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert same(results.find_run(tmp_path, IDENTITY).run, make_run())
+    assert same(store.find_run(tmp_path, IDENTITY).run, make_run())
 
 
 def test_a_finished_run_is_found_again_to_the_last_bit(kept):
     folder, _ = kept
-    found = results.find_run(folder, IDENTITY)
+    found = store.find_run(folder, IDENTITY)
     assert same(found.run, make_run())
     assert found.environment == ENVIRONMENT
     assert found.found_again
@@ -189,22 +190,22 @@ def test_a_finished_run_is_found_again_to_the_last_bit(kept):
 
 def test_a_run_whose_loss_diverged_is_kept_as_strict_json(tmp_path):
     run = make_run(loss=np.array([1.0, np.nan, np.inf, -np.inf]))
-    results.save_run(tmp_path, IDENTITY, run, ENVIRONMENT)
+    store.save_run(tmp_path, IDENTITY, run, ENVIRONMENT)
     (path,) = (tmp_path / "runs").iterdir()
     strict = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     assert strict["run"]["loss"] == [1.0, None, None, None]
-    assert np.isnan(results.find_run(tmp_path, IDENTITY).run.loss[1:]).all()
+    assert np.isnan(store.find_run(tmp_path, IDENTITY).run.loss[1:]).all()
 
 
 def test_where_a_run_diverged_is_kept(tmp_path):
-    results.save_run(tmp_path, IDENTITY, make_run(diverged_at=7), ENVIRONMENT)
-    assert results.find_run(tmp_path, IDENTITY).run.diverged_at == 7
+    store.save_run(tmp_path, IDENTITY, make_run(diverged_at=7), ENVIRONMENT)
+    assert store.find_run(tmp_path, IDENTITY).run.diverged_at == 7
 
 
 def test_what_was_not_run_is_not_found(kept):
     folder, _ = kept
-    assert results.find_run(folder, results.identity(SETTINGS, "cs", 4, "abc")) is None
-    assert results.find_run(folder / "elsewhere", IDENTITY) is None
+    assert store.find_run(folder, stamps.identity(SETTINGS, "cs", 4, "abc")) is None
+    assert store.find_run(folder / "elsewhere", IDENTITY) is None
 
 
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9, 0.99])
@@ -213,8 +214,8 @@ def test_a_truncated_file_counts_as_not_run_and_is_replaced(kept, part):
     content = path.read_bytes().rstrip()
     path.write_bytes(content[: min(int(part * len(content)), len(content) - 1)])
     assert_damaged(folder, path)
-    results.save_run(folder, IDENTITY, make_run(), ENVIRONMENT)
-    assert same(results.find_run(folder, IDENTITY).run, make_run())
+    store.save_run(folder, IDENTITY, make_run(), ENVIRONMENT)
+    assert same(store.find_run(folder, IDENTITY).run, make_run())
 
 
 @pytest.mark.parametrize(
@@ -259,14 +260,14 @@ def test_the_file_of_another_run_under_this_name_counts_as_not_run(kept):
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, failing):
     path = tmp_path / "summary.json"
-    results.write_json(path, {"old": True})
+    files.write_json(path, {"old": True})
 
     def full(*_):
         raise OSError(28, "no space left on device")
 
     monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (type(path), "replace")}[failing], full)
     with pytest.raises(OSError, match="no space") as error:
-        results.write_json(path, {"old": False})
+        files.write_json(path, {"old": False})
     assert error.value.filename == str(path)
     assert json.loads(path.read_text()) == {"old": True}
     assert list(tmp_path.iterdir()) == [path]
@@ -282,8 +283,8 @@ def test_a_drive_that_refuses_to_rename_for_a_moment_is_asked_again(tmp_path, mo
         return rename(self, target)
 
     monkeypatch.setattr(Path, "replace", moody)
-    monkeypatch.setattr(results, "PAUSES", (0, 0))
-    results.write_json(tmp_path / "summary.json", 1)
+    monkeypatch.setattr(files, "PAUSES", (0, 0))
+    files.write_json(tmp_path / "summary.json", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
@@ -293,40 +294,40 @@ def test_a_drive_that_cannot_say_when_a_file_is_on_disk_is_written_to(tmp_path, 
         raise OSError(error, os.strerror(error))
 
     monkeypatch.setattr(os, "fsync", unknown)
-    results.write_json(tmp_path / "summary.json", 1)
+    files.write_json(tmp_path / "summary.json", 1)
     assert (tmp_path / "summary.json").read_text() == "1\n"
 
 
 def test_file_names_that_are_no_unicode_are_read_back_from_json_as_they_were(tmp_path):
     name = os.fsdecode(b"donn\xe9es.npz")
-    results.write_json(tmp_path / "summary.json", {"path": Path(name)})
+    files.write_json(tmp_path / "summary.json", {"path": Path(name)})
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == {"path": name}
 
 
 def test_a_run_that_cannot_be_kept_is_saved_elsewhere(tmp_path, monkeypatch):
-    write = results.write_atomically
+    write = files.write_atomically
 
     def full(path, content):
         if tmp_path / "results" in path.parents:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write(path, content)
 
-    monkeypatch.setattr(results, "write_atomically", full)
-    monkeypatch.setattr(results, "_folder_for_what_is_not_kept", lambda: tmp_path / "elsewhere")
+    monkeypatch.setattr(files, "write_atomically", full)
+    monkeypatch.setattr(store, "_folder_for_what_is_not_kept", lambda: tmp_path / "elsewhere")
     with pytest.raises(OSError, match=f"it is in {tmp_path}/elsewhere, to be moved") as failed:
-        results.save_run(tmp_path / "results", IDENTITY, make_run(), ENVIRONMENT)
+        store.save_run(tmp_path / "results", IDENTITY, make_run(), ENVIRONMENT)
     monkeypatch.undo()
     kept = Path(failed.value.filename)
     kept.parent.mkdir(parents=True)
     (tmp_path / "elsewhere" / kept.name).rename(kept)
-    assert results.find_run(tmp_path / "results", IDENTITY) is not None
+    assert store.find_run(tmp_path / "results", IDENTITY) is not None
 
 
 def test_long_names_make_stamps_that_differ_but_are_not_too_long():
     names = ["x" * 200, "x" * 201, "\N{CJK UNIFIED IDEOGRAPH-65E5}" * 60]
     stamps = [
-        results.run_stamp(
-            results.identity(dataclasses.replace(SETTINGS, experiment=f"{name}.npz"), "cs", 3, "abc")
+        stamps.run_stamp(
+            stamps.identity(dataclasses.replace(SETTINGS, experiment=f"{name}.npz"), "cs", 3, "abc")
         )
         for name in names
     ]
@@ -345,9 +346,9 @@ class FakeDataset:
 def summarise(tmp_path, methods=("standard", "cs"), seeds=(3, 4)):
     finished = {
         method: [
-            results.save_run(
+            store.save_run(
                 tmp_path,
-                results.identity(SETTINGS, method, seed, "abc"),
+                stamps.identity(SETTINGS, method, seed, "abc"),
                 make_run(method, seed),
                 ENVIRONMENT,
             )
@@ -355,17 +356,17 @@ def summarise(tmp_path, methods=("standard", "cs"), seeds=(3, 4)):
         ]
         for method in methods
     }
-    summary = results.summary(
+    summary = summaries.summary(
         command="python -m experiments.compare",
         config=dataclasses.asdict(SETTINGS),
         settings=SETTINGS,
         environment=ENVIRONMENT,
         dataset=FakeDataset(),
         finished=finished,
-        seconds={"standard": results.Seconds(0.5, 1.0, 1.0), "cs": results.Seconds(0.5, 1.0, 2.0)},
+        seconds={"standard": runs.Seconds(0.5, 1.0, 1.0), "cs": runs.Seconds(0.5, 1.0, 2.0)},
         total_seconds=7.0,
     )
-    results.write_json(tmp_path / "summary.json", summary)
+    files.write_json(tmp_path / "summary.json", summary)
     return json.loads((tmp_path / "summary.json").read_text())
 
 
@@ -383,10 +384,10 @@ def test_the_summary_has_the_published_keys(tmp_path):
 
 def test_the_summary_lists_the_seeds_that_diverged():
     finished = [
-        results.FinishedRun("", make_run("cs", seed, diverged_at=at), ENVIRONMENT, found_again=False)
+        runs.FinishedRun("", make_run("cs", seed, diverged_at=at), ENVIRONMENT, found_again=False)
         for seed, at in ((3, None), (4, 2), (5, 1))
     ]
-    summary = results.summary(
+    summary = summaries.summary(
         command="",
         config={},
         settings=SETTINGS,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cs_optax import __main__ as script
-from experiments import compare, run
+from experiments import compare
+from experiments.lab.command import parsing
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,7 +71,7 @@ def test_arguments_and_status_are_those_of_the_command(started, capsys):
 
 def test_help_and_summary_name_the_command_that_was_typed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/cs-optax", "compare"])
-    _, command = run.parse(compare.CompareOptions, "experiments.compare", ["--iters", "3"])
+    _, command = parsing.parse(compare.CompareOptions, "experiments.compare", ["--iters", "3"])
     assert command == "cs-optax compare --iters 3"
 
 

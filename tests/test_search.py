@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from experiments.lab import search
-from experiments.lab.search import DEPTH, SHAPES, SPACING, SPAN, Range
-from experiments.lab.settings import Settings, SettingsError, validate
+from experiments.lab.options import search
+from experiments.lab.options.search import DEPTH, SHAPES, SPACING, SPAN, Range
+from experiments.lab.options.settings import Settings
+from experiments.lab.options.validation import validate
+from experiments.lab.system.errors import SettingsError
 
 METHODS = ("standard", "cs", "cs-readout", "cs-published", "ewc", "si", "lwf", "er", "l2", "average", "joint")
 

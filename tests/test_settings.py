@@ -6,18 +6,9 @@ from typing import get_args
 
 import pytest
 
-from experiments.lab.settings import (
-    LARGEST_SEED,
-    Baselines,
-    Experiment,
-    Scenario,
-    Settings,
-    SettingsError,
-    Stream,
-    flag,
-    validate,
-    validate_seeds,
-)
+from experiments.lab.options.settings import Baselines, Experiment, Scenario, Settings, Stream
+from experiments.lab.options.validation import LARGEST_SEED, validate, validate_seeds
+from experiments.lab.system.errors import SettingsError, flag
 
 NUMBERS = [field.name for field in dataclasses.fields(Settings) if field.type in (int, float)]
 

@@ -9,8 +9,11 @@ import flax.nnx
 import optax
 import pytest
 
-from experiments.lab import methods, model, results, sources, training
-from experiments.lab.settings import Settings
+from experiments.lab.methods import builtin
+from experiments.lab.models import mlp as model
+from experiments.lab.options.settings import Settings
+from experiments.lab.results import sources, stamps, store
+from experiments.lab.training import train
 
 DECIDING = (
     "cs_optax/_step.py",
@@ -66,30 +69,28 @@ class OtherNetwork(flax.nnx.Module):
 
 
 def other_method(settings):
-    return methods.Method(optax.sgd(settings.lr))
+    return builtin.Method(optax.sgd(settings.lr))
 
 
 def test_what_a_program_puts_into_the_modules_is_other_code(monkeypatch):
     before = sources.current()
     monkeypatch.setattr(model, "MLP", OtherNetwork)
-    monkeypatch.setitem(methods._METHODS, "standard", other_method)
+    monkeypatch.setitem(builtin._METHODS, "standard", other_method)
     after = sources.current()
     assert after.digest != before.digest
     names = [f"{__name__}.{one}" for one in ("OtherNetwork", "other_method")]
     assert after.changed(before.files) == names
     monkeypatch.undo()
-    monkeypatch.setattr(
-        training, "make_model", optax.sgd
-    )  # of a library, whose version the environment tells
+    monkeypatch.setattr(train, "make_model", optax.sgd)  # of a library, whose version the environment tells
     assert sources.current() == before
 
 
 def test_the_code_is_part_of_the_identity_and_of_the_record(tmp_path, monkeypatch):
-    identity = results.identity(Settings(tasks=2), "cs", 3, "abc")
+    identity = stamps.identity(Settings(tasks=2), "cs", 3, "abc")
     monkeypatch.setattr(sources, "current", lambda: sources.Code("other", {}))
-    other = results.identity(Settings(tasks=2), "cs", 3, "abc")
-    assert results.run_stamp(other).rpartition("-")[0] == results.run_stamp(identity).rpartition("-")[0]
-    assert results.run_stamp(other) != results.run_stamp(identity)
+    other = stamps.identity(Settings(tasks=2), "cs", 3, "abc")
+    assert stamps.run_stamp(other).rpartition("-")[0] == stamps.run_stamp(identity).rpartition("-")[0]
+    assert stamps.run_stamp(other) != stamps.run_stamp(identity)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -125,7 +126,7 @@ def test_the_commit_is_that_of_the_project_alone(tmp_path, monkeypatch):
 def test_a_record_names_every_file(tmp_path):
     from test_results import ENVIRONMENT, IDENTITY, make_run
 
-    results.save_run(tmp_path, IDENTITY, make_run(), ENVIRONMENT)
+    store.save_run(tmp_path, IDENTITY, make_run(), ENVIRONMENT)
     (path,) = (tmp_path / "runs").iterdir()
     record = json.loads(path.read_text())
     assert set(DECIDING) <= set(record["code"]["files"])

@@ -10,7 +10,7 @@ from test_commands import laboratory_in
 
 from experiments import run
 from experiments.lab import figures
-from experiments.lab.standard_streams import BROKEN_PIPE, NARROWEST
+from experiments.lab.system.standard_streams import BROKEN_PIPE, NARROWEST
 
 WITHOUT_A_READER, ON_A_FULL_DISK, CLOSED = "without a reader", "on a full disk", "closed"
 

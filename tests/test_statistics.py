@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.lab.statistics import (
+from experiments.lab.results.statistics import (
     EXACT_UP_TO,
     differences,
     estimate,

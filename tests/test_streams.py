@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from experiments import run
-from experiments.lab import problems, streams
-from experiments.lab._npz import read_arrays
-from experiments.lab.data import Dataset, load
-from experiments.lab.problems import generator, make_problem
-from experiments.lab.results import identity
-from experiments.lab.settings import Settings, SettingsError
-from experiments.lab.streams import (
+from experiments.lab.command import options, preparation
+from experiments.lab.data.dataset import Dataset, load
+from experiments.lab.options.settings import Settings
+from experiments.lab.results.stamps import identity
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.npz import read_arrays
+from experiments.lab.tasks import problems, streams
+from experiments.lab.tasks.problems import generator, make_problem
+from experiments.lab.tasks.streams import (
     Samples,
     evaluation_samples,
     fisher_samples,
@@ -207,12 +209,12 @@ def test_whole_numbers_in_another_type_are_the_same_sequence(tmp_path):
 def test_a_file_is_read_once_for_all_runs_of_a_command_and_anew_for_the_next(tmp_path, monkeypatch):
     path = saved(tmp_path, tasks=np.repeat([0, 1], 3))
     options = run.RunOptions(
-        data=run.DataAndTasksToShow(experiment="splitDigits", stream_file=path, batch=8),
-        output=run.EvaluationAndOutput(get_stamp=True),
+        data=options.DataAndTasksToShow(experiment="splitDigits", stream_file=path, batch=8),
+        output=options.EvaluationAndOutput(get_stamp=True),
     )
     reads = []
     monkeypatch.setattr(streams, "read_arrays", lambda path: reads.append(path) or read_arrays(path))
-    settings, dataset = run.prepare(options, ["standard", "cs"], 0, 3)
+    settings, dataset = preparation.prepare(options, ["standard", "cs"], 0, 3)
     assert settings.iters == 6
     problem = make_problem(settings, dataset)
     path.unlink()  # what becomes of the file no longer matters
@@ -221,7 +223,7 @@ def test_a_file_is_read_once_for_all_runs_of_a_command_and_anew_for_the_next(tmp
         identity(dataclasses.replace(settings, lr=0.1), "cs", seed, dataset.sha256)
     assert len(reads) == 1
     saved(tmp_path, tasks=np.repeat([0, 1], 4))
-    settings, _ = run.prepare(options, ["standard"], 0)
+    settings, _ = preparation.prepare(options, ["standard"], 0)
     assert settings.iters == 8
 
 

@@ -19,12 +19,12 @@ import pytest
 import small_runs
 
 from experiments import compare, run
-from experiments.lab import results, sources
-from experiments.lab.checkpoints import Checkpoints, interrupted_groups
-from experiments.lab.data import load
-from experiments.lab.results import Run
-from experiments.lab.settings import Method
-from experiments.lab.training import train
+from experiments.lab.data.dataset import load
+from experiments.lab.options.settings import Method
+from experiments.lab.results import runs, sources, stamps
+from experiments.lab.results.runs import Run
+from experiments.lab.training.checkpoints import Checkpoints, interrupted_groups
+from experiments.lab.training.train import train
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, loss_log=3, beakers=4, ewc_samples=20, class_order="shuffled")
@@ -110,7 +110,7 @@ def test_a_damaged_checkpoint_is_said_to_be_and_not_used(stopped, damage):
 
 
 def test_a_checkpoint_of_other_software_is_used_with_a_warning(stopped, monkeypatch):
-    from experiments.lab import checkpoints
+    from experiments.lab.training import checkpoints
 
     monkeypatch.setattr(checkpoints, "current_environment", lambda: {"jax": "0.0.0"})
     with pytest.warns(UserWarning, match="was made with another jax: going on"):
@@ -118,7 +118,7 @@ def test_a_checkpoint_of_other_software_is_used_with_a_warning(stopped, monkeypa
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_training(tmp_path, monkeypatch):
-    from experiments.lab import checkpoints
+    from experiments.lab.training import checkpoints
 
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
@@ -179,7 +179,7 @@ def command(folder, cache, *more):
 def start(tmp_path):
     """Start the command in a folder; its process is forked of one that has imported what takes long."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.run", "experiments.lab.training", "sklearn.datasets"])
+    context.set_forkserver_preload(["experiments.run", "experiments.lab.training.train", "sklearn.datasets"])
 
     def start(folder, *more):
         process = context.Process(target=command, args=(folder, tmp_path / "cache", *more))
@@ -294,8 +294,8 @@ def test_two_processes_on_one_folder_do_not_disturb_each_other(tmp_path, start):
 
 def test_where_there_is_nothing_to_resume_it_says_so(tmp_path, capsys):
     def found(settings, method="cs", seeds=(0,), resume=True):
-        identities = [results.identity(settings, method, seed, "abc") for seed in seeds]
-        stamp = results.comparison_stamp(identities)
+        identities = [stamps.identity(settings, method, seed, "abc") for seed in seeds]
+        stamp = stamps.comparison_stamp(identities)
         return Checkpoints(tmp_path, stamp, 0, resume, identities, title="mine")
 
     def said(*arguments, **more):
@@ -308,7 +308,7 @@ def test_where_there_is_nothing_to_resume_it_says_so(tmp_path, capsys):
     assert said(SMALL).startswith(nothing)
     assert said(SMALL, resume=False) == ""
     kept = found(SMALL)
-    kept.keep(3, {"w": np.zeros(2)}, {}, results.Seconds(0, 0, 0))
+    kept.keep(3, {"w": np.zeros(2)}, {}, runs.Seconds(0, 0, 0))
     begin = f"note: mine: --resume does not go on from {kept.path}, which is of a training with "
     end = ": starts from the beginning\n"
     assert said(dataclasses.replace(SMALL, batch=64)) == f"{begin}--batch 16{end}"

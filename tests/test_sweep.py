@@ -13,9 +13,11 @@ import pytest
 
 import experiments.lab
 from experiments import sweep
-from experiments.lab import data, figures, sources
-from experiments.lab.data import load
-from experiments.lab.results import Run, Seconds
+from experiments.lab import figures
+from experiments.lab.data import dataset as data
+from experiments.lab.data.dataset import load
+from experiments.lab.results import sources
+from experiments.lab.results.runs import Run, Seconds
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SHORT = [
@@ -77,9 +79,9 @@ def run_of(settings, method, seed):
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     laboratory = Laboratory(tmp_path)
-    training = types.ModuleType("experiments.lab.training")
+    training = types.ModuleType("experiments.lab.training.train")
     training.train = laboratory.train
-    monkeypatch.setitem(sys.modules, "experiments.lab.training", training)
+    monkeypatch.setitem(sys.modules, "experiments.lab.training.train", training)
     monkeypatch.setattr(experiments.lab, "training", training, raising=False)
     monkeypatch.setattr(figures, "save", lambda *_: [])
     return laboratory

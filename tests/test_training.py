@@ -10,11 +10,11 @@ import pytest
 import small_runs
 from scipy import stats
 
-from experiments.lab import training
-from experiments.lab.data import Dataset, load
-from experiments.lab.methods import make_method
-from experiments.lab.model import make_model
-from experiments.lab.training import train as train_together
+from experiments.lab.data.dataset import Dataset, load
+from experiments.lab.methods.builtin import make_method
+from experiments.lab.models.mlp import make_model
+from experiments.lab.training import programs, train
+from experiments.lab.training.train import train as train_together
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, loss_log=3)
@@ -119,7 +119,7 @@ def test_a_subset_that_is_the_whole_test_set_leaves_no_empty_evaluation(monkeypa
 
         return init, reshaping
 
-    monkeypatch.setattr(training, "make_model", watched)
+    monkeypatch.setattr(train, "make_model", watched)
     (run,), _ = train(dataclasses.replace(SMALL, eval_n=1024), "standard", [0], load("Digits"), quietly)
     assert all(min(shape) > 0 for shape in shown)
     assert any(len(shape) == 2 for shape in shown)
@@ -151,8 +151,8 @@ def test_a_seed_trains_the_same_alone_and_in_company():
 
 def test_training_is_its_slow_twin():
     """A plain loop, one seed, one batch at a time, through the data as a human would write it."""
-    from experiments.lab.problems import make_problem
-    from experiments.lab.streams import training_stream
+    from experiments.lab.tasks.problems import make_problem
+    from experiments.lab.tasks.streams import training_stream
 
     settings = dataclasses.replace(SMALL, experiment="permDigits", scenario="class", loss_log=1)
     data, seed = load("Digits"), 2
@@ -221,7 +221,7 @@ def test_what_changes_shapes_cannot_train_together():
 
 def test_a_shuffled_class_order_is_the_canonical_one_of_renamed_classes():
     """Training on data whose classes have been renamed by hand is the same to the last bit."""
-    from experiments.lab.problems import make_problem
+    from experiments.lab.tasks.problems import make_problem
 
     data, seed = load("Digits"), 5
     shuffled = dataclasses.replace(SMALL, class_order="shuffled", scenario="class")
@@ -255,7 +255,7 @@ def test_the_initial_accuracy_is_that_of_the_initial_weights():
 def test_accuracy_of_many_blocks_is_that_of_one(monkeypatch):
     data = load("Digits")
     (one_block,), _ = train(SMALL, "standard", [0], data, quietly)
-    monkeypatch.setattr(training, "EVALUATION_BLOCK", 7)
+    monkeypatch.setattr(programs, "EVALUATION_BLOCK", 7)
     (many,), _ = train(SMALL, "standard", [0], data, quietly)
     np.testing.assert_array_equal(one_block.accuracy_matrix, many.accuracy_matrix)
     np.testing.assert_array_equal(one_block.accuracy, many.accuracy)

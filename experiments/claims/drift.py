@@ -24,7 +24,7 @@ from cs_optax import complex_synapse
 from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
 from experiments.lab.figures import STYLE, panels
-from experiments.lab.statistics import Estimate, estimate
+from experiments.lab.results.statistics import Estimate, estimate
 
 NOISE = 1.0  # variance of the observations around the target, whose own is 1
 RATES = tuple(np.geomspace(0.003, 0.8, 15).round(4).tolist())

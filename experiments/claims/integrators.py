@@ -21,7 +21,7 @@ from cs_optax import BeakerChain, complex_synapse
 from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
 from experiments.lab.figures import STYLE, panels
-from experiments.lab.tables import Table
+from experiments.lab.system.tables import Table
 
 HORIZON = 3000  # steps, or beta where that is less
 OPTIONS: dict[str, dict[str, Any]] = {

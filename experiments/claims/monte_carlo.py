@@ -18,7 +18,7 @@ from cs_optax.memory import Recall, discrete_synapse, simulate, slope
 from experiments.claims.outcome import Outcome, Row, within
 from experiments.claims.style import CURVES
 from experiments.lab.figures import STYLE, panels
-from experiments.lab.statistics import estimate
+from experiments.lab.results.statistics import estimate
 
 N_BEAKERS = 6
 YOUNGEST_FITTED = 4  # age from which slopes are fitted

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.lab.tables import Table
+from experiments.lab.system.tables import Table
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from cs_optax import BeakerChain, complex_synapse, get_beakers
 from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
 from experiments.lab.figures import STYLE, panels
-from experiments.lab.tables import Table
+from experiments.lab.system.tables import Table
 
 N_WEIGHTS = 64
 NAMES = {"exchange": "exchange", "sequential_euler": "sequential Euler"}

@@ -24,7 +24,7 @@ from cs_optax import complex_synapse
 from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
 from experiments.lab.figures import STYLE, panels
-from experiments.lab.statistics import estimate, standard_error
+from experiments.lab.results.statistics import estimate, standard_error
 
 DISCOUNT, TRACE, EXPLORATION = 0.9, 0.9, 0.05
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))

@@ -10,8 +10,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.lab import results
-from experiments.lab.description import figure_title
 from experiments.lab.figures.beakers import beakers
 from experiments.lab.figures.curves import accuracy_of_one_run, accuracy_over_iterations, accuracy_per_task
 from experiments.lab.figures.gap import stability_gap, why_no_gap
@@ -31,7 +29,9 @@ from experiments.lab.figures.style import (
 )
 from experiments.lab.figures.sweeps import sweep_map
 from experiments.lab.figures.times import seconds_per_run
-from experiments.lab.settings import Settings
+from experiments.lab.options.description import figure_title
+from experiments.lab.options.settings import Settings
+from experiments.lab.results import runs
 
 __all__ = [
     "COLORS",
@@ -59,7 +59,7 @@ __all__ = [
 
 
 def all_figures(
-    finished: Mapping[str, Sequence[results.FinishedRun]],
+    finished: Mapping[str, Sequence[runs.FinishedRun]],
     settings: Settings,
     searches: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[tuple[str, Figure | str]]:
@@ -97,7 +97,7 @@ def all_figures(
             yield f"beakers-{method}", probed
     if searches is not None:
         yield "search", sweep_map(searches, settings)
-    seconds = {method: results.seconds_per_run(group) for method, group in finished.items()}
+    seconds = {method: runs.seconds_per_run(group) for method, group in finished.items()}
     known = {method: spent for method, spent in seconds.items() if spent is not None}
     if known and others:
         yield "seconds", seconds_per_run(known, settings, title)

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.lab.description import counted, figure_title
 from experiments.lab.figures.style import (
     ACCURACY_COLORS,
     COLUMN,
@@ -17,8 +16,9 @@ from experiments.lab.figures.style import (
     round_ticks,
     write_title,
 )
-from experiments.lab.results import Run
-from experiments.lab.settings import Settings
+from experiments.lab.options.description import counted, figure_title
+from experiments.lab.options.settings import Settings
+from experiments.lab.results.runs import Run
 
 MOST_CELLS_WITH_NUMBERS = 60
 

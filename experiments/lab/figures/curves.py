@@ -8,8 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.lab import statistics
-from experiments.lab.description import figure_title
 from experiments.lab.figures.style import (
     ACCURACY_COLORS,
     COLORS,
@@ -29,8 +27,10 @@ from experiments.lab.figures.style import (
     round_ticks,
     write_title,
 )
-from experiments.lab.results import Run
-from experiments.lab.settings import Settings
+from experiments.lab.options.description import figure_title
+from experiments.lab.options.settings import Settings
+from experiments.lab.results import statistics
+from experiments.lab.results.runs import Run
 
 MOST_TASK_PANELS = 10
 

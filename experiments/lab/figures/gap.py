@@ -6,7 +6,6 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.lab.description import figure_title
 from experiments.lab.figures.curves import draw_mean_and_error
 from experiments.lab.figures.style import (
     COLUMN,
@@ -16,8 +15,9 @@ from experiments.lab.figures.style import (
     round_ticks,
     write_title,
 )
-from experiments.lab.results import Run
-from experiments.lab.settings import Settings
+from experiments.lab.options.description import figure_title
+from experiments.lab.options.settings import Settings
+from experiments.lab.results.runs import Run
 
 WINDOW = 0.25  # of a task's iterations
 FEWEST_EVALUATIONS = 3  # inside the window

@@ -10,7 +10,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from experiments.lab.description import figure_title
 from experiments.lab.figures.style import (
     ACCURACY_COLORS,
     COLUMN,
@@ -22,8 +21,9 @@ from experiments.lab.figures.style import (
     panels_in_grid,
     write_title,
 )
-from experiments.lab.results import Run
-from experiments.lab.settings import Settings
+from experiments.lab.options.description import figure_title
+from experiments.lab.options.settings import Settings
+from experiments.lab.results.runs import Run
 
 MOST_TASKS_WITH_NUMBERS = 6
 IN_A_COLUMN, ON_A_PAGE = 3, 5  # matrices side by side

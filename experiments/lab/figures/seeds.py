@@ -10,8 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.lab import statistics
-from experiments.lab.description import figure_title
 from experiments.lab.figures.style import (
     COLORS,
     COLUMN,
@@ -25,8 +23,10 @@ from experiments.lab.figures.style import (
     round_ticks,
     write_title,
 )
-from experiments.lab.results import Run
-from experiments.lab.settings import Settings
+from experiments.lab.options.description import figure_title
+from experiments.lab.options.settings import Settings
+from experiments.lab.results import statistics
+from experiments.lab.results.runs import Run
 
 
 @matplotlib.rc_context(STYLE)

@@ -15,8 +15,9 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from experiments.lab.results import Run, write_atomically
-from experiments.lab.settings import Settings
+from experiments.lab.options.settings import Settings
+from experiments.lab.results.runs import Run
+from experiments.lab.system.files import write_atomically
 
 COLUMN = 3.5  # inches, the width of a journal's column
 PAGE = 2 * COLUMN

@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from experiments.lab import statistics
-from experiments.lab.description import counted, figure_title
 from experiments.lab.figures.style import (
     ACCURACY_COLORS,
     COLORS,
@@ -28,7 +26,9 @@ from experiments.lab.figures.style import (
     round_ticks,
     write_title,
 )
-from experiments.lab.settings import Settings
+from experiments.lab.options.description import counted, figure_title
+from experiments.lab.options.settings import Settings
+from experiments.lab.results import statistics
 
 IN_A_COLUMN, ON_A_PAGE = 2, 4  # panels side by side
 LOWEST_COLORED = 10  # percent of all configurations: those below have the colour of this one

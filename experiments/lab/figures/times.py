@@ -6,10 +6,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.lab.description import figure_title
 from experiments.lab.figures.style import COLUMN, INK, NAMES, STYLE, round_ticks, write_title
-from experiments.lab.results import Seconds
-from experiments.lab.settings import Settings
+from experiments.lab.options.description import figure_title
+from experiments.lab.options.settings import Settings
+from experiments.lab.results.runs import Seconds
 
 PARTS = {"compile": "#BBBBBB", "train": "#0072B2", "evaluate": "#E69F00"}
 
@@ -19,7 +19,7 @@ def seconds_per_run(seconds: Mapping[str, Seconds], settings: Settings, title: s
     """Seconds that a run of each method took, divided into compiling, training and evaluating.
 
     Args:
-        seconds: of a run of each method, on average (`experiments.lab.results.seconds_per_run`).
+        seconds: of a run of each method, on average (`experiments.lab.results.runs.seconds_per_run`).
         settings: the settings they share.
         title: what was run; the settings in short by default.
     """

@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from experiments.lab.live.observer import Destination, Observer
-from experiments.lab.processes import note
-from experiments.lab.settings import Settings
+from experiments.lab.options.settings import Settings
+from experiments.lab.system.processes import note
 
 if TYPE_CHECKING:
     from experiments.lab.live.page import Page
-    from experiments.lab.results import Run
+    from experiments.lab.results.runs import Run
 
 __all__ = ["Live", "Observer"]
 

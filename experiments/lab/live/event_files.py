@@ -14,7 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from experiments.lab.live.observer import accuracy_so_far
-from experiments.lab.progress import Progress
+from experiments.lab.training.progress import Progress
 
 PREFIX = "events.out.tfevents"  # what TensorBoard takes for an event file has this in its name
 

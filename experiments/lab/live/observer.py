@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from experiments.lab.progress import Progress
+from experiments.lab.training.progress import Progress
 
 INTERVAL = 2.0  # seconds, at least, between two drawings
 LONGEST_WAIT = 10.0  # seconds, at the end of a training, for the last drawing

@@ -13,14 +13,15 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
-from experiments.lab.description import counted, describe, describe_methods
 from experiments.lab.figures.style import COLORS, LINES, MOST_TASKS_NAMED, NAMES
 from experiments.lab.live.charts import Chart, Line, legible_on_dark
 from experiments.lab.live.observer import accuracy_so_far
-from experiments.lab.progress import Progress
-from experiments.lab.results import Run, write_atomically
-from experiments.lab.settings import Settings
-from experiments.lab.statistics import standard_error
+from experiments.lab.options.description import counted, describe, describe_methods
+from experiments.lab.options.settings import Settings
+from experiments.lab.results.runs import Run
+from experiments.lab.results.statistics import standard_error
+from experiments.lab.system.files import write_atomically
+from experiments.lab.training.progress import Progress
 
 REFRESH = 2  # seconds
 

@@ -13,9 +13,9 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from experiments.lab.live.observer import accuracy_so_far
-from experiments.lab.names import file_part
-from experiments.lab.progress import Progress
-from experiments.lab.settings import Settings
+from experiments.lab.options.settings import Settings
+from experiments.lab.system.names import file_part
+from experiments.lab.training.progress import Progress
 
 SERVER = "http://localhost:8097"
 TIMEOUT = 2.0  # seconds

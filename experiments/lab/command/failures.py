@@ -1,0 +1,68 @@
+"""Methods whose training failed, which is no reason not to train the other methods of a command."""
+
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from experiments.lab.system import processes
+from experiments.lab.system.errors import SettingsError
+
+# These concern the command, not the method: the next one would fail as well.
+OF_THE_COMMAND = (SettingsError, OSError, processes.LostError)
+
+
+class MethodsFailedError(Exception):
+    """Some methods of a command failed, and the others are finished; the message is one line for the user."""
+
+
+class Failures:
+    """The methods of one command that failed.
+
+    Args:
+        methods: all methods of the command.
+
+    Attributes:
+        errors: of each method that failed, its error in one line.
+    """
+
+    def __init__(self, methods: Sequence[str]) -> None:
+        self._methods = methods
+        self.errors: dict[str, str] = {}
+
+    @contextmanager
+    def of(self, method: str) -> Iterator[None]:
+        """Note an error in training a method, so that the others can be trained.
+
+        An error that concerns the whole command is raised, as is any where there is no other method, or
+        where there are other processes, which would wait for this one.
+        """
+        try:
+            yield
+        except OF_THE_COMMAND:
+            raise
+        except Exception as error:
+            if len(self._methods) == 1 or processes.joined():
+                raise
+            traceback.print_exc()
+            self.errors[method] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            print(f"error: {method} failed: {self.errors[method]}", file=sys.stderr)
+
+    def raise_if_all(self) -> None:
+        """Raise where no method is left.
+
+        Raises:
+            MethodsFailedError: if all of them failed.
+        """
+        if len(self.errors) == len(self._methods):
+            self.raise_if_any()
+
+    def raise_if_any(self) -> None:
+        """Raise at the end of a command, when all that could be finished is.
+
+        Raises:
+            MethodsFailedError: if a method failed.
+        """
+        if self.errors:
+            names = ", ".join(self.errors)
+            raise MethodsFailedError(f"{len(self.errors)} of {len(self._methods)} methods failed: {names}")

@@ -1,0 +1,173 @@
+"""What all commands that train understand."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from experiments.lab.options.settings import (
+    Baselines,
+    DataAndTasks,
+    Evaluation,
+    NetworkAndOptimizer,
+    Settings,
+    Synapse,
+)
+
+if TYPE_CHECKING:
+    from experiments.lab.data.dataset import Dataset
+    from experiments.lab.training.jobs import Job
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written, and where.
+
+    Attributes:
+        time: Print the seconds spent on compiling, training and evaluating.
+        pdf: Draw the figures (PDF and PNG). The comparison always draws its own.
+        live: Draw the accuracies and the loss while training, in a page for the browser:
+            <results-dir>/live/.
+        tensorboard: Write them for TensorBoard, to <results-dir>/tensorboard/.
+        visdom: Show them on the Visdom server at localhost:8097.
+        data_dir: Folder with the four files of MNIST or FashionMNIST (.gz or unpacked), with Keras's
+            mnist.npz, or with a copy prepared by TensorFlow Datasets. Without it, TensorFlow
+            Datasets' own folder is used, downloading if need be.
+        results_dir: Folder for the results. Finished runs are found again there.
+        plot_dir: Folder for the figures.
+        dump_stream: Write down which samples were shown in which iteration, beside the summary, one file for
+            each seed (as --stream-file reads them).
+        probes: Measure, at every evaluation of complex synapses, how far each beaker is from the weights in
+            each layer, how much flows, and how well each beaker's weights do on each task.
+        accept_other_code: Take finished runs that were made before the code of cs_optax/ or experiments/lab/
+            was changed, with a warning. They are trained again otherwise.
+        resume: Go on with a training that was stopped, from its last checkpoint.
+        checkpoint_every: Seconds between two checkpoints of a training; 0 makes one at every log point.
+        get_stamp: Print the stamp that names these results, and do nothing else. (The data are
+            read: their checksum is part of the stamp.)
+    """
+
+    time: bool = False
+    pdf: bool = False
+    live: bool = False
+    tensorboard: bool = False
+    visdom: bool = False
+    data_dir: Annotated[
+        Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: downloaded)")
+    ] = None
+    results_dir: Path = Path("results")
+    plot_dir: Path = Path("plots")
+    dump_stream: bool = False
+    probes: bool = False
+    accept_other_code: bool = False
+    resume: bool = False
+    checkpoint_every: float = 60.0
+    get_stamp: bool = False
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where the runs are computed. Results are the same but for rounding, and what training makes of it.
+
+    Attributes:
+        no_gpus: Compute on the CPU even where there is a GPU.
+        devices: Devices that the runs which train together are divided among (of each process); of a CPU, as
+            many parts as are wanted.
+        distributed: Divide the runs among several processes, perhaps on several computers, each of which is
+            started with this same command, and should find the same folders. Where JAX knows the cluster
+            (Slurm, Open MPI …), nothing more is needed.
+        coordinator: Elsewhere, HOST:PORT of the first process: the port is free, and all can reach it.
+        n_processes: The number of processes.
+        process_id: Which one this is, from 0. The first one writes the results.
+    """
+
+    no_gpus: bool = False
+    devices: int = 1
+    distributed: bool = False
+    coordinator: Annotated[
+        str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="(default: the cluster's)")
+    ] = None
+    n_processes: Annotated[
+        int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the cluster's)")
+    ] = None
+    process_id: Annotated[
+        int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the cluster's)")
+    ] = None
+
+
+@dataclass(frozen=True)
+class EvaluationAndOutput(Output, Evaluation):
+    """What is recorded during training, and where everything goes."""
+
+
+@dataclass(frozen=True)
+class DataAndTasksToShow(DataAndTasks):
+    """What is learned, and in which order: as `DataAndTasks`, with words for the help."""
+
+    stream_file: Annotated[
+        Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: none)")
+    ] = None
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """What all commands that train understand, in blocks as their help shows it."""
+
+    data: Annotated[DataAndTasksToShow, tyro.conf.arg(name="data and tasks")] = field(
+        default_factory=DataAndTasksToShow
+    )
+    network: Annotated[NetworkAndOptimizer, tyro.conf.arg(name="network and optimizer")] = field(
+        default_factory=NetworkAndOptimizer
+    )
+    synapse: Annotated[Synapse, tyro.conf.arg(name="complex synapse")] = field(default_factory=Synapse)
+    baselines: Annotated[Baselines, tyro.conf.arg(name="other methods")] = field(default_factory=Baselines)
+    output: Annotated[EvaluationAndOutput, tyro.conf.arg(name="evaluation and output")] = field(
+        default_factory=EvaluationAndOutput
+    )
+    machines: Annotated[Machines, tyro.conf.arg(name="devices and processes")] = field(
+        default_factory=Machines
+    )
+
+    def job(self, dataset: "Dataset", **what: Any) -> "Job":
+        """Runs to find or to train, kept and computed as these options say.
+
+        Args:
+            dataset: the data set.
+            what: the rest of `experiments.lab.training.jobs.Job`.
+        """
+        from experiments.lab.training.jobs import Job
+
+        return Job(dataset=dataset, output=self.output, devices=self.machines.devices, **what)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the command draws figures."""
+        return True
+
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        """Every folder that the command writes in, with the option that names it."""
+        from experiments.lab.results.store import CHECKPOINTS, RUNS
+
+        output = self.output
+        asked_for = (name for name in ("live", "tensorboard") if getattr(output, name))
+        for name in ("", RUNS, CHECKPOINTS, *asked_for):
+            yield "results_dir", output.results_dir / name
+        if self.draws:
+            yield "plot_dir", output.plot_dir
+
+    def settings(self) -> Settings:
+        """The settings that change results, in one flat object."""
+        given = {
+            **asdict(self.data),
+            **asdict(self.network),
+            **asdict(self.synapse),
+            **asdict(self.baselines),
+            **asdict(self.output),
+        }
+        settings = Settings(**{one.name: given[one.name] for one in fields(Settings) if one.name in given})
+        if settings.stream_file is None:
+            return settings
+        named = settings.stream if settings.stream != DataAndTasks.stream else "file"
+        return replace(settings, stream=named)

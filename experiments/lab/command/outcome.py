@@ -1,0 +1,150 @@
+"""After a command has trained: files and figures, and where they are."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from experiments.lab.command.options import Output
+from experiments.lab.options.settings import (
+    Settings,
+)
+
+if TYPE_CHECKING:
+    from experiments.lab.data.dataset import Dataset
+    from experiments.lab.live import Live
+    from experiments.lab.results.runs import FinishedRun, Seconds
+
+
+def finish(
+    output: Output,
+    *,
+    folder: str,
+    command: str,
+    config: Mapping[str, Any],
+    settings: Settings,
+    dataset: "Dataset",
+    finished: Mapping[str, Sequence["FinishedRun"]],
+    seconds: Mapping[str, "Seconds"],
+    began: float,
+    figures: Callable[[], None],
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write the summary, a table of all runs and the figures, and say where; the last lines of a command.
+
+    Figures come after the rest, which is there if they cannot be drawn.
+
+    Args:
+        output: the options that say where to.
+        folder: name of the summary's folder in the results.
+        command: the command line.
+        config: its options.
+        settings: what its runs have in common of their settings.
+        dataset: what was learned.
+        finished: the runs of each method.
+        seconds: spent on training each.
+        began: when the command began, by `time.perf_counter`.
+        figures: draws them.
+        more: what else belongs in the summary.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    from experiments.lab.results import store, summaries
+    from experiments.lab.system import files
+
+    environment = store.current_environment()
+    total_seconds = time.perf_counter() - began
+    path = output.results_dir / folder / "summary.json"
+    summary = summaries.summary(
+        command=command,
+        config=config,
+        settings=settings,
+        environment=environment,
+        dataset=dataset,
+        finished=finished,
+        seconds=seconds,
+        total_seconds=total_seconds,
+    )
+    files.write_json(path, {**summary, **more}, indent=1)
+    table = path.with_name("runs.csv")
+    files.write_atomically(table, summaries.table_of_runs(finished, settings).encode())
+    if output.dump_stream:
+        for seed, content in _streams(settings, dataset, summary["seeds"]):
+            stream = path.with_name(f"stream-s{seed}.npz")
+            files.write_atomically(stream, content)
+            print(f"stream: {stream}")
+    try:
+        figures()
+    finally:
+        if output.time:
+            _show_seconds(seconds, total_seconds)
+        print(f"table of runs: {table}")
+        print(f"summary: {path}")
+
+
+def _streams(settings: Settings, dataset: "Dataset", seeds: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """The training samples of each seed, as a file that --stream-file understands."""
+    import io
+
+    import numpy as np
+
+    from experiments.lab.tasks.problems import make_problem
+    from experiments.lab.tasks.streams import training_stream
+
+    problem = make_problem(settings, dataset)
+    for seed in seeds:
+        stream = training_stream(settings, problem.seen_by(seed), seed)
+        content = io.BytesIO()
+        np.savez_compressed(content, tasks=stream.tasks, rows=stream.rows)
+        yield seed, content.getvalue()
+
+
+def _show_seconds(seconds: Mapping[str, "Seconds"], total: float) -> None:
+    """A line for each method, and one for the whole command."""
+    rest = total
+    for method, spent in seconds.items():
+        parts = asdict(spent)
+        rest -= sum(parts.values())
+        print(f"seconds, {method}: {', '.join(f'{name} {value:.1f}' for name, value in parts.items())}")
+    print(f"seconds: total {total:.1f}, of which {rest:.1f} for all else (start, data, files)")
+
+
+def show_page(live: "Live") -> None:
+    """Say where the page with live figures is, if there is one."""
+    if live.page is not None:
+        print(f"live page: {live.page.path}", flush=True)
+
+
+def draw(
+    finished: Mapping[str, Sequence["FinishedRun"]],
+    settings: Settings,
+    plot_dir: Path,
+    name: str,
+    *,
+    searches: Mapping[str, Mapping[str, Any]] | None = None,
+    formats: Sequence[str] | None = None,
+) -> None:
+    """Write every figure that these results have something for, and say where.
+
+    Args:
+        finished: the runs of each method, in the same order of seeds.
+        settings: the settings they share.
+        plot_dir: where to.
+        name: what the files' names begin with.
+        searches: see `experiments.lab.figures.all_figures`.
+        formats: of the files; all by default.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    from experiments.lab import figures
+
+    for kind, figure in figures.all_figures(finished, settings, searches):
+        if isinstance(figure, str):
+            print(f"not drawn: {figure}")
+            continue
+        for path in figures.save(figure, plot_dir, f"{name}-{kind}", formats or figures.FORMATS):
+            print(f"figure: {path}")

@@ -1,0 +1,244 @@
+"""What to try of each method's settings, and how: quasi-random points, as many for every method.
+
+A search space maps settings to ranges. Its points fill it evenly, whatever its dimension (a scrambled Halton
+sequence), so that a method with one setting is searched more finely than one with four, at the same
+cost. The settings as they were given are the first of the points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from experiments.lab.options.settings import Settings
+from experiments.lab.options.validation import validate
+from experiments.lab.system.errors import SettingsError, flag
+
+SEED = 0  # of the scrambling: the points of a method are always the same
+
+
+@dataclass(frozen=True)
+class Range:
+    """Positive numbers between two bounds, searched evenly in their logarithm."""
+
+    low: float
+    high: float
+
+    def at(self, place: float) -> float:
+        """The number at a place between 0 and 1, to three digits."""
+        return float(f"{self.low * (self.high / self.low) ** place:.3g}")
+
+    def place(self, value: float) -> float:
+        """Where a number stands between the bounds; outside of 0 to 1 if it is not between them."""
+        return math.log(value / self.low) / math.log(self.high / self.low) if value > 0 else -math.inf
+
+
+LEARNING_RATES = {"adam": Range(3e-7, 1e-2), "sgd": Range(3e-5, 1.0)}
+SPACING = "spacing"  # of a synapse's timescales, x; decides the number of beakers
+DEPTH = "depth"  # share of the chain from the visible weight to the beaker that is read; decides which
+SPAN = "span"  # of a synapse's timescales, beta/alpha
+
+SHAPES = (SPAN, SPACING, DEPTH)  # what is searched in the place of settings that follow from it
+
+SPACES: dict[str, dict[str, Range]] = {
+    "cs": {"alpha": Range(1, 1000), SPAN: Range(10, 1e5), SPACING: Range(1.5, 3)},
+    "cs-readout": {
+        "alpha": Range(1, 1000),
+        SPAN: Range(10, 1e5),
+        SPACING: Range(1.5, 3),
+        DEPTH: Range(0.25, 1),
+    },
+    "cs-published": {"alpha": Range(1e-3, 1000), SPAN: Range(10, 1e5), SPACING: Range(1.5, 3)},
+    "ewc": {"ewc_strength": Range(10, 1e7)},
+    "si": {"si_strength": Range(0.1, 1e4)},
+    "lwf": {"lwf_temperature": Range(0.5, 8)},
+    "l2": {"l2_strength": Range(1e-6, 1e-1)},
+    "average": {"average_time": Range(30, 1e5)},
+}
+
+
+def search_space(settings: Settings, method: str, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """What is searched for a method: the learning rate, and the strength it has of its own.
+
+    Args:
+        settings: those that are not searched.
+        method: the method's name.
+        ranges: ranges of the user's own, by the name of what is searched.
+    """
+    space = {"lr": LEARNING_RATES[settings.optimizer], **SPACES.get(method, {})}
+    return {name: ranges.get(name, usual) for name, usual in space.items()}
+
+
+def of_method(given: Sequence[str], method: str) -> list[str]:
+    """Those of the ranges, written as for `read_ranges`, whose settings are searched for this method.
+
+    >>> of_method(["lr=1e-4:1e-2", "si-strength=1:9"], "cs")
+    ['lr=1e-4:1e-2']
+    """
+    known = {"lr", *SPACES.get(method, {})}
+    return [text for text in given if text.partition("=")[0].replace("-", "_") in known]
+
+
+def read_ranges(given: Sequence[str], methods: Sequence[str]) -> dict[str, Range]:
+    """Read ranges written as ``name=low:high``.
+
+    Args:
+        given: the ranges.
+        methods: those whose settings are searched.
+
+    Raises:
+        SettingsError: one line that says what is wrong with one of them.
+
+    >>> read_ranges(["lr=1e-4:1e-2"], ["standard"])
+    {'lr': Range(low=0.0001, high=0.01)}
+    """
+    known = {"lr", *(name for method in methods for name in SPACES.get(method, {}))}
+    ranges = {}
+    for text in given:
+        name, _, bounds = text.partition("=")
+        name = name.replace("-", "_")
+        if name not in known:
+            raise SettingsError(
+                f"--ranges {text}: {name or 'that'} is not searched for {', '.join(methods)}; "
+                f"{', '.join(sorted(known))} are"
+            )
+        try:
+            low, high = map(float, bounds.split(":"))
+        except ValueError:
+            raise SettingsError(f"--ranges {text}: must be {name}=LOW:HIGH, two numbers") from None
+        if not 0 < low < high < math.inf:
+            raise SettingsError(f"--ranges {text}: must be positive, finite, and the lower bound first")
+        if (name == SPAN and low < 1) or (name == SPACING and low < 1.1) or (name == DEPTH and high > 1):
+            raise SettingsError(
+                f"--ranges {text}: {SPAN} must be at least 1, {SPACING} at least 1.1, {DEPTH} at most 1"
+            )
+        if name in ranges:
+            raise SettingsError(f"--ranges {text}: {name} must be named once")
+        ranges[name] = Range(low, high)
+    return ranges
+
+
+def configurations(settings: Settings, space: Mapping[str, Range], budget: int) -> list[Settings]:
+    """The settings as they are, and points that fill the space, ``budget`` in all.
+
+    Args:
+        settings: those that are not searched, and the first point.
+        space: see `search_space`.
+        budget: number of configurations.
+
+    Examples:
+        >>> points = configurations(Settings(), {"lr": Range(1e-4, 1e-2)}, budget=4)
+        >>> [point.lr for point in points]
+        [0.001, 0.0026, 0.00026, 0.00821]
+    """
+    halton = qmc.Halton(len(space), rng=np.random.default_rng(SEED))
+    points = halton.random(budget - 1)
+    return [settings, *(_configured(settings, space, point) for point in points)]
+
+
+def varied(configuration: Settings, space: Mapping[str, Range]) -> dict[str, float]:
+    """What a configuration has of what is searched, as settings of the command line."""
+    names = [name for name in space if name not in SHAPES]
+    if SPAN in space:
+        names += ["beta", "beakers"]
+    if DEPTH in space:
+        names.append("readout")
+    return {name: getattr(configuration, name) for name in names}
+
+
+def as_flags(settings: Mapping[str, object]) -> str:
+    """Settings as one would type them.
+
+    >>> as_flags({"lr": 0.001, "beakers": 7})
+    '--lr 0.001 --beakers 7'
+    """
+    return " ".join(f"{flag(name)} {value!r}" for name, value in settings.items())
+
+
+def at_the_edge(
+    configuration: Settings,
+    space: Mapping[str, Range],
+    tried: Sequence[Settings] = (),
+    near: float = 0.05,
+) -> list[str]:
+    """The settings that lie at an edge of their range or of what was tried: something better may lie beyond.
+
+    Args:
+        configuration: the one that did best.
+        space: what was searched.
+        tried: all configurations.
+        near: as near to an end of a range, as a part of it, as counts as its edge.
+    """
+
+    def is_at_edge(name: str, usual: Range) -> bool:
+        value, values = _searched(configuration, name), {_searched(one, name) for one in tried}
+        is_extreme = len(values) > 2 and value in (min(values), max(values))
+        return is_extreme or not near <= usual.place(value) <= 1 - near
+
+    return [name for name, usual in space.items() if is_at_edge(name, usual)]
+
+
+def check(configuration: Settings, method: str, space: Mapping[str, Range]) -> None:
+    """Reject a configuration that cannot be trained.
+
+    Raises:
+        SettingsError: one line that names the method, and what is wrong.
+    """
+    try:
+        validate(configuration)
+    except SettingsError as error:
+        tried = as_flags(varied(configuration, space))
+        raise SettingsError(f"method {method} cannot be tried with {tried}: {error}") from error
+
+
+def _searched(configuration: Settings, name: str) -> float:
+    """What a configuration has of something that is searched."""
+    span = configuration.beta / configuration.alpha
+    match name:
+        case "span":
+            return span
+        case "spacing":
+            return span ** (1 / (2 * max(1, configuration.beakers - 1)))
+        case "depth":
+            return configuration.beaker_to_read / configuration.beakers
+        case _:
+            return float(getattr(configuration, name))
+
+
+def _configured(settings: Settings, space: Mapping[str, Range], point: np.ndarray) -> Settings:
+    chosen = {name: usual.at(place) for (name, usual), place in zip(space.items(), point, strict=True)}
+    span, spacing, depth = (chosen.pop(name, None) for name in SHAPES)
+    derived: dict[str, Any] = dict(chosen)
+    if span is not None and spacing is not None:
+        derived["beta"] = float(f"{chosen['alpha'] * span:.3g}")
+        derived["beakers"] = 1 + max(1, round(math.log(span) / (2 * math.log(spacing))))
+        # Without a depth the method reads none, and a given one may be beyond these beakers.
+        derived["readout"] = 0 if depth is None else max(1, round(depth * derived["beakers"]))
+    return replace(settings, **derived)
+
+
+def together(configurations: Sequence[Settings], at_once: int, may_differ: Sequence[str]) -> list[list[int]]:
+    """Groups of configurations that can train at once: they differ only in numbers that change no shape.
+
+    Args:
+        configurations: the configurations.
+        at_once: at most so many in a group.
+        may_differ: names of those numbers.
+
+    Returns:
+        The groups, each the places of its members in ``configurations``.
+    """
+    by_shape: dict[tuple[object, ...], list[int]] = {}
+    for place, one in enumerate(configurations):
+        shape = tuple(value for name, value in asdict(one).items() if name not in may_differ)
+        by_shape.setdefault(shape, []).append(place)
+    return [
+        members[first : first + at_once]
+        for members in by_shape.values()
+        for first in range(0, len(members), at_once)
+    ]

@@ -1,0 +1,293 @@
+"""What decides the result of an experiment: the settings, their defaults and their limits.
+
+The fields are grouped by theme, each group a dataclass of its own that the commands show as one block
+of their help; `Settings` is all of them in one flat object for the code that trains.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args
+
+from experiments.lab.system.names import printable
+
+Experiment = Literal[  # those that are built in
+    "splitMNIST", "permMNIST", "splitFashionMNIST", "permFashionMNIST", "splitDigits", "permDigits"
+]
+
+Scenario = Literal["task", "domain", "class"]
+
+Stream = Literal["task-based", "random", "gradual", "file"]
+
+ClassOrder = Literal["canonical", "shuffled"]
+
+EvaluateOn = Literal["test", "validation"]
+
+Optimizer = Literal["adam", "sgd"]
+
+TimeStep = Literal["iteration", "learning-rate"]
+
+Method = Literal[
+    "standard",
+    "cs",
+    "cs-readout",
+    "cs-published",
+    "joint",
+    "ewc",
+    "si",
+    "lwf",
+    "er",
+    "l2",
+    "average",
+]
+
+
+@dataclass(frozen=True)
+class DataAndTasks:
+    """What is learned, and in which order.
+
+    Attributes:
+        experiment: splitMNIST, permMNIST, splitFashionMNIST, permFashionMNIST, splitDigits, permDigits, or
+            data of your own: a file.npz, or module:function. Split experiments divide the ten classes
+            among the tasks; perm experiments have all ten classes in every task, with the pixels permuted
+            differently in each. Digits (8 x 8 pixels) come with scikit-learn and need no download.
+        scenario: With task, the task is known at test time; with domain it is not, and all tasks share
+            the same outputs; with class, all classes of all tasks have to be told apart.
+        stream: With task-based, one task comes after the other; with gradual likewise, but neighbours
+            overlap (--overlap); with random, the task (in the class scenario the class) of every sample is
+            drawn uniformly; with file, it is what --stream-file says, which need not be named twice.
+        overlap: The share of a task's iterations over which, in a gradual stream, it gives way to the next
+            one: 0 is at once, with 1 a task is pure in its middle alone.
+        stream_file: A sequence of tasks of your own, .npz: integer arrays "tasks" [iterations] or
+            [iterations, batch], numbered from 0, and if wanted "rows" [iterations, batch], the training
+            samples. It decides the number of iterations, whatever --iters says.
+        class_order: How the classes are spread over the tasks of split experiments: 0, 1, 2 … or
+            shuffled anew for each seed.
+        tasks: Number of tasks. Split experiments allow 1, 2 and 5, in the class scenario also 10; data of
+            your own that name the task of each sample decide it.
+        iters: Number of iterations (batches), per task in task-based and gradual streams, else in total.
+        batch: Samples per iteration.
+    """
+
+    experiment: str = "splitMNIST"
+    scenario: Scenario = "task"
+    stream: Stream = "task-based"
+    overlap: float = 1.0
+    stream_file: Path | None = None
+    class_order: ClassOrder = "canonical"
+    tasks: int = 5
+    iters: int = 500
+    batch: int = 128
+
+
+@dataclass(frozen=True)
+class NetworkAndOptimizer:
+    """A fully connected network, and how it is trained.
+
+    Attributes:
+        fc_layers: Number of layers, the output layer included.
+        fc_units: Units in each hidden layer.
+        singlehead: One output layer shared by all tasks, instead of one per task. For the task
+            scenario; the others have a single head anyway.
+        lr: Learning rate.
+        optimizer: Optimizer, alone or followed by complex synapses.
+        decay: Weight decay of all methods but those with complex synapses.
+    """
+
+    fc_layers: int = 3
+    fc_units: int = 400
+    singlehead: bool = False
+    lr: float = 0.001
+    optimizer: Optimizer = "adam"
+    decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Synapse:
+    """The synapse of Benna & Fusi (2016). Without effect on the standard method.
+
+    Attributes:
+        beakers: Number of beakers, the visible weight included. With 1 the weights decay with the
+            timescale beta; with 0 there is no synapse.
+        alpha: Shortest timescale of the synapse, in iterations (but see --time-step).
+        beta: Longest timescale of the synapse, in iterations (but see --time-step).
+        time_step: Time that passes in one iteration. With iteration it is 1, and alpha and beta are
+            numbers of iterations; with learning-rate it is that of the published code, whose
+            timescales are really alpha/lr and beta/lr iterations.
+        readout: The beaker whose weights cs-readout evaluates, from 1, the visible weights; 0 means the
+            one in the middle of the chain.
+    """
+
+    beakers: int = 5
+    alpha: float = 500.0
+    beta: float = 2500.0
+    time_step: TimeStep = "iteration"
+    readout: int = 0
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """How strongly the other methods hold on to what was learned. Each is without effect on the rest.
+
+    The defaults suit split MNIST; experiments/README.md says which values were tried.
+
+    Attributes:
+        ewc_strength: Weight of online EWC's penalty (lambda); 0 is none, more protects more.
+        ewc_decay: What is left of earlier tasks' Fisher information (gamma of online EWC) after a task.
+        ewc_samples: Samples of each task that its Fisher information is estimated on, each with one label
+            drawn from the network's own prediction.
+        si_strength: Weight of SI's penalty (c); 0 is none, more protects more.
+        si_damping: Keeps SI's importance of a weight that has hardly moved finite (xi).
+        lwf_temperature: Temperature of the distillation in learning without forgetting (LwF).
+        replay_budget: Samples of each class that experience replay (ER) stores, or all where there are fewer.
+        l2_strength: Weight of the penalty on the distance to the initial weights; 0 is none.
+        average_time: Timescale of the average of the weights, in iterations; until then it is their plain
+            mean.
+    """
+
+    ewc_strength: float = 100_000.0
+    ewc_decay: float = 1.0
+    ewc_samples: int = 1000
+    si_strength: float = 100.0
+    si_damping: float = 0.1
+    lwf_temperature: float = 2.0
+    replay_budget: int = 100
+    l2_strength: float = 1e-5
+    average_time: float = 2000.0
+
+
+# What of these groups each method makes use of; of all other settings, every method does.
+USED_BY: dict[str, frozenset[str]] = {
+    "cs": frozenset({"beakers", "alpha", "beta", "time_step"}),
+    "cs-readout": frozenset({"beakers", "alpha", "beta", "time_step", "readout"}),
+    "cs-published": frozenset({"beakers", "alpha", "beta"}),
+    "ewc": frozenset({"ewc_strength", "ewc_decay", "ewc_samples"}),
+    "si": frozenset({"si_strength", "si_damping"}),
+    "lwf": frozenset({"lwf_temperature"}),
+    "er": frozenset({"replay_budget"}),
+    "l2": frozenset({"l2_strength"}),
+    "average": frozenset({"average_time"}),
+}
+
+WITH_BEAKERS = ("cs", "cs-readout", "cs-published")
+
+NEED_TASKS = ("ewc", "si", "lwf", "er")  # they have to be told when a task ends
+
+# Numbers that change neither what is shown nor the shape of anything: configurations that differ in nothing
+# else can train together.
+TRAIN_TOGETHER = (
+    "lr",
+    "alpha",
+    "beta",
+    "ewc_strength",
+    "ewc_decay",
+    "si_strength",
+    "si_damping",
+    "lwf_temperature",
+    "l2_strength",
+    "average_time",
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is recorded during training.
+
+    Attributes:
+        loss_log: Iterations between two records of the training loss (its mean since the last one). Longer
+            than the run: one record, at its end.
+        eval_log: Iterations between two evaluations of the test accuracy. There is one before the first
+            iteration, at the end of each task and of the run in any case.
+        eval_n: Test samples per task (in the class scenario per class) in these evaluations. The final
+            accuracy is always that on the whole test set.
+        evaluate_on: What counts as the test set. With validation, every sixth training image of each
+            class, which is then not trained on: for choosing settings without a look at the test set.
+    """
+
+    loss_log: int = 100
+    eval_log: int = 100
+    eval_n: int = 1024
+    evaluate_on: EvaluateOn = "test"
+
+
+@dataclass(frozen=True)
+class FromTheData:
+    """What data of one's own decide; there are no flags for it.
+
+    Attributes:
+        classes: Number of classes in the data (in each task, where the samples name theirs).
+        labelled: Whether each sample names the task it belongs to.
+    """
+
+    classes: int = 10
+    labelled: bool = False
+
+
+@dataclass(frozen=True)
+class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer, DataAndTasks):
+    """Every setting that changes the result of one run, in one flat object.
+
+    The fields, their units and their defaults are those of the groups it inherits from; the
+    command-line flag of a field is its name with hyphens.
+    """
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the experiment is one of those that come with the code."""
+        return self.experiment in get_args(Experiment)
+
+    @property
+    def name(self) -> str:
+        """The experiment's name: for data of one's own, that of the file or function alone, printable."""
+        if self.built_in:
+            return self.experiment
+        is_file = self.experiment.endswith(".npz")
+        return printable(Path(self.experiment).stem if is_file else self.experiment.replace(":", "."))
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name: "MNIST", "FashionMNIST" or "Digits"; or where one's own data are."""
+        if not self.built_in:
+            return self.experiment
+        return self.experiment.removeprefix("split").removeprefix("perm")
+
+    @property
+    def permuted(self) -> bool:
+        """Whether the tasks are permutations of the pixels, not groups of classes."""
+        return self.built_in and self.experiment.startswith("perm")
+
+    @property
+    def beaker_to_read(self) -> int:
+        """The beaker that cs-readout evaluates, counted from 1."""
+        return self.readout or 1 + self.beakers // 2
+
+    @property
+    def one_task_after_the_other(self) -> bool:
+        """Whether each task has iterations of its own, the ends of which are known."""
+        return self.stream in ("task-based", "gradual")
+
+    @property
+    def total_iterations(self) -> int:
+        """Number of iterations of the whole run."""
+        return self.tasks * self.iters if self.one_task_after_the_other else self.iters
+
+    @property
+    def classes_per_task(self) -> int:
+        """Number of classes in each task."""
+        return self.classes if self.permuted or self.labelled else self.classes // self.tasks
+
+    @property
+    def chance(self) -> float:
+        """Fraction correct of a guess among the classes that are told apart at test time."""
+        rivals = self.tasks if self.scenario == "class" else 1
+        return 1 / (self.classes_per_task * rivals)
+
+
+def unused_by(method: str) -> frozenset[str]:
+    """The settings that a method makes no use of.
+
+    >>> sorted(unused_by("cs-published") - unused_by("cs"))
+    ['time_step']
+    """
+    special = frozenset(field.name for group in (Synapse, Baselines) for field in fields(group))
+    without = special - USED_BY.get(method, frozenset())
+    return without | {"decay"} if method.startswith("cs") else without

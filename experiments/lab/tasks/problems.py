@@ -1,0 +1,191 @@
+"""From a data set to a sequence of tasks: what is shown, what is asked, and what counts as an answer.
+
+A *sample* is an index into the data set together with the task it is shown in. In split experiments
+the class decides the task, in permuted ones every task shows all classes, its pixels permuted, and data of
+one's own may say of each sample which task it belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from experiments.lab.data.dataset import Dataset, every_nth
+from experiments.lab.options.settings import Settings
+from experiments.lab.system.errors import SettingsError
+
+PERMUTED_SIDE = 32  # 28 x 28 images are padded to this before their pixels are permuted
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, y and task of some samples
+HELD_OUT = 6  # every sixth training image of each class is for validation
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """The training or the test samples.
+
+    Attributes:
+        x: uint8 or float32 [n, pixels].
+        y: int32 [n], the class in the data set.
+        within: int32 [n], its label within its task.
+        task: int32 [n], the task it belongs to; None where every sample belongs to all of them.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    within: np.ndarray
+    task: np.ndarray | None
+
+    def members(self, task: int) -> np.ndarray:
+        """Indices of the samples of a task; int32."""
+        if self.task is None:
+            return np.arange(len(self.y), dtype=np.int32)
+        return np.flatnonzero(self.task == task).astype(np.int32)
+
+    def members_of_class(self, task: int, within: int) -> np.ndarray:
+        """Indices of the samples of one class of a task; int32."""
+        members = self.members(task)
+        return members[self.within[members] == within]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The tasks of one data set in one scenario.
+
+    With ``n = classes_per_task``, the label *within* a task of a sample of class y is ``y mod n``. The
+    network answers with it, among the outputs of its task alone where the outputs are ``multihead``,
+    unless all classes of all tasks have to be told apart: then the answer is ``t n + y mod n``.
+
+    Attributes:
+        n_tasks: number of tasks.
+        classes_per_task: number of classes in each.
+        permuted: whether tasks are permutations of the pixels.
+        multihead: whether each task has outputs of its own, used for its samples only.
+        all_classes: whether every sample is compared with all classes of all tasks.
+        train: the training samples.
+        test: those the accuracy is taken on.
+        max_value: the pixel value that stands for 1.
+        shuffled: whether each seed has the classes in another order.
+    """
+
+    n_tasks: int
+    classes_per_task: int
+    permuted: bool
+    multihead: bool
+    all_classes: bool
+    train: Half
+    test: Half
+    max_value: int
+    shuffled: bool = False
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of inputs of the network."""
+        return int(self.train.x.shape[1])
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs of the network."""
+        heads = self.n_tasks if self.multihead or self.all_classes else 1
+        return heads * self.classes_per_task
+
+    def places(self, seed: int) -> np.ndarray:
+        """Where each class of the data set stands in the order of one seed, int32 [classes].
+
+        With places [1, 0, …] the digit 0 is called 1, and the digit 1 is called 0.
+        """
+        n_classes = self.classes_per_task * self.n_tasks
+        if not self.shuffled:
+            return np.arange(n_classes, dtype=np.int32)
+        return generator(seed, "classes").permutation(n_classes).astype(np.int32)
+
+    def seen_by(self, seed: int) -> Problem:
+        """The same tasks with the classes called by their places in the order of one seed."""
+        if not self.shuffled:
+            return self
+        places = self.places(seed)
+        train, test = (
+            _by_class(half.x, places[half.y], self.classes_per_task) for half in (self.train, self.test)
+        )
+        return replace(self, train=train, test=test, shuffled=False)
+
+    def permutations(self, seed: int) -> np.ndarray:
+        """The order of the pixels in each task, int32 [tasks, pixels]; without permutation, [0, 0]."""
+        if not self.permuted:
+            return np.zeros((0, 0), np.int32)
+        random = generator(seed, "permutations")
+        return np.stack([random.permutation(self.n_pixels) for _ in range(self.n_tasks)]).astype(np.int32)
+
+
+def make_problem(settings: Settings, dataset: Dataset) -> Problem:
+    """Lay out the tasks of an experiment.
+
+    Args:
+        settings: valid settings.
+        dataset: the data set they name.
+
+    Raises:
+        SettingsError: if a class has too few samples to hold some out for validation.
+    """
+    train: Arrays = dataset.x_train, dataset.y_train, dataset.task_train
+    test: Arrays = dataset.x_test, dataset.y_test, dataset.task_test
+    if settings.evaluate_on == "validation":
+        held_out = _held_out(dataset)
+        train, test = _part(train, ~held_out), _part(train, held_out)
+
+    def half(x: np.ndarray, y: np.ndarray, task: np.ndarray | None) -> Half:
+        x, y = _flat(x, padded=settings.permuted), y.astype(np.int32)
+        if settings.permuted:
+            return Half(x, y, y, None)
+        return _by_class(x, y, settings.classes_per_task) if task is None else Half(x, y, y, task)
+
+    return Problem(
+        n_tasks=settings.tasks,
+        classes_per_task=settings.classes_per_task,
+        permuted=settings.permuted,
+        multihead=settings.scenario == "task" and not settings.singlehead,
+        all_classes=settings.scenario == "class",
+        train=half(*train),
+        test=half(*test),
+        max_value=dataset.max_value,
+        shuffled=settings.class_order == "shuffled",
+    )
+
+
+def _part(arrays: Arrays, chosen: np.ndarray) -> Arrays:
+    x, y, task = arrays
+    return x[chosen], y[chosen], None if task is None else task[chosen]
+
+
+def _by_class(x: np.ndarray, y: np.ndarray, classes_per_task: int) -> Half:
+    """Consecutive classes make a task."""
+    return Half(x, y, y % classes_per_task, y // classes_per_task)
+
+
+def _flat(x: np.ndarray, padded: bool) -> np.ndarray:
+    """Samples as vectors; images of 28 x 28 with a margin about them where that is asked for."""
+    if padded and x.shape[1:] == (28, 28):
+        margin = (PERMUTED_SIDE - 28) // 2
+        x = np.pad(x, ((0, 0), (margin, margin), (margin, margin)))
+    return x.reshape(len(x), -1)
+
+
+def _held_out(dataset: Dataset) -> np.ndarray:
+    """Which training samples are for validation."""
+    kinds = dataset.y_train.astype(np.int64)
+    if dataset.task_train is not None:
+        kinds = kinds + dataset.classes * dataset.task_train
+    held_out = every_nth(kinds, HELD_OUT)
+    if len(np.unique(kinds[held_out])) < len(np.unique(kinds)):
+        raise SettingsError(
+            f"--evaluate-on validation: needs {HELD_OUT} training samples or more of each class"
+        )
+    return held_out
+
+
+_PURPOSES = ("permutations", "stream", "evaluation", "weights", "replay", "fisher", "classes")
+
+
+def generator(seed: int, purpose: str) -> np.random.Generator:
+    """The random numbers of one purpose, independent of those of any other purpose and seed."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PURPOSES.index(purpose),)))

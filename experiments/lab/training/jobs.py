@@ -1,0 +1,292 @@
+"""The runs that are asked for: found again where they are finished, else divided, trained and kept."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+
+from experiments.lab.options.description import counted, listed
+from experiments.lab.options.settings import WITH_BEAKERS, Settings
+from experiments.lab.results import stamps, store
+from experiments.lab.results.runs import FinishedRun, Run, Seconds
+from experiments.lab.system import processes
+from experiments.lab.training.checkpoints import Checkpoints, interrupted_groups
+from experiments.lab.training.devices import Spread, local_devices
+from experiments.lab.training.progress import Progress, ProgressDisplay
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from experiments.lab.data.dataset import Dataset
+    from experiments.lab.live import Live
+
+Pair = tuple[int, int]  # the place of a configuration, and a seed
+Group = tuple[list[int], list[int]]  # the places of configurations, and seeds, that train together
+
+
+class OutputOptions(Protocol):
+    """What has to be known of the options: see `experiments.lab.command.options.Output`."""
+
+    @property
+    def results_dir(self) -> Path: ...  # noqa: D102
+    @property
+    def resume(self) -> bool: ...  # noqa: D102
+    @property
+    def checkpoint_every(self) -> float: ...  # noqa: D102
+    @property
+    def probes(self) -> bool: ...  # noqa: D102
+    @property
+    def accept_other_code(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One method with some configurations and seeds.
+
+    Attributes:
+        configurations: settings that can train together (`experiments.lab.training.train.train`).
+        method: the method's name.
+        seeds: those to train each configuration with.
+        dataset: the data set.
+        output: where runs are found and kept.
+        devices: how many devices of each process the runs are divided among.
+        live: where to draw while training; with a single configuration only.
+        title: what the progress is called; the method's name by default.
+        arguments: see `experiments.lab.training.train.train`.
+    """
+
+    configurations: Sequence[Settings]
+    method: str
+    seeds: Sequence[int]
+    dataset: Dataset
+    output: OutputOptions
+    devices: int = 1
+    live: Live | None = None
+    title: str | None = None
+    arguments: Collection[str] = ()
+
+    def finish(self) -> tuple[list[list[FinishedRun]], Seconds]:
+        """Find again the runs that are finished, and train the others.
+
+        Returns:
+            For each configuration the runs in the order of the seeds, and the seconds spent on those that
+            were trained.
+
+        Raises:
+            SettingsError: if the settings do not fit the data.
+            OSError: if a run cannot be kept.
+            KeyboardInterrupt: if the user stops the training; what is finished has been kept.
+        """
+        finished, plan = processes.exchange(self._prepare() if processes.is_first() else None)[0]
+        title = self.title or self.method
+        if finished:
+            found = f"{len(finished)} of {len(self._pairs)} runs found again"
+            print(f"{title}: {found} in {self.output.results_dir}")
+        if self.live is not None:
+            self.live.found(self.method, [one.run for one in finished.values()])
+        seconds = Seconds(0.0, 0.0, 0.0)
+        n = processes.count()
+        for first in range(0, len(plan), n):  # each process one group at a time
+            trained, spent = self._train(processes.share(plan[first : first + n]))
+            finished.update(trained)
+            seconds += spent
+        groups = [[finished[place, seed] for seed in self.seeds] for place in range(len(self.configurations))]
+        for group in groups:
+            _warn_if_diverged(title, [one.run for one in group])
+        return groups, seconds
+
+    @property
+    def _pairs(self) -> list[Pair]:
+        return [(place, seed) for place in range(len(self.configurations)) for seed in self.seeds]
+
+    @property
+    def _probed(self) -> bool:
+        return self.output.probes and self.method in WITH_BEAKERS
+
+    def _identity(self, pair: Pair) -> dict[str, Any]:
+        place, seed = pair
+        return stamps.identity(self.configurations[place], self.method, seed, self.dataset.sha256)
+
+    def _prepare(self) -> tuple[dict[Pair, FinishedRun], list[Group]]:
+        """What is finished, and what is to be trained in which groups."""
+        identities = {pair: self._identity(pair) for pair in self._pairs}
+        found = {
+            pair: store.find_run(self.output.results_dir, identity) for pair, identity in identities.items()
+        }
+        finished = self._usable(found)
+        missing = [pair for pair in self._pairs if pair not in finished]
+        of_other_code = self._usable(
+            {pair: store.find_other_code(self.output.results_dir, identities[pair]) for pair in missing}
+        )
+        self._note_other_code(list(of_other_code.values()))
+        if self.output.accept_other_code:
+            finished |= of_other_code
+            missing = [pair for pair in missing if pair not in finished]
+        plan: list[Group] = []
+        if missing and self.output.resume:
+            by_stamp = {stamps.run_stamp(identity): pair for pair, identity in identities.items()}
+            stamps = {stamps.run_stamp(identities[pair]) for pair in missing}
+            # Where some runs of a group were kept already, all of it are made again, to the same bits.
+            for group in interrupted_groups(self.output.results_dir, stamps, by_stamp):
+                again = [by_stamp[stamp] for stamp in group]
+                plan += _products(again)
+                missing = [pair for pair in missing if pair not in again]
+        fresh = [part for group in _products(missing) for part in _parts(group, processes.count())]
+        return finished, plan + fresh
+
+    def _usable(self, found: Mapping[Pair, FinishedRun | None]) -> dict[Pair, FinishedRun]:
+        """Those that were found; a run without its probes is as good as none where they are asked for."""
+        return {pair: one for pair, one in found.items() if one and (one.run.probes or not self._probed)}
+
+    def _note_other_code(self, others: Sequence[FinishedRun]) -> None:
+        if not others:
+            return
+        title, runs = self.title or self.method, counted(len(others), "run")
+        changed = listed(stamps.files_of_other_code(others))
+        where = f"{self.output.results_dir}, made by other code (changed since: {changed})"
+        if self.output.accept_other_code:
+            processes.note(f"warning: {title}: --accept-other-code takes {runs} from {where}")
+        else:
+            processes.note(
+                f"note: {title}: training again {runs} in {where}; --accept-other-code would take "
+                "what is there"
+            )
+
+    def _train(self, group: Group | None) -> tuple[dict[Pair, FinishedRun], Seconds]:
+        """Train one group of each process, and keep the runs of all."""
+        if group is None:
+            return self._keep({}, Seconds(0.0, 0.0, 0.0), None)
+        from experiments.lab.training import train
+
+        places, seeds = group
+        identities = [self._identity((place, seed)) for place in places for seed in seeds]
+        spread = Spread(len(places), len(seeds), local_devices(self.devices))
+        title = f"{self.title or self.method}, {counted(len(seeds), 'seed')}"
+        if self.devices > 1:
+            title += f" on {counted(spread.n_devices, 'device')}"
+        checkpoints = Checkpoints(
+            self.output.results_dir,
+            f"{self.method}-{stamps.comparison_stamp(identities)}{'-probed' if self._probed else ''}",
+            self.output.checkpoint_every,
+            self.output.resume,
+            identities,
+            at_the_end=processes.joined(),
+            title=title,
+        )
+        settings = [self.configurations[place] for place in places]
+        stamps = {seed: stamps.run_stamp(self._identity((places[-1], seed))) for seed in seeds}
+        console = None
+        if processes.joined():
+            title += f" (process 0 of {processes.count()})"
+            if not processes.is_first():
+                console = Console(file=open(os.devnull, "w"))  # noqa: SIM115
+        with (
+            ProgressDisplay(title, settings[0].total_iterations, console) as display,
+            ExitStack() as stack,
+        ):
+            live = self.live.observers(self.method, stamps) if self.live else []
+            observers = [stack.enter_context(one) for one in live]
+
+            def observe(progress: Progress) -> None:
+                for observer in observers:
+                    observer(progress)
+                display(progress)  # the last one, for it raises what Ctrl-C asks for
+
+            trained, seconds = train.train(
+                settings,
+                self.method,
+                seeds,
+                self.dataset,
+                observe,
+                checkpoints,
+                self.arguments,
+                probed=self._probed,
+                devices=self.devices,
+            )
+            # How many share a program changes the rounding of their results, so it is part of the record.
+            environment = {
+                **store.current_environment(),
+                "seeds_together": len(seeds),
+                "seeds_at_a_time": spread.at_a_time,
+                "configurations_together": len(places),
+                "devices_used": spread.n_devices,
+                "processes": processes.count(),
+                "seconds": asdict(checkpoints.seconds_before + seconds),
+                "resumed_at": checkpoints.resumed_at,
+            }
+            runs = {
+                (place, run.seed): (run, environment)
+                for place, of_one in zip(places, trained, strict=True)
+                for run in of_one
+            }
+            return self._keep(runs, seconds, checkpoints)
+
+    def _keep(
+        self,
+        trained: Mapping[Pair, tuple[Run, dict[str, Any]]],
+        seconds: Seconds,
+        checkpoints: Checkpoints | None,
+    ) -> tuple[dict[Pair, FinishedRun], Seconds]:
+        """Write the runs of all processes, and only then forget the checkpoints.
+
+        Raises:
+            OSError: the first of the failures, if some could not be written.
+        """
+        finished = {}
+        failures = []  # after which the others are kept all the same
+        everyone = processes.exchange((trained, seconds))
+        for runs, _ in everyone:
+            for pair, (run, environment) in runs.items():
+                identity = self._identity(pair)
+                finished[pair] = FinishedRun(stamps.run_stamp(identity), run, environment, False)
+                if processes.is_first():
+                    try:
+                        store.save_run(self.output.results_dir, identity, run, environment)
+                    except OSError as error:
+                        failures.append(error)
+        if failures:
+            raise failures[0]
+        processes.exchange("kept")
+        if checkpoints is not None:
+            checkpoints.discard()
+        return finished, max((spent for _, spent in everyone), key=lambda spent: sum(asdict(spent).values()))
+
+
+def _warn_if_diverged(title: str, runs: Sequence[Run]) -> None:
+    """One line for all seeds of a method; the user would take the accuracies for normal ones."""
+    diverged = {run.seed: run.diverged_at for run in runs if run.diverged_at is not None}
+    if not diverged:
+        return
+    seeds = f"seed{'s' if len(diverged) > 1 else ''} {', '.join(map(str, diverged))}"
+    first = f"{min(diverged.values())} on"
+    if len(set(diverged.values())) > 1:
+        first += " at the earliest"
+    processes.note(
+        f"warning: {title}, {seeds}: the loss is not finite from iteration {first}: the training diverged"
+    )
+
+
+def _products(pairs: Sequence[Pair]) -> list[Group]:
+    """These runs as configurations that want the same seeds, and those seeds."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place in sorted({place for place, _ in pairs}):
+        groups.setdefault(tuple(seed for other, seed in pairs if other == place), []).append(place)
+    return [(places, list(seeds)) for seeds, places in groups.items()]
+
+
+def _parts(group: Group, n: int) -> list[Group]:
+    """A group in at most ``n`` parts of about the same size: by configurations, and then by seeds."""
+    by_place = _split(group[0], n)
+    return [(places, seeds) for places in by_place for seeds in _split(group[1], n // len(by_place))]
+
+
+def _split(items: list[int], n: int) -> list[list[int]]:
+    n = min(n, len(items))
+    bounds = [len(items) * i // n for i in range(n + 1)]
+    return [items[a:b] for a, b in itertools.pairwise(bounds)]

@@ -1,0 +1,119 @@
+"""What is recorded of a training, and when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from experiments.lab.options.settings import Settings
+from experiments.lab.results.runs import Probes, Run
+from experiments.lab.training.progress import Progress
+
+
+class Log:
+    """What is recorded of a group of runs, and when.
+
+    Attributes:
+        matrix_at: iterations with an evaluation on the whole test set, beside that at the start.
+        evaluated_at: iterations with an evaluation on the subset; the start and those of ``matrix_at`` are
+            among them.
+        logged_at: ends of the stretches that losses are averaged over.
+        seen: [runs, evaluations, tasks], the tasks shown so far.
+        losses: [iterations, runs].
+        accuracy: one [runs, tasks] for each of ``evaluated_at``.
+        matrix: one [runs, tasks] for the start, and for each of ``matrix_at``.
+        probes: one for each of ``evaluated_at``, runs last; empty without probes.
+    """
+
+    def __init__(self, settings: Settings, n_runs: int, probed: bool = False) -> None:
+        self._total = total = settings.total_iterations
+        by_task = settings.one_task_after_the_other
+        self.matrix_at = list(range(settings.iters, total + 1, settings.iters)) if by_task else [total]
+        self.evaluated_at = sorted({*range(0, total + 1, settings.eval_log), *self.matrix_at})
+        self.logged_at = list(range(settings.loss_log, total + 1, settings.loss_log)) or [total]
+        self.seen = np.zeros((n_runs, len(self.evaluated_at), settings.tasks), bool)
+        self.losses = np.full((total, n_runs), np.nan)
+        self.accuracy: list[np.ndarray] = []
+        self.matrix: list[np.ndarray] = []
+        self.probes: dict[str, list[np.ndarray]] = (
+            {"distance": [], "flow": [], "accuracy": []} if probed else {}
+        )
+
+    def look(self, seen: Mapping[str, np.ndarray]) -> None:
+        """Take in what was measured of the beakers."""
+        for name, values in self.probes.items():
+            values.append(seen[name])
+
+    def stops_after(self, iteration: int) -> list[int]:
+        """The iterations still to come at which something is recorded, in order."""
+        return [stop for stop in sorted({*self.evaluated_at, *self.logged_at}) if stop > iteration]
+
+    def records(self) -> dict[str, np.ndarray]:
+        """All that has been recorded."""
+        recorded = {"losses": self.losses, "accuracy": self.accuracy, "matrix": self.matrix}
+        recorded |= {f"probes_{name}": values for name, values in self.probes.items()}
+        return {name: np.array(values) for name, values in recorded.items()}
+
+    def restore(self, records: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `records` gave."""
+        self.losses = np.array(records["losses"])
+        self.accuracy, self.matrix = list(records["accuracy"]), list(records["matrix"])
+        self.probes = {name: list(records[f"probes_{name}"]) for name in self.probes}
+
+    def progress(self, first: int, stop: int) -> Progress:
+        """Where the training stands after the stretch from ``first`` to ``stop``."""
+        losses = (
+            self.losses[first:stop].mean(axis=0) if stop > first else np.full(self.losses.shape[1], np.nan)
+        )
+        evaluated = stop in self.evaluated_at
+        latest = len(self.accuracy) - 1
+        return Progress(
+            stop, self._total, losses, self.accuracy[-1] if evaluated else None, self.seen[:, latest]
+        )
+
+    def runs(self, method: str, seeds: Sequence[int], layers: list[str]) -> list[Run]:
+        """What each run did; ``seeds`` are those of the runs, ``layers`` those that were probed."""
+        probes = {name: np.stack(values) for name, values in self.probes.items()}
+        stretches = self.losses[: self.logged_at[-1]].reshape(len(self.logged_at), -1, len(seeds))
+        not_finite = ~np.isfinite(self.losses)
+        first_not_finite = np.where(not_finite.any(axis=0), not_finite.argmax(axis=0) + 1, 0)
+        accuracy, matrix = np.stack(self.accuracy), np.stack(self.matrix)
+        return [
+            Run(
+                method=method,
+                seed=seed,
+                evaluated_at=np.array(self.evaluated_at),
+                accuracy=accuracy[:, number],
+                seen=self.seen[number],
+                logged_at=np.array(self.logged_at),
+                loss=stretches.mean(axis=1)[:, number],
+                initial_accuracy=matrix[0, number],
+                accuracy_matrix=matrix[1:, number],
+                matrix_at=np.array(self.matrix_at),
+                final_accuracy=float(matrix[-1, number].mean()),
+                diverged_at=int(first_not_finite[number]) or None,
+                # In the precision that they are read in again.
+                probes=Probes(layers, **{name: of[..., number].astype(float) for name, of in probes.items()})
+                if probes
+                else None,
+            )
+            for number, seed in enumerate(seeds)
+        ]
+
+
+class Timer:
+    """Seconds spent in each phase: ``with timer("train"): …``."""
+
+    def __init__(self) -> None:
+        self.seconds = {"compile": 0.0, "train": 0.0, "evaluate": 0.0}
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] += time.perf_counter() - began

@@ -1,0 +1,150 @@
+"""The compiled parts of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from experiments.lab.methods.builtin import Method
+from experiments.lab.options.settings import Settings
+from experiments.lab.tasks.answers import Data, View, distillation, question, show
+from experiments.lab.tasks.problems import Problem
+from experiments.lab.tasks.streams import (
+    Samples,
+)
+from experiments.lab.training.fisher import fisher_information
+from experiments.lab.training.probes import beakers_of, distances_and_flows
+
+EVALUATION_BLOCK = 1000  # test samples a seed at a time
+
+Apply = Callable[[Any, jax.Array], jax.Array]
+
+
+class Carry(NamedTuple):
+    """What the loop hands on, stacked over seeds but for single numbers of the optimizer.
+
+    Where several configurations train together, all of it is stacked over them too, in front.
+    """
+
+    params: Any
+    opt_state: Any
+    memory: Any  # what the method remembers
+    losses: jax.Array  # [iterations, seeds]
+
+
+def training_loop(settings: Settings, problem: Problem, apply: Apply, how: Method) -> Callable[..., Carry]:
+    """``(carry, first, stop, stream, data, view) -> carry``."""
+
+    def loss_of_one(
+        params: Any, old: Any, x: jax.Array, y: jax.Array, of: Samples, n_done: Any
+    ) -> tuple[jax.Array, jax.Array]:
+        """What is minimised, and what is recorded for all methods alike: the loss on the new samples."""
+        outputs = apply(params, x)
+        scores, target = question(problem, outputs, y, of.tasks)
+        each = optax.softmax_cross_entropy_with_integer_labels(scores, target)
+        recorded = each[: settings.batch].mean()
+        loss = recorded if of.weights is None else (each * of.weights).sum()
+        if not how.distils:
+            return loss, recorded
+        kept = distillation(problem, outputs, apply(old, x), n_done, settings.lwf_temperature)
+        return (loss + n_done * kept) / (n_done + 1), recorded
+
+    gradient = jax.vmap(jax.grad(loss_of_one, has_aux=True), in_axes=(0, 0, 0, 0, 0, None))
+
+    def run(carry: Carry, first: int, stop: int, stream: Samples, data: Data, view: View) -> Carry:
+        def step(i: jax.Array, carry: Carry) -> Carry:
+            params, opt_state, memory, losses = carry
+            batch = jax.tree.map(lambda a: a[i], stream)
+            x, y = show(problem, data, batch, view)
+            old = memory if how.distils else ()
+            grads, loss = gradient(params, old, x, y, batch, i // settings.iters)
+            pulled = grads
+            if how.pull is not None:
+                pulled = jax.tree.map(jnp.add, grads, how.pull(params, memory))
+            updates, opt_state = how.optimizer.update(pulled, opt_state, params)
+            new = optax.apply_updates(params, updates)
+            if how.remember is not None:
+                memory = how.remember(memory, params, new, grads)
+            return Carry(new, opt_state, memory, losses.at[i].set(loss))
+
+        return lax.fori_loop(first, stop, step, carry)
+
+    return run
+
+
+def end_of_task(problem: Problem, apply: Apply, how: Method) -> Callable[..., Carry]:
+    """``(carry, task, keys, learned, data, view) -> carry``, with one random key for each seed.
+
+    ``learned`` are the samples ``[tasks, seeds, samples]`` for the Fisher information; None without it.
+    """
+
+    def scores(params: Any, x: jax.Array, task: jax.Array) -> jax.Array:
+        return question(problem, apply(params, x), jnp.zeros(task.shape, jnp.int32), task)[0]
+
+    def end(
+        carry: Carry, task: int, keys: jax.Array, learned: Samples | None, data: Data, view: View
+    ) -> Carry:
+        fisher = None
+        if learned is not None:
+            samples = jax.tree.map(lambda a: a[task], learned)
+            x, _ = show(problem, data, samples, view)
+            of_task = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, task)
+            fisher = fisher_information(scores, carry.params, x, samples.tasks, of_task)
+        assert how.consolidate is not None
+        return carry._replace(memory=how.consolidate(carry.memory, carry.params, fisher))
+
+    return end
+
+
+def probe_beakers(settings: Settings, problem: Problem, apply: Apply) -> Callable[..., dict[str, jax.Array]]:
+    """``(carry, samples, data, view) -> what is measured of the beakers``, seeds last."""
+
+    def probe(carry: Carry, samples: Samples, data: Data, view: View) -> dict[str, jax.Array]:
+        distance, flow = distances_and_flows(settings, carry.params, carry.opt_state)
+        fractions = []
+        for weights in beakers_of(carry.params, carry.opt_state):
+            right, shown = _count_right(problem, apply, weights, samples, data, view)
+            fractions.append(jnp.moveaxis(right / shown, 0, -1))
+        return {"distance": distance, "flow": flow, "accuracy": jnp.stack(fractions)}
+
+    return probe
+
+
+def count_answers(problem: Problem, apply: Apply, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """``(carry, samples, data, view) -> right, shown``; both int [seeds, tasks]."""
+
+    def count(carry: Carry, samples: Samples, data: Data, view: View) -> tuple[jax.Array, jax.Array]:
+        weights = how.weights(carry.params, carry.memory, carry.opt_state)
+        return _count_right(problem, apply, weights, samples, data, view)
+
+    return count
+
+
+def _count_right(
+    problem: Problem, apply: Apply, params: Any, samples: Samples, data: Data, view: View
+) -> tuple[jax.Array, jax.Array]:
+    """How many samples of each task are answered right, and how many there are; both int [seeds, tasks].
+
+    Outputs that are not finite are no answer, and never right.
+    """
+
+    def block(part: Samples) -> tuple[jax.Array, jax.Array]:
+        x, y = show(problem, data, part, view)
+        scores, target = question(problem, jax.vmap(apply)(params, x), y, part.tasks)
+        of_task = jax.nn.one_hot(part.tasks, problem.n_tasks, dtype=jnp.int32)
+        right = (scores.argmax(axis=-1) == target) & jnp.isfinite(scores).all(axis=-1)
+        return (right[..., None] * of_task).sum(axis=1), of_task.sum(axis=1)
+
+    n_seeds, n_samples = samples.rows.shape
+    n_blocks = -(-n_samples // EVALUATION_BLOCK)
+    padding = ((0, 0), (0, -n_samples % n_blocks))
+    # Task -1 is no task: what fills the last block counts for nothing.
+    padded = Samples(jnp.pad(samples.rows, padding), jnp.pad(samples.tasks, padding, constant_values=-1))
+    blocks = jax.tree.map(lambda a: a.reshape(n_seeds, n_blocks, -1).swapaxes(0, 1), padded)
+    right, shown = lax.map(block, blocks)
+    return right.sum(axis=0), shown.sum(axis=0)
