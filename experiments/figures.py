@@ -110,7 +110,7 @@ def read_results(path: Path) -> Results:
     """
     import json
 
-    from experiments.lab.results import runs, store
+    from experiments.lab.results import store
 
     try:
         summary = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -169,7 +169,7 @@ def _show_seconds(finished: "Mapping[str, Sequence[FinishedRun]]") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from experiments.lab.results import runs
+    from experiments.lab.results.runs import seconds_per_run, trained_together
     from experiments.lab.system.terminal import plain_console
 
     table = Table(box=SIMPLE_HEAD)
@@ -177,10 +177,10 @@ def _show_seconds(finished: "Mapping[str, Sequence[FinishedRun]]") -> None:
     for name in ("compile", "train", "evaluate", "in all", "runs", "together"):
         table.add_column(name, justify="right")
     for method, group in finished.items():
-        spent = runs.seconds_per_run(group)
+        spent = seconds_per_run(group)
         parts = () if spent is None else (spent.compile, spent.train, spent.evaluate)
         shown = [f"{part:.2f}" for part in (*parts, sum(parts))] if parts else ["-"] * 4
-        together = sorted({runs.trained_together(one) for one in group})
+        together = sorted({trained_together(one) for one in group})
         table.add_row(method, *shown, str(len(group)), ", ".join(map(str, together)))
     print_whole(plain_console(), table)
 

@@ -134,7 +134,7 @@ def sweep(options: SweepOptions, command: str) -> None:
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     from experiments.lab.live import Live
     from experiments.lab.options import search
-    from experiments.lab.results import runs, stamps
+    from experiments.lab.results import stamps
     from experiments.lab.system import files
     from experiments.lab.system.folders import check_folders
 
@@ -228,13 +228,13 @@ def _search(
 ) -> tuple[Search, "Seconds"]:
     """Try the configurations of one method."""
     from experiments.lab.options import search
-    from experiments.lab.results import runs
+    from experiments.lab.results.runs import Seconds
 
     seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
     searched = [name for name in search.varied(planned[0], space) if name in TRAIN_TOGETHER]
     candidates: dict[int, Candidate] = {}
     kept: list[FinishedRun] = []
-    seconds = runs.Seconds(0.0, 0.0, 0.0)
+    seconds = Seconds(0.0, 0.0, 0.0)
     for places in search.together(planned, options.together * processes.count(), searched):
         group = [planned[place] for place in places]
         title = f"{method}, {len(candidates) + len(places)} of {len(planned)}"

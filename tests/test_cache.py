@@ -10,7 +10,7 @@ import pytest
 CODE = """
 import json
 import jax
-from experiments.lab.cache import keep_compiled_programs
+from experiments.lab.system.cache import keep_compiled_programs
 folder = keep_compiled_programs()
 jax.jit(lambda x: jax.numpy.linalg.svd(x @ x.T))(jax.numpy.ones((30, 30)))
 print(json.dumps([str(folder), jax.config.jax_compilation_cache_dir]))

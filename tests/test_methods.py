@@ -125,12 +125,12 @@ def assert_alone_as_in_company(method):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_learns_alone_as_among_five(name, decay, base, monkeypatch):
     if base != "as it is":
-        monkeypatch.setattr(builtin, "plain", of_all)
+        monkeypatch.setattr(builtin, "_plain", of_all)
     assert_alone_as_in_company(make_method(dataclasses.replace(SMALL, decay=decay), name))
 
 
 def test_a_training_with_a_norm_over_all_parameters_is_the_same_alone_and_among_five(monkeypatch):
-    monkeypatch.setattr(builtin, "plain", of_all)
+    monkeypatch.setattr(builtin, "_plain", of_all)
     together, (alone,) = runs_of("cs", seeds=range(5)), runs_of("cs", seeds=[2])
     np.testing.assert_allclose(together[2].loss, alone.loss, rtol=1e-4)
 

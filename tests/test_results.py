@@ -118,11 +118,11 @@ def test_the_stamp_changes_with_every_setting_that_the_method_uses(field, method
 
 def test_the_overlap_of_a_gradual_stream_is_part_of_the_stamp():
     gradual = dataclasses.replace(SETTINGS, stream="gradual")
-    stamps = [
+    made = [
         stamps.run_stamp(stamps.identity(one, "standard", 3, "abc"))
         for one in (gradual, dataclasses.replace(gradual, overlap=0.5))
     ]
-    assert stamps[0] != stamps[1]
+    assert made[0] != made[1]
 
 
 def test_a_stream_from_a_file_is_known_by_its_content(tmp_path):
@@ -140,12 +140,12 @@ def test_the_stamp_changes_with_method_seed_data_version_and_format(monkeypatch)
     def stamp(method="cs", seed=3, sha="abc"):
         return stamps.run_stamp(stamps.identity(SETTINGS, method, seed, sha))
 
-    stamps = [stamp(), stamp(method="standard"), stamp(seed=4), stamp(sha="abd")]
+    made = [stamp(), stamp(method="standard"), stamp(seed=4), stamp(sha="abd")]
     monkeypatch.setattr(cs_optax, "__version__", "0.0.0")
-    stamps.append(stamp())
+    made.append(stamp())
     monkeypatch.setattr(stamps, "FORMAT", 0)
-    stamps.append(stamp())
-    assert len(set(stamps)) == len(stamps)
+    made.append(stamp())
+    assert len(set(made)) == len(made)
 
 
 def test_the_stamp_depends_on_values_not_on_their_python_types():
@@ -156,9 +156,9 @@ def test_the_stamp_depends_on_values_not_on_their_python_types():
 def test_the_stamp_can_be_read():
     assert stamps.run_stamp(IDENTITY).startswith("splitMNIST2-task-task-based-cs-K5-a500-b2500-s3-")
     published = dataclasses.replace(SETTINGS, alpha=0.5, beta=1e9, time_step="learning-rate")
-    stamps = [stamps.run_stamp(stamps.identity(published, m, 3, "abc")) for m in ("standard", "cs")]
-    assert stamps[0].startswith("splitMNIST2-task-task-based-standard-s3-")
-    assert stamps[1].startswith("splitMNIST2-task-task-based-cs-K5-a0.5-b1e09-published-s3-")
+    made = [stamps.run_stamp(stamps.identity(published, m, 3, "abc")) for m in ("standard", "cs")]
+    assert made[0].startswith("splitMNIST2-task-task-based-standard-s3-")
+    assert made[1].startswith("splitMNIST2-task-task-based-cs-K5-a0.5-b1e09-published-s3-")
 
 
 def test_a_comparison_is_named_after_its_runs_and_its_first_method():
@@ -325,13 +325,13 @@ def test_a_run_that_cannot_be_kept_is_saved_elsewhere(tmp_path, monkeypatch):
 
 def test_long_names_make_stamps_that_differ_but_are_not_too_long():
     names = ["x" * 200, "x" * 201, "\N{CJK UNIFIED IDEOGRAPH-65E5}" * 60]
-    stamps = [
+    made = [
         stamps.run_stamp(
             stamps.identity(dataclasses.replace(SETTINGS, experiment=f"{name}.npz"), "cs", 3, "abc")
         )
         for name in names
     ]
-    assert len(set(stamps)) == len(names)
+    assert len(set(made)) == len(names)
     for stamp in stamps:
         assert len(f".compare-{stamp}-beakers-cs-published.pdf.01234567.tmp".encode()) <= 143
 

@@ -17,12 +17,12 @@ from experiments.lab.training import train
 
 DECIDING = (
     "cs_optax/_step.py",
-    "experiments/lab/methods.py",
-    "experiments/lab/model.py",
-    "experiments/lab/pinned.py",
-    "experiments/lab/problems.py",
-    "experiments/lab/streams.py",
-    "experiments/lab/training.py",
+    "experiments/lab/methods/builtin.py",
+    "experiments/lab/models/mlp.py",
+    "experiments/lab/options/pinned.py",
+    "experiments/lab/tasks/problems.py",
+    "experiments/lab/tasks/streams.py",
+    "experiments/lab/training/train.py",
 )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import run
-from experiments.lab.command import options, preparation
+from experiments.lab.command import preparation
+from experiments.lab.command.options import DataAndTasksToShow, EvaluationAndOutput
 from experiments.lab.data.dataset import Dataset, load
 from experiments.lab.options.settings import Settings
 from experiments.lab.results.stamps import identity
@@ -209,8 +210,8 @@ def test_whole_numbers_in_another_type_are_the_same_sequence(tmp_path):
 def test_a_file_is_read_once_for_all_runs_of_a_command_and_anew_for_the_next(tmp_path, monkeypatch):
     path = saved(tmp_path, tasks=np.repeat([0, 1], 3))
     options = run.RunOptions(
-        data=options.DataAndTasksToShow(experiment="splitDigits", stream_file=path, batch=8),
-        output=options.EvaluationAndOutput(get_stamp=True),
+        data=DataAndTasksToShow(experiment="splitDigits", stream_file=path, batch=8),
+        output=EvaluationAndOutput(get_stamp=True),
     )
     reads = []
     monkeypatch.setattr(streams, "read_arrays", lambda path: reads.append(path) or read_arrays(path))

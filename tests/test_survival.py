@@ -21,8 +21,8 @@ import small_runs
 from experiments import compare, run
 from experiments.lab.data.dataset import load
 from experiments.lab.options.settings import Method
-from experiments.lab.results import runs, sources, stamps
-from experiments.lab.results.runs import Run
+from experiments.lab.results import sources, stamps
+from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.training.checkpoints import Checkpoints, interrupted_groups
 from experiments.lab.training.train import train
 
@@ -308,7 +308,7 @@ def test_where_there_is_nothing_to_resume_it_says_so(tmp_path, capsys):
     assert said(SMALL).startswith(nothing)
     assert said(SMALL, resume=False) == ""
     kept = found(SMALL)
-    kept.keep(3, {"w": np.zeros(2)}, {}, runs.Seconds(0, 0, 0))
+    kept.keep(3, {"w": np.zeros(2)}, {}, Seconds(0, 0, 0))
     begin = f"note: mine: --resume does not go on from {kept.path}, which is of a training with "
     end = ": starts from the beginning\n"
     assert said(dataclasses.replace(SMALL, batch=64)) == f"{begin}--batch 16{end}"

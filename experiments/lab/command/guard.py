@@ -69,5 +69,6 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def fail(message: str, status: int) -> int:
+    """Say what is wrong, and return the status to end with."""
     print(printable(message), file=sys.stderr)
     return status

@@ -31,7 +31,8 @@ from experiments.lab.figures.sweeps import sweep_map
 from experiments.lab.figures.times import seconds_per_run
 from experiments.lab.options.description import figure_title
 from experiments.lab.options.settings import Settings
-from experiments.lab.results import runs
+from experiments.lab.results.runs import FinishedRun
+from experiments.lab.results.runs import seconds_per_run as mean_seconds
 
 __all__ = [
     "COLORS",
@@ -59,7 +60,7 @@ __all__ = [
 
 
 def all_figures(
-    finished: Mapping[str, Sequence[runs.FinishedRun]],
+    finished: Mapping[str, Sequence[FinishedRun]],
     settings: Settings,
     searches: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[tuple[str, Figure | str]]:
@@ -97,7 +98,7 @@ def all_figures(
             yield f"beakers-{method}", probed
     if searches is not None:
         yield "search", sweep_map(searches, settings)
-    seconds = {method: runs.seconds_per_run(group) for method, group in finished.items()}
+    seconds = {method: mean_seconds(group) for method, group in finished.items()}
     known = {method: spent for method, spent in seconds.items() if spent is not None}
     if known and others:
         yield "seconds", seconds_per_run(known, settings, title)

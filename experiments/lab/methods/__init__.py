@@ -1,0 +1,1 @@
+"""Ways of learning a stream of tasks."""

@@ -114,12 +114,12 @@ def as_trained(settings: Settings, name: str) -> Settings:
 
 def _base(settings: Settings) -> optax.GradientTransformation:
     """``optax.adam`` or ``optax.sgd``, with ``--decay`` added to the gradient (L2), as published."""
-    plain = plain(settings)
+    plain = _plain(settings)
     decay = elementwise(optax.add_decayed_weights(settings.decay))
     return _chain(decay, plain) if settings.decay else plain
 
 
-def plain(settings: Settings) -> optax.GradientTransformation:
+def _plain(settings: Settings) -> optax.GradientTransformation:
     return elementwise(optax.adam(settings.lr) if settings.optimizer == "adam" else optax.sgd(settings.lr))
 
 
@@ -132,7 +132,7 @@ def _cs(settings: Settings) -> Method:
     if settings.time_step == "learning-rate":
         return _cs_published(settings)
     synapse = elementwise(complex_synapse(settings.beakers, settings.alpha, settings.beta))
-    return Method(_chain(plain(settings), synapse), elementwise=True)
+    return Method(_chain(_plain(settings), synapse), elementwise=True)
 
 
 def _cs_readout(settings: Settings) -> Method:

@@ -1,0 +1,1 @@
+"""What decides the result of an experiment, in settings and in words."""

@@ -1,0 +1,1 @@
+"""Finished runs: their stamps, files, measures, statistics and summaries."""

@@ -7,7 +7,40 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lab.results.runs import Probes
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """What was measured of one run, at each of its L evaluations, of its K beakers and the layers.
+
+    Attributes:
+        layers: names of the layers, from the input to the output.
+        distance: [L, K, layers], root mean square of ``u_k − u_1`` over a layer's weights and biases.
+        flow: [L, K, layers], root mean square of ``g_k (u_k − u_{k+1})``, what passes link k in an iteration;
+            the last one is the leak.
+        accuracy: [L, K, tasks], accuracy on the evaluation subset of the network with the weights ``u_k``.
+    """
+
+    layers: list[str]
+    distance: np.ndarray
+    flow: np.ndarray
+    accuracy: np.ndarray
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Probes":
+        """Rebuild them from a file.
+
+        Raises:
+            ValueError: if they do not fit together.
+        """
+        distance, flow, accuracy = (
+            np.array(record[name], float) for name in ("distance", "flow", "accuracy")
+        )
+        layers = [str(layer) for layer in record["layers"]]
+        if distance.shape != flow.shape or distance.ndim != 3 or distance.shape[2] != len(layers):
+            raise ValueError("the arrays of these probes do not fit together")
+        if accuracy.ndim != 3 or accuracy.shape[:2] != distance.shape[:2]:
+            raise ValueError("the arrays of these probes do not fit together")
+        return cls(layers, distance, flow, accuracy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +79,7 @@ class Run:
     matrix_at: np.ndarray
     final_accuracy: float
     diverged_at: int | None = None
-    probes: "Probes | None" = None
+    probes: Probes | None = None
 
     @property
     def diverged(self) -> bool:
@@ -118,38 +151,3 @@ def seconds_per_run(finished: Sequence[FinishedRun]) -> Seconds | None:
             return None
         shares.append({part: spent / trained_together(one) for part, spent in seconds.items()})
     return Seconds(**{part: float(np.mean([share[part] for share in shares])) for part in shares[0]})
-
-
-@dataclass(frozen=True, eq=False)
-class Probes:
-    """What was measured of one run, at each of its L evaluations, of its K beakers and the layers.
-
-    Attributes:
-        layers: names of the layers, from the input to the output.
-        distance: [L, K, layers], root mean square of ``u_k − u_1`` over a layer's weights and biases.
-        flow: [L, K, layers], root mean square of ``g_k (u_k − u_{k+1})``, what passes link k in an iteration;
-            the last one is the leak.
-        accuracy: [L, K, tasks], accuracy on the evaluation subset of the network with the weights ``u_k``.
-    """
-
-    layers: list[str]
-    distance: np.ndarray
-    flow: np.ndarray
-    accuracy: np.ndarray
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Probes:
-        """Rebuild them from a file.
-
-        Raises:
-            ValueError: if they do not fit together.
-        """
-        distance, flow, accuracy = (
-            np.array(record[name], float) for name in ("distance", "flow", "accuracy")
-        )
-        layers = [str(layer) for layer in record["layers"]]
-        if distance.shape != flow.shape or distance.ndim != 3 or distance.shape[2] != len(layers):
-            raise ValueError("the arrays of these probes do not fit together")
-        if accuracy.ndim != 3 or accuracy.shape[:2] != distance.shape[:2]:
-            raise ValueError("the arrays of these probes do not fit together")
-        return cls(layers, distance, flow, accuracy)

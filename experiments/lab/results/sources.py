@@ -23,32 +23,20 @@ import experiments.lab
 
 # What decides no result, of experiments/lab. Data and streams of tasks have checksums of their own in a run's
 # identity, and the layout of its file has FORMAT. All other files count, so that none is forgotten.
-WITHOUT_EFFECT = (
-    "_idx.py",
-    "_npz.py",
-    "_tfds.py",
-    "cache.py",
-    "description.py",
-    "failures.py",
+WITHOUT_EFFECT = {
+    "command",
+    "data/idx.py",
+    "data/own.py",
+    "data/tfds.py",
     "figures",
-    "folders.py",
     "live",
-    "measures.py",
-    "names.py",
-    "numbers.py",
-    "own_data.py",
-    "packages.py",
-    "processes.py",
-    "progress.py",
-    "results.py",
-    "runs.py",
-    "search.py",
-    "sources.py",
-    "standard_streams.py",
-    "statistics.py",
-    "tables.py",
-    "terminal.py",
-)
+    "options/description.py",
+    "options/search.py",
+    "results",
+    "system",
+    "training/jobs.py",
+    "training/progress.py",
+}
 PACKAGES: tuple[ModuleType, ...] = (cs_optax, experiments.lab)
 
 
@@ -79,7 +67,7 @@ def commit() -> str | None:
     """The commit that the project's folder is at, with ``-dirty`` where files differ; None if it has none."""
     folder = Path(experiments.lab.__file__).parent
     try:
-        _git(folder, "ls-files", "--error-unmatch", "methods.py")  # not that of a project around this one
+        _git(folder, "ls-files", "--error-unmatch", "__init__.py")  # not that of a project around this one
         return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
@@ -92,7 +80,7 @@ def deciding_files() -> dict[str, Path]:
         folder = Path(str(package.__file__)).parent
         for path in folder.rglob("*.py"):
             inside = path.relative_to(folder)
-            if package is cs_optax or inside.parts[0] not in WITHOUT_EFFECT:
+            if package is cs_optax or WITHOUT_EFFECT.isdisjoint({inside.parts[0], inside.as_posix()}):
                 found["/".join((*package.__name__.split("."), *inside.parts))] = path
     return found
 

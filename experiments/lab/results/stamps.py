@@ -26,8 +26,9 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
     """Everything that decides the result of one run.
 
     Left out, because they do not: settings the method makes no use of (`unused_by`), the configuration of
-    JAX, which is the same for all (`experiments.lab.options.pinned`), and what changes rounding alone: the device,
-    the versions of the libraries, and the seeds it trained together with. Those are kept with the run.
+    JAX, which is the same for all (`experiments.lab.options.pinned`), and what changes rounding alone:
+    the device, the versions of the libraries, and the seeds it trained together with. Those are kept with
+    the run.
 
     Args:
         settings: the settings.
@@ -84,6 +85,7 @@ def run_stamp(run_identity: Mapping[str, Any]) -> str:
 
 
 def stamp_of_any_code(run_identity: Mapping[str, Any]) -> str:
+    """The stamp without the digest of the code."""
     method = f"{run_identity['method']}{_synapse([run_identity])}"
     seed = f"s{run_identity['seed']}"
     digest = _digest(without_code(run_identity))

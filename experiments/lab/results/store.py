@@ -138,6 +138,7 @@ def current_environment() -> dict[str, Any]:
 
 
 def run_path(results_dir: Path, stamp: str) -> Path:
+    """Where a run is kept."""
     return results_dir / RUNS / f"{stamp}.json"
 
 

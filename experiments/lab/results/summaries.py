@@ -11,11 +11,11 @@ import numpy as np
 
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import measures, statistics
+from experiments.lab.results.runs import FinishedRun, Run, Seconds
 from experiments.lab.results.stamps import files_of_other_code
 
 if TYPE_CHECKING:
-    from experiments.lab.data.dataset import Dataset
-    from experiments.lab.results.runs import FinishedRun, Run, Seconds
+    from experiments.lab.data.dataset import Dataset, Run, Seconds
 
 
 def summary(

@@ -1,0 +1,1 @@
+"""What the operating system, the terminal, files and other processes ask of a program."""

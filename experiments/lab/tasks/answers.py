@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lab.tasks.answers import distillation
 from experiments.lab.tasks.problems import Problem
 from experiments.lab.tasks.streams import (
     Samples,

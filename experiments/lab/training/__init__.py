@@ -1,0 +1,1 @@
+"""Training: the loop, its compiled parts, devices, checkpoints, and the jobs of a command."""

@@ -131,9 +131,9 @@ class Job:
         plan: list[Group] = []
         if missing and self.output.resume:
             by_stamp = {stamps.run_stamp(identity): pair for pair, identity in identities.items()}
-            stamps = {stamps.run_stamp(identities[pair]) for pair in missing}
+            wanted = {stamps.run_stamp(identities[pair]) for pair in missing}
             # Where some runs of a group were kept already, all of it are made again, to the same bits.
-            for group in interrupted_groups(self.output.results_dir, stamps, by_stamp):
+            for group in interrupted_groups(self.output.results_dir, wanted, by_stamp):
                 again = [by_stamp[stamp] for stamp in group]
                 plan += _products(again)
                 missing = [pair for pair in missing if pair not in again]
@@ -180,7 +180,7 @@ class Job:
             title=title,
         )
         settings = [self.configurations[place] for place in places]
-        stamps = {seed: stamps.run_stamp(self._identity((places[-1], seed))) for seed in seeds}
+        of_seeds = {seed: stamps.run_stamp(self._identity((places[-1], seed))) for seed in seeds}
         console = None
         if processes.joined():
             title += f" (process 0 of {processes.count()})"
@@ -190,7 +190,7 @@ class Job:
             ProgressDisplay(title, settings[0].total_iterations, console) as display,
             ExitStack() as stack,
         ):
-            live = self.live.observers(self.method, stamps) if self.live else []
+            live = self.live.observers(self.method, of_seeds) if self.live else []
             observers = [stack.enter_context(one) for one in live]
 
             def observe(progress: Progress) -> None:

@@ -112,6 +112,7 @@ class Timer:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
+        """Add the time that the context takes to a phase."""
         began = time.perf_counter()
         try:
             yield
