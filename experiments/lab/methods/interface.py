@@ -150,7 +150,8 @@ def _made(settings: Settings, name: str) -> Method:
         return Method(made)
     if not (isinstance(made, Method) and isinstance(made.optimizer, optax.GradientTransformation)):
         raise SettingsError(
-            f"method {name}: must make an optax.GradientTransformation, or a Method with one as its optimizer, "
+            f"method {name}: must make an optax.GradientTransformation, or a Method with one as its "
+            "optimizer, "
             f"not {type(getattr(made, 'optimizer', made)).__name__}"
         )
     return made

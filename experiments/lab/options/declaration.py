@@ -20,6 +20,7 @@ from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.names import file_part, printable
 
 LONGEST_LABEL = 24  # letters
+OF_FIGURES = ("label", "color", "line", "mixes_tasks")
 KINDS = (int, float, bool, str)  # of settings
 
 Line = Literal["solid", "dashed", "dotted", "dash-dotted"]
@@ -73,7 +74,8 @@ class Declaration:
             `experiments.lab.methods.Method`. Or ``module:function``, imported when it is first called.
         summary: a line for the help.
         settings: a frozen dataclass of the method's own settings: numbers, truth values and words, all with
-            defaults. They become flags and fields of the settings, and its docstring's `Attributes` their help.
+            defaults. They become flags and fields of the settings, and the `Attributes` of its docstring their
+            help.
         uses: names of settings of other methods, or of the synapse, that it makes use of too. Any that it
             does not name have their usual values when it is made, whatever the flags say.
         ignores: names of settings that all methods have, such as ``decay``, and this one makes no use of.
@@ -148,7 +150,7 @@ class Declaration:
 
     @property
     def origin(self) -> str:
-        """The file and the function of a method of the user's own, ``rules.py:mine``; empty for a built-in one."""
+        """The file and the function of a method of one's own, ``rules.py:mine``; empty for a built-in one."""
         if not self.defined_in:
             return ""
         file = getattr(sys.modules.get(self.defined_in), "__file__", None)
@@ -178,6 +180,23 @@ def method(name: str | None = None, **declared: Any) -> Callable[[Callable[[Any]
         )
 
     return declare
+
+
+def as_record(declared: Declaration) -> dict[str, Any]:
+    """What the figures of finished runs have to know of a method of the user's own."""
+    return {
+        "origin": declared.origin,
+        **{name: getattr(declared, name) for name in OF_FIGURES},
+    }
+
+
+def from_record(name: str, record: Mapping[str, Any]) -> Declaration:
+    """A method that can be drawn, but not made.
+
+    Raises:
+        SettingsError: if it cannot be meant.
+    """
+    return Declaration(name=name, make="", **{one: record[one] for one in OF_FIGURES if one in record})
 
 
 def named(make: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields, make_dataclass, replace
 from functools import cache
 
+from experiments.lab.options.declaration import Declaration, first_line
 from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.settings import Settings
 from experiments.lab.system import modules

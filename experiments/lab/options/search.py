@@ -62,13 +62,13 @@ def read_ranges(given: Sequence[str], methods: Sequence[Declaration]) -> dict[st
     {'lr': Range(low=0.0001, high=0.01)}
     """
     known = {"lr", *(name for method in methods for name in method.search)}
-    ranges = {}
+    ranges, names = {}, [method.name for method in methods]
     for text in given:
         name, _, bounds = text.partition("=")
         name = name.replace("-", "_")
         if name not in known:
             raise SettingsError(
-                f"--ranges {text}: {name or 'that'} is not searched for {', '.join(one.name for one in methods)}; "
+                f"--ranges {text}: {name or 'that'} is not searched for {', '.join(names)}; "
                 f"{', '.join(sorted(known))} are"
             )
         try:

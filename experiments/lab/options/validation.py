@@ -178,7 +178,7 @@ def validate_seeds(seed: int, n_seeds: int = 1, purpose: str = "") -> None:
 
 
 def _validate_own(settings: Settings) -> None:
-    """Of settings of the user's own methods: numbers that are finite, and words that are among their choices."""
+    """Of settings of the user's own methods: numbers are finite, and words among their choices."""
     built_in = {field.name for field in fields(Settings)}
     kinds = get_type_hints(type(settings))
     for name in (field.name for field in fields(settings) if field.name not in built_in):

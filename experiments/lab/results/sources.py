@@ -83,7 +83,7 @@ def of_method(declared: Declaration) -> dict[str, str]:
 
 @functools.cache
 def _own_files(module: str) -> dict[str, str]:
-    """The file of a module, and those of the modules it takes something from, if they are of the user's own."""
+    """The file of a module, and those of modules of the user's own that it takes something from."""
     found: dict[str, str] = {}
     names, seen = [module], {module}
     while names:

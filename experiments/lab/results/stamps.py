@@ -28,8 +28,8 @@ CODE_DIGITS = 6  # of the code's digest, in a stamp
 def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> dict[str, Any]:
     """Everything that decides the result of one run.
 
-    Left out, because they do not: settings the method makes no use of (`Settings.unused_by`), the configuration of
-    JAX, which is the same for all (`experiments.lab.options.pinned`), and what changes rounding alone:
+    Left out, because they do not: settings the method makes no use of (`Settings.unused_by`), the
+    configuration of JAX, which is the same for all (`experiments.lab.options.pinned`), and what changes rounding alone:
     the device, the versions of the libraries, and the seeds it trained together with. Those are kept with
     the run.
 

@@ -1,4 +1,4 @@
-"""Functions of the user's own, named ``module:function``; the module is a dotted name, or a file that ends in .py.
+"""Functions of the user's own, named ``module:function``; the module is a dotted name, or a file.py.
 
 A file is run as it is read, never from Python's cache of compiled files, and again when its content has
 changed. What lies beside it can be imported by it.
