@@ -11,7 +11,7 @@ import small_runs
 from scipy import stats
 
 from experiments.lab.data.dataset import Dataset, load
-from experiments.lab.methods.builtin import make_method
+from experiments.lab.methods.interface import make_method
 from experiments.lab.models.mlp import make_model
 from experiments.lab.training import programs
 from experiments.lab.training.train import train as train_together

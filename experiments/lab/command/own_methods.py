@@ -82,8 +82,7 @@ def as_given(methods: Mapping[str, Declaration], name: str) -> str:
 
 def _block(declared: Declaration) -> Any:
     """The method's own settings as a block of the help."""
-    title = f"{declared.name}, {declared.reference}"
-    return Annotated[declared.settings, tyro.conf.arg(name=title)]
+    return Annotated[declared.settings, tyro.conf.arg(name=f"method {declared.name}")]
 
 
 def _references(kind: type[Any], given: Sequence[str]) -> Iterator[str]:
