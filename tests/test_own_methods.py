@@ -71,9 +71,7 @@ def test_the_examples_are_compared_drawn_and_found_again(tmp_path, capsys):
     found = re.findall(r"^(\S+): 2 of 2 runs found again", capsys.readouterr().out, re.MULTILINE)
     assert found == ["standard", "sign_descent", "slow-anchor"]
     # And drawn from the results alone, whatever has become of the file.
-    assert (
-        figures.main([str(tmp_path / "results"), f"--plot-dir={tmp_path / 'again'}", "--formats", "png"]) == 0
-    )
+    assert figures.main([str(tmp_path / "results"), f"--plot-dir={tmp_path / 'again'}"]) == 0
     for path in (tmp_path / "plots").glob("*.png"):
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
