@@ -23,7 +23,8 @@ import optax
 from cs_optax import complex_synapse, get_beakers, published
 from experiments.lab.options.settings import Settings
 from experiments.lab.tasks.problems import Problem
-from experiments.lab.tasks.streams import Samples, joint_stream, replay_stream, training_stream
+from experiments.lab.tasks.samples import Samples
+from experiments.lab.tasks.streams import joint_stream, replay_stream, training_stream
 
 Tree = Any
 
@@ -96,11 +97,7 @@ def make_method(settings: Settings, name: str) -> Method:
     method = _METHODS[name](settings)
     functions = {one: getattr(method, one) for one in ("start", "pull", "remember", "consolidate")}
     mapped = {one: jax.vmap(function) for one, function in functions.items() if function is not None}
-    return replace(
-        method,
-        optimizer=over_seeds(method.optimizer),
-        **({} if method.elementwise else mapped),
-    )
+    return replace(method, optimizer=over_seeds(method.optimizer), **({} if method.elementwise else mapped))
 
 
 def as_trained(settings: Settings, name: str) -> Settings:
@@ -233,16 +230,11 @@ def _ewc(settings: Settings) -> Method:
         return _towards(anchor, params, settings.ewc_strength)
 
     return Method(
-        _base(settings),
-        start=start,
-        pull=pull,
-        consolidate=consolidate,
-        needs_fisher=True,
-        elementwise=True,
+        _base(settings), start=start, pull=pull, consolidate=consolidate, needs_fisher=True, elementwise=True
     )
 
 
-class Path(NamedTuple):
+class SiMemory(NamedTuple):
     """The anchor of SI, and what each parameter has done for the loss since then: −∑ g·Δθ."""
 
     anchor: Anchor
@@ -252,32 +244,27 @@ class Path(NamedTuple):
 def _si(settings: Settings) -> Method:
     r"""Penalty :math:`c \sum_i Ω_i (θ_i - θ^*_i)^2`; after each task Ω ← Ω + ω/((θ - θ^*)^2 + ξ), θ* ← θ."""
 
-    def start(params: Tree) -> Path:
+    def start(params: Tree) -> SiMemory:
         zeros = jax.tree.map(jnp.zeros_like, params)
-        return Path(Anchor(_copy(params), zeros), _copy(zeros))
+        return SiMemory(Anchor(_copy(params), zeros), _copy(zeros))
 
-    def remember(path: Path, params: Tree, new: Tree, grads: Tree) -> Path:
-        gained = jax.tree.map(lambda w, g, p, n: w - g * (n - p), path.gained, grads, params, new)
-        return path._replace(gained=gained)
+    def remember(memory: SiMemory, params: Tree, new: Tree, grads: Tree) -> SiMemory:
+        gained = jax.tree.map(lambda w, g, p, n: w - g * (n - p), memory.gained, grads, params, new)
+        return memory._replace(gained=gained)
 
-    def consolidate(path: Path, params: Tree, fisher: Tree | None) -> Path:
+    def consolidate(memory: SiMemory, params: Tree, fisher: Tree | None) -> SiMemory:
         def importance(omega: Any, gained: Any, p: Any, p0: Any) -> Any:
             return jnp.maximum(omega + gained / ((p - p0) ** 2 + settings.si_damping), 0)
 
-        before, was = path.anchor.params, path.anchor.importance
-        kept = jax.tree.map(importance, was, path.gained, params, before)
-        return Path(Anchor(_copy(params), kept), jax.tree.map(jnp.zeros_like, path.gained))
+        before, was = memory.anchor.params, memory.anchor.importance
+        kept = jax.tree.map(importance, was, memory.gained, params, before)
+        return SiMemory(Anchor(_copy(params), kept), jax.tree.map(jnp.zeros_like, memory.gained))
 
-    def pull(params: Tree, path: Path) -> Tree:
-        return _towards(path.anchor, params, 2 * settings.si_strength)
+    def pull(params: Tree, memory: SiMemory) -> Tree:
+        return _towards(memory.anchor, params, 2 * settings.si_strength)
 
     return Method(
-        _base(settings),
-        start=start,
-        pull=pull,
-        remember=remember,
-        consolidate=consolidate,
-        elementwise=True,
+        _base(settings), start=start, pull=pull, remember=remember, consolidate=consolidate, elementwise=True
     )
 
 
