@@ -10,27 +10,27 @@ import optax
 import pytest
 
 from cs_optax import complex_synapse
-from experiments.claims import drift, q_learning, targets
+from experiments.claims import drift, grid, q_learning, targets
 
 FOUR = targets.WORLDS[0]
 
 
 class TestQLearning:
     def test_moves_lead_to_neighbours_and_not_through_walls(self):
-        following = q_learning.transitions(3)
+        following = grid.transitions(3)
         assert following[4].tolist() == [1, 7, 3, 5]
         assert following[0].tolist() == [0, 3, 0, 1]
         assert following[8].tolist() == [5, 8, 7, 8]
 
     def test_a_table_of_distances_leads_everywhere_and_an_empty_one_hardly_anywhere(self):
         side, goal = 5, 24
-        following = q_learning.transitions(side)
+        following = grid.transitions(side)
         row, column = np.divmod(np.arange(25), side)
         distance = (side - 1 - row) + (side - 1 - column)
         table = jnp.asarray(-distance[following], jnp.float32)
-        assert q_learning.leads_to(table, goal, jnp.asarray(following)) == 1
+        assert grid.leads_to(table, goal, jnp.asarray(following)) == 1
         # Up is the first of equal moves: only the goal itself is at the goal.
-        assert q_learning.leads_to(jnp.zeros((25, 4)), goal, jnp.asarray(following)) == pytest.approx(1 / 25)
+        assert grid.leads_to(jnp.zeros((25, 4)), goal, jnp.asarray(following)) == pytest.approx(1 / 25)
 
     def test_steps_are_counted_to_the_first_good_policy_of_each_phase(self):
         good = np.array([[0.2], [0.97], [0.5], [0.1], [0.2], [0.3]])
@@ -40,10 +40,10 @@ class TestQLearning:
     def test_gradients_of_a_step_are_those_of_a_slow_twin(self, rate):
         """Naive Q(λ) with replacing traces, cell by cell in NumPy, along the walk that JAX made."""
         side, goal, n_steps = 4, 15, 300
-        following = q_learning.transitions(side)
+        following = grid.transitions(side)
         table, trace, cell = np.zeros((16, 4)), np.zeros((16, 4)), 5
         fast_table, fast_trace, fast_cell = (jnp.asarray(one) for one in (table, trace, cell))
-        step = jax.jit(q_learning.one_step)
+        step = jax.jit(grid.one_step)
         n_reached = 0
         for i in range(n_steps):
             key = jax.random.key(i)
@@ -52,7 +52,7 @@ class TestQLearning:
                 key, fast_table, fast_trace, fast_cell, jnp.array(goal), jnp.asarray(following)
             )
             fast_table = fast_table - rate * gradient
-            move = int(q_learning.act(jax.random.split(key)[0], jnp.asarray(table), jnp.array(before)))
+            move = int(grid.act(jax.random.split(key)[0], jnp.asarray(table), jnp.array(before)))
             after = following[before, move]
             best = 0.0 if after == goal else max(table[after])
             error = float(after == goal) + 0.9 * best - table[before, move]

@@ -21,13 +21,12 @@ import optax
 from matplotlib.figure import Figure
 
 from cs_optax import complex_synapse
+from experiments.claims.grid import MOVES, leads_to, one_step, transitions
 from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
 from experiments.lab.figures import STYLE, panels
 from experiments.lab.results.statistics import estimate, standard_error
 
-DISCOUNT, TRACE, EXPLORATION = 0.9, 0.9, 0.05
-MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 GOOD = 0.95  # share of cells from which a good policy leads to the goal
 FIRST_COUNTED = 2  # phases before it are the first with each goal
 SKETCH = {0.1: 2.3, 0.3: 1.8, 1.0: 1.2}  # how many times sooner, at each learning rate
@@ -228,57 +227,6 @@ def run(
     keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(seed, seed + n_seeds), repeats))
     good, goals = learn(keys)
     return Walk(np.asarray(good), np.asarray(goals))
-
-
-def act(key: jax.Array, table: jax.Array, cell: jax.Array) -> jax.Array:
-    """The greedy move, the first of equals in a random order; rarely any move."""
-    explore, order, any_move = jax.random.split(key, 3)
-    values = table[cell]
-    ties = jnp.where(values == values.max(), jax.random.uniform(order, values.shape), -1.0)
-    random_move = jax.random.randint(any_move, (), 0, len(MOVES))
-    return jnp.where(jax.random.uniform(explore) < EXPLORATION, random_move, ties.argmax())
-
-
-def one_step(
-    key: jax.Array,
-    table: jax.Array,
-    trace: jax.Array,
-    cell: jax.Array,
-    goal: jax.Array,
-    following: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """A step of one walker: its table's gradient, its trace and cell after it, and if it was rewarded."""
-    moving, starting = jax.random.split(key)
-    move = act(moving, table, cell)
-    after = following[cell, move]
-    reached = after == goal
-    value = jnp.where(reached, 1.0, DISCOUNT * table[after].max())
-    trace = (DISCOUNT * TRACE * trace).at[cell, move].set(1.0)
-    gradient = -(value - table[cell, move]) * trace
-    start = (goal + jax.random.randint(starting, (), 1, len(table))) % len(table)  # any cell but the goal
-    return gradient, jnp.where(reached, 0.0, trace), jnp.where(reached, start, after), reached
-
-
-def transitions(side: int) -> np.ndarray:
-    """The cell that each move leads to, ``[cells, moves]``; a move into the wall leads nowhere."""
-    row, column = np.divmod(np.arange(side * side), side)
-    cells = [
-        np.clip(row + down, 0, side - 1) * side + np.clip(column + right, 0, side - 1)
-        for down, right in MOVES
-    ]
-    return np.stack(cells, axis=1)
-
-
-def leads_to(table: jax.Array, goal: jax.Array, following: jax.Array) -> jax.Array:
-    """Share of all cells from which greedy moves lead to the goal."""
-    n_cells = table.shape[0]
-    after = following[jnp.arange(n_cells), table.argmax(axis=1)].at[goal].set(goal)
-
-    def double(_: int, after: jax.Array) -> jax.Array:
-        return after[after]
-
-    # As many moves as there are cells lead to the goal, or never will.
-    return (jax.lax.fori_loop(0, math.ceil(math.log2(n_cells)), double, after) == goal).mean()
 
 
 def steps_to_good(good: np.ndarray, n_phases: int, every: int) -> np.ndarray:
