@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from cs_optax import complex_synapse
 from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
-from experiments.claims.targets import WORLDS, Run, World, drifting, kalman_error, kalman_variance
+from experiments.claims.targets import WORLDS, Trajectories, World, drifting, kalman_error, kalman_variance
 from experiments.lab.figures import STYLE, panels
 from experiments.lab.results.statistics import Estimate, estimate
 
@@ -110,7 +110,7 @@ def measure(
     return Outcome(rows, numbers, figures)
 
 
-def moments(optimizer: Optimizer, rates: tuple[float, ...], run: Run) -> np.ndarray:
+def moments(optimizer: Optimizer, rates: tuple[float, ...], run: Trajectories) -> np.ndarray:
     """Second moments of what the optimizer holds, and of the target, over the second half of a run.
 
     Held are the weights, and the beakers or averages; the target comes last.
@@ -158,7 +158,7 @@ def error(moment: np.ndarray, mixture: np.ndarray) -> float:
     return float(vector @ moment @ vector)
 
 
-def _choose(run: Run, alphas: tuple[float, ...]) -> tuple[dict[str, Choice], dict[str, list[float]]]:
+def _choose(run: Trajectories, alphas: tuple[float, ...]) -> tuple[dict[str, Choice], dict[str, list[float]]]:
     """The best settings of each method, and errors over the learning rate of some."""
     synapses: dict[str, Optimizer] = {f"alpha {alpha:g}, ": _synapse(alpha) for alpha in alphas}
     averages: dict[str, Optimizer] = {f"newest {one:g}, ": _averages((one,)) for one in NEWEST}
@@ -213,7 +213,7 @@ def _fitted(moment: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(moment[:-1, :-1], moment[:-1, -1], rcond=1e-12)[0]
 
 
-def _errors_of(choice: Choice, run: Run) -> np.ndarray:
+def _errors_of(choice: Choice, run: Trajectories) -> np.ndarray:
     """Of each seed."""
     rates = (1.0,) if choice.place < 0 else (RATES[choice.place],)
     (of_seeds,) = moments(choice.optimizer, rates, run)

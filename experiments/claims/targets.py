@@ -40,14 +40,14 @@ WORLDS = (
 )
 
 
-class Run(NamedTuple):
+class Trajectories(NamedTuple):
     """Targets and their observations, each ``[n_iterations, seeds, n_targets]``."""
 
     target: np.ndarray
     seen: np.ndarray
 
 
-def drifting(world: World, seeds: Iterable[int], n_targets: int, n_iterations: int) -> Run:
+def drifting(world: World, seeds: Iterable[int], n_targets: int, n_iterations: int) -> Trajectories:
     """Targets, stationary from the first, and what is seen of them; each seed makes its own."""
     targets, observations = [], []
     for seed in seeds:
@@ -59,7 +59,7 @@ def drifting(world: World, seeds: Iterable[int], n_targets: int, n_iterations: i
             target += scipy.signal.lfilter([1.0], [1.0, -kept], steps, axis=0)
         targets.append(target)
         observations.append(target + random.normal(0.0, np.sqrt(NOISE), target.shape))
-    return Run(np.stack(targets, axis=1), np.stack(observations, axis=1))
+    return Trajectories(np.stack(targets, axis=1), np.stack(observations, axis=1))
 
 
 def kalman_variance(world: World) -> float:
@@ -68,7 +68,7 @@ def kalman_variance(world: World) -> float:
     return float(predicted.sum() - gain.sum() * predicted.sum())
 
 
-def kalman_error(world: World, run: Run) -> np.ndarray:
+def kalman_error(world: World, run: Trajectories) -> np.ndarray:
     """Mean squared error of the stationary Kalman filter over the second half of a run, of each seed."""
     _, gain = _kalman(world)
     gain, kept = gain[:, None, None], world.kept[:, None, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +18,7 @@ from experiments.lab.system import processes
 from experiments.lab.training.checkpoints import Checkpoints, interrupted_groups
 from experiments.lab.training.devices import Spread, local_devices
 from experiments.lab.training.groups import Group, Pair, parts_of, products
-from experiments.lab.training.progress import Progress, ProgressDisplay
+from experiments.lab.training.progress import Observe, Progress, ProgressDisplay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,17 +41,13 @@ class OutputOptions(Protocol):
     def accept_other_code(self) -> bool: ...  # noqa: D102
 
 
-class Observer(AbstractContextManager["Observer"], Protocol):
-    """Takes the reports of one training, for as long as its context lasts."""
-
-    def __call__(self, progress: Progress, /) -> None: ...  # noqa: D102
-
-
 class Watching(Protocol):
     """Shows the trainings of one command while they run: see `experiments.lab.live.Live`."""
 
-    def found(self, method: str, runs: Sequence[Run], /) -> None: ...  # noqa: D102
-    def observers(self, method: str, stamps: Mapping[int, str], /) -> Sequence[Observer]: ...  # noqa: D102
+    def found(self, method: str, runs: Sequence[Run]) -> None: ...  # noqa: D102
+    def observers(  # noqa: D102
+        self, method: str, stamps: Mapping[int, str]
+    ) -> Sequence[AbstractContextManager[Observe]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +220,7 @@ class Job:
         )
 
     @contextmanager
-    def _observed(self, group: Group, title: str) -> Iterator[Callable[[Progress], None]]:
+    def _observed(self, group: Group, title: str) -> Iterator[Observe]:
         """Show a group's training for as long as the context lasts; gives what takes its reports."""
         places, seeds = group
         of_seeds = {seed: stamps.run_stamp(self._identity((places[-1], seed))) for seed in seeds}
