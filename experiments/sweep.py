@@ -144,9 +144,17 @@ def _plan(options: SweepOptions, settings: Settings) -> dict[str, Plan]:
         planned = search.configurations(validated, space, options.budget)
         for one in planned:
             search.check(one, method, space)
-            check_own_methods(one, [method])
+            check_own_methods(one, [method], _numbers(method, one, space))
         plan[method] = space, planned
     return plan
+
+
+def _numbers(method: str, configuration: Settings, space: "Mapping[str, Range]") -> list[str]:
+    """What is searched that a compiled program takes as an argument."""
+    from experiments.lab.options import search
+
+    together = configuration.methods[method].together
+    return [name for name in search.varied(configuration, space) if name in together]
 
 
 def _stamp(options: SweepOptions, plan: Mapping[str, Plan], dataset: "Dataset") -> str:
@@ -196,8 +204,7 @@ def _search(
     from experiments.lab.results.searches import Candidate, Search
 
     seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
-    numbers = planned[0].methods[method].together
-    searched = [name for name in search.varied(planned[0], space) if name in numbers]
+    searched = _numbers(method, planned[0], space)
     candidates: dict[int, Candidate] = {}
     kept: list[FinishedRun] = []
     seconds = Seconds(0.0, 0.0, 0.0)

@@ -1,5 +1,6 @@
 """A method of the user's own goes wherever a built-in one goes: flags, stamps, searches, figures, errors."""
 
+import ast
 import dataclasses
 import itertools
 import json
@@ -309,10 +310,19 @@ def test_a_learning_rate_that_decides_a_branch_is_explained():
         )
         if together:
             with pytest.raises(
-                SettingsError, match=r"method branching: needs one of lr as a number .*together=\(\)"
+                SettingsError, match=r"method branching: needs a number .* together \(now lr\)"
             ):
                 train([settings], "branching", [0], load("Digits"), lambda progress: None, arguments=["lr"])
         train([settings], "branching", [0], load("Digits"), lambda progress: None, arguments=together and ())
+
+
+def test_a_search_finds_out_before_it_trains(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text("import optax\ndef mine(settings):\n    return optax.sgd(min(settings.lr, 1.0))\n")
+    arguments = [*TINY, "--methods", "standard", f"{path}:mine", "--get-stamp"]
+    assert compare.main(arguments) == 0
+    assert sweep.main(arguments) == 2
+    assert re.search(r"error: method mine: needs a number .*mine\.py, line 3", capsys.readouterr().err)
 
 
 def test_words_and_whole_numbers_are_settings_too():
@@ -446,3 +456,16 @@ def test_settings_that_cannot_be_flags_are_refused(tmp_path, field, message):
     )
     with pytest.raises(SettingsError, match=message):
         settings_with((find_method(f"{path}:mine"),))
+
+
+def test_no_code_knows_a_method_by_its_name():
+    """But for its declaration, and what the commands compare if nothing is said."""
+    usual = {"compare.py": {"standard", "cs"}, "sweep.py": {"standard", "cs"}, "run.py": {"standard", "cs"}}
+    usual["pinned.py"] = {"standard"}  # a word of JAX's
+    folder = Path(compare.__file__).parent
+    for path in [*folder.glob("*.py"), *(folder / "lab").rglob("*.py")]:
+        if path.name != "declared.py":
+            constants = {
+                node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)
+            }
+            assert constants & BUILT_IN.keys() <= usual.get(path.name, set()), path

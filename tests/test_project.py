@@ -70,7 +70,7 @@ PAGES = [
     *ROOT.glob("*.md"),
     *(
         page
-        for folder in ("docs", "experiments", "benchmarks", "tests")
+        for folder in ("docs", "experiments", "examples", "benchmarks", "tests")
         for page in (ROOT / folder).rglob("*.md")
     ),
     *(ROOT / "notebooks").glob("*.ipynb"),
