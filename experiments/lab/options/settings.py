@@ -80,7 +80,20 @@ class DataAndTasks:
 
 
 @dataclass(frozen=True)
-class NetworkAndOptimizer:
+class FullyConnected:
+    """The settings of the network that is built in.
+
+    Attributes:
+        fc_layers: Number of layers, the output layer included.
+        fc_units: Units in each hidden layer.
+    """
+
+    fc_layers: int = 3
+    fc_units: int = 400
+
+
+@dataclass(frozen=True)
+class NetworkAndOptimizer(FullyConnected):
     """A fully connected network, and how it is trained.
 
     Attributes:
@@ -93,8 +106,6 @@ class NetworkAndOptimizer:
         decay: Weight decay of all methods but those with complex synapses.
     """
 
-    fc_layers: int = 3
-    fc_units: int = 400
     singlehead: bool = False
     lr: float = 0.001
     optimizer: Optimizer = "adam"

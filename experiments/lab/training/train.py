@@ -18,9 +18,10 @@ import numpy as np
 
 from experiments.lab.data.dataset import Dataset
 from experiments.lab.methods.builtin import Method, as_trained, make_method
-from experiments.lab.models.mlp import make_model
+from experiments.lab.models.mlp import MLP
+from experiments.lab.models.network import make_network
 from experiments.lab.options.pinned import pinned
-from experiments.lab.options.settings import TRAIN_TOGETHER, Settings
+from experiments.lab.options.settings import TRAIN_TOGETHER, FullyConnected, Settings
 from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.tasks.answers import Data, View
 from experiments.lab.tasks.problems import Problem, make_problem
@@ -36,7 +37,14 @@ from experiments.lab.training.checkpoints import Checkpoints
 from experiments.lab.training.devices import Spread, local_devices
 from experiments.lab.training.log import Log, Timer
 from experiments.lab.training.probes import layer_names
-from experiments.lab.training.programs import Carry, count_answers, end_of_task, probe_beakers, training_loop
+from experiments.lab.training.programs import (
+    Carry,
+    at_the_start,
+    count_answers,
+    end_of_task,
+    probe_beakers,
+    training_loop,
+)
 from experiments.lab.training.progress import Progress
 
 Observer = Callable[[Progress], None]
@@ -137,8 +145,9 @@ def train(
     timer = Timer()
 
     with timer("compile"):
-        hidden = [settings.fc_units] * (settings.fc_layers - 1)
-        init, apply = make_model((problem.n_pixels, *hidden, problem.n_outputs))
+        network = make_network(
+            MLP, problem.input_shape, problem.n_outputs, FullyConnected(settings.fc_layers, settings.fc_units)
+        )
         numbers = spread.place(_numbers(spread.configurations(configurations), arguments), configurations=0)
 
         def configured(part: Callable[[Settings, Method], Any], *in_axes: Any) -> Callable[..., Any]:
@@ -151,36 +160,32 @@ def train(
             return of_one if n == 1 else jax.vmap(of_one, in_axes=(0, *in_axes))
 
         def start(one: Settings, how: Method) -> Callable[..., Carry]:
-            def of_weights(params: Any) -> Carry:
-                losses = jnp.zeros((settings.total_iterations, len(jax.tree.leaves(params)[0])))
-                return Carry(params, how.optimizer.init(params), how.start(params), losses)
-
-            return of_weights
+            return at_the_start(settings, how)
 
         def loop(one: Settings, how: Method) -> Callable[..., Carry]:
-            return training_loop(one, problem, apply, how)
+            return training_loop(one, problem, network, how)
 
         def count(one: Settings, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
-            return count_answers(problem, apply, how)
+            return count_answers(problem, network, how)
 
         def probe(one: Settings, how: Method) -> Callable[..., dict[str, jax.Array]]:
-            return probe_beakers(as_trained(one, method), problem, apply)
+            return probe_beakers(as_trained(one, method), problem, network)
 
         def end(one: Settings, how: Method) -> Callable[..., Carry]:
-            return end_of_task(problem, apply, how)
+            return end_of_task(problem, network, how)
 
-        weights = jax.eval_shape(init, teams[0].keys)
-        begin = configured(start, None)
+        weights = jax.eval_shape(network.init, teams[0].keys)
+        begin = configured(start, None, None)
 
         def shapes(number: int) -> Any:
             """Of what is handed on, with this number of seeds."""
             few = jax.tree.map(lambda w: jax.ShapeDtypeStruct((number, *w.shape[1:]), w.dtype), weights)
-            return jax.eval_shape(begin, numbers, few)
+            return jax.eval_shape(begin, numbers, *few)
 
         axes = spread.axes(shapes)
-        initial = [spread.place(init(team.keys), seeds=0) for team in teams]
-        started = spread.compile(begin, numbers, initial[0], out=axes)
-        carries = [started(numbers, of_team) for of_team in initial]
+        initial = [spread.place(network.init(team.keys), seeds=0) for team in teams]
+        started = spread.compile(begin, numbers, *initial[0], out=axes)
+        carries = [started(numbers, *of_team) for of_team in initial]
         del initial
         carry, team = carries[0], teams[0]  # for their shapes
         run = spread.compile(
