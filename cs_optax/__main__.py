@@ -33,7 +33,7 @@ def main() -> int:
         return 0
     if name not in COMMANDS:
         return _fail(f"{name}: must be one of {', '.join(COMMANDS)}", status=2)
-    if not (CHECKOUT / "experiments" / "lab" / "settings.py").is_file():
+    if not (CHECKOUT / "experiments" / "lab" / "options" / "settings.py").is_file():
         return _fail(f"{name}: the library is installed here without its experiments: {INSTALL}", status=1)
     _look_here_first()
     try:

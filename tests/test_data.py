@@ -677,13 +677,13 @@ def test_importing_the_data_room_is_cheap_and_tensorflow_never_comes_along(
     prepared: Path,
 ) -> None:
     code = (
-        "import sys; from experiments.lab import data\n"
+        "import sys; from experiments.lab.data import dataset\n"
         "slow = {'tensorflow_datasets', 'sklearn', 'PIL', 'jax'} & set(sys.modules)\n"
-        f"data.load('FashionMNIST', {str(prepared)!r})\n"
+        f"dataset.load('FashionMNIST', {str(prepared)!r})\n"
         "assert 'tensorflow_datasets' in sys.modules\n"
         "print(sorted(slow), 'tensorflow' in sys.modules)"
     )
-    root = Path(data.__file__).parents[2]
+    root = Path(data.__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(root)},

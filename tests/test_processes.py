@@ -39,7 +39,7 @@ def start(folder, n, *more, of_each=None, which=None, patience=300):
     coordinator = f"127.0.0.1:{free_port()}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     program = (
-        "import sys; from experiments import compare; from experiments.lab import processes; "
+        "import sys; from experiments import compare; from experiments.lab.system import processes; "
         f"processes.CONNECTING = {patience}; sys.exit(compare.main(sys.argv[1:]))"
     )
     started = []

@@ -332,7 +332,7 @@ def test_long_names_make_stamps_that_differ_but_are_not_too_long():
         for name in names
     ]
     assert len(set(made)) == len(names)
-    for stamp in stamps:
+    for stamp in made:
         assert len(f".compare-{stamp}-beakers-cs-published.pdf.01234567.tmp".encode()) <= 143
 
 

@@ -105,12 +105,12 @@ def test_the_commit_is_that_of_the_project_alone(tmp_path, monkeypatch):
         return sources.commit()
 
     package = tmp_path / "lab"
-    package.mkdir()
+    (package / "results").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     monkeypatch.setattr(sources.experiments.lab, "__file__", str(package / "__init__.py"))
     assert commit() is None
     git("init")
-    (package / "methods.py").write_text("1")
+    (package / "results" / "sources.py").write_text("1")
     git("add", "lab/__init__.py")
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "one")
     assert commit() is None
@@ -118,7 +118,7 @@ def test_the_commit_is_that_of_the_project_alone(tmp_path, monkeypatch):
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "two")
     first = commit()
     assert len(first) == 40
-    (package / "methods.py").write_text("2")
+    (package / "results" / "sources.py").write_text("2")
     assert commit() == f"{first}-dirty"
     sources.commit.cache_clear()
 

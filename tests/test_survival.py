@@ -316,9 +316,9 @@ def test_where_there_is_nothing_to_resume_it_says_so(tmp_path, capsys):
     assert said(SMALL, seeds=(0, 1)) == f"{begin}seeds 0{end}"
     assert said(SMALL, method="standard").startswith(nothing)
     with pytest.MonkeyPatch.context() as patch:
-        changed = {**sources.current().files, "experiments/lab/model.py": "edited"}
+        changed = {**sources.current().files, "experiments/lab/models/mlp.py": "edited"}
         patch.setattr(sources, "current", lambda: sources.Code("edited", changed))
-        assert said(SMALL) == f"{begin}other code (experiments/lab/model.py){end}"
+        assert said(SMALL) == f"{begin}other code (experiments/lab/models/mlp.py){end}"
     assert found(SMALL).find({"w": np.zeros(2)}).iteration == 3
 
 

@@ -67,7 +67,9 @@ def commit() -> str | None:
     """The commit that the project's folder is at, with ``-dirty`` where files differ; None if it has none."""
     folder = Path(experiments.lab.__file__).parent
     try:
-        _git(folder, "ls-files", "--error-unmatch", "__init__.py")  # not that of a project around this one
+        _git(
+            folder, "ls-files", "--error-unmatch", "results/sources.py"
+        )  # not that of a project around this one
         return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None

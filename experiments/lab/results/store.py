@@ -1,4 +1,4 @@
-"""Finished runs: what they hold, the stamp that names them, and how they are kept and summed up.
+"""How finished runs are kept, and found again.
 
 A run is one method with one seed. It is kept in ``<results-dir>/runs/<stamp>.json`` and found again by
 its stamp, whichever command made it. Files appear whole or not at all. Numbers that are not finite

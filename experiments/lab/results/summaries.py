@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.lab.options.settings import Settings
-from experiments.lab.results import measures, statistics
+from experiments.lab.results import measures, sources, statistics
 from experiments.lab.results.runs import FinishedRun, Run, Seconds
 from experiments.lab.results.stamps import files_of_other_code
 
 if TYPE_CHECKING:
-    from experiments.lab.data.dataset import Dataset, Run, Seconds
+    from experiments.lab.data.dataset import Dataset
 
 
 def summary(
@@ -42,8 +42,6 @@ def summary(
             environments.
         total_seconds: of the whole command, but for its figures.
     """
-    from experiments.lab.results import sources
-
     runs = [one for group in finished.values() for one in group]
     return {
         "command": command,

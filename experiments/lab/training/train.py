@@ -2,7 +2,7 @@
 
 Parameters and optimizer state are stacked over seeds. The gradient is mapped over them; an optimizer that
 works element by element acts on the stacked tree as it is: its counters stay single numbers, and the
-links of a complex synapse that rest cost nothing. Others are mapped (`methods.over_seeds`). On a CPU the
+links of a complex synapse that rest cost nothing. Others are mapped (`experiments.lab.methods.builtin.over_seeds`). On a CPU the
 seeds are divided into teams that take turns between two log points, for the sake of its cache.
 """
 
