@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -50,7 +50,7 @@ def make_network(
         settings: the model's own settings.
     """
     given = dict(zip(ARGUMENTS, (input_shape, n_outputs, None, settings), strict=True))
-    taken = set(inspect.signature(make).parameters)
+    taken = parameters_of(make)
 
     def module(key: jax.Array | int) -> nnx.Module:
         of_seed = {**given, "rngs": nnx.Rngs(key)}
@@ -94,6 +94,14 @@ def make_network(
         return nnx.merge(answering, params, as_keys(state))(x)
 
     return Network(init, learn, answer)
+
+
+def parameters_of(make: Make) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a function; of a class, those of its ``__init__``: a module's class hides them."""
+    if not inspect.isclass(make):
+        return inspect.signature(make).parameters
+    of_class = inspect.signature(make.__init__).parameters  # type: ignore[misc]
+    return dict(list(of_class.items())[1:])
 
 
 def _parts(module: nnx.Module) -> tuple[Any, Any]:
