@@ -6,16 +6,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from experiments.lab.command.failures import Failures
 from experiments.lab.command.guard import guarded
 from experiments.lab.command.options import CommonOptions
 from experiments.lab.command.outcome import draw, finish, show_page
+from experiments.lab.command.own_methods import NAME, methods_in_words
 from experiments.lab.command.parsing import parse
 from experiments.lab.command.preparation import prepare
 from experiments.lab.options.description import describe, describe_methods
-from experiments.lab.options.settings import Method
 from experiments.lab.system import processes
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.processes import note
@@ -36,18 +38,18 @@ class CompareOptions(CommonOptions):
     Each seed's initial weights and batches are the same for all methods.
 
     Attributes:
-        methods: What to compare. standard: the optimizer alone. cs: with complex synapses. cs-readout:
-            trained as cs, evaluated with the weights in one of its slower beakers. cs-published: the
-            published optimizer, whatever the time step. joint: all tasks mixed. ewc: online elastic
-            weight consolidation. si: synaptic intelligence. lwf: learning without forgetting. er:
-            experience replay. l2: a penalty on the distance to the initial weights. average: evaluated
-            with a slow average of the weights. Differences are to the first one named. ewc, si, lwf and er
-            are told when a task ends, and need a task-based stream.
+        methods: What to compare; differences are to the first one named.
         seed: First seed (of the initial weights and of the batches).
         n_seeds: Number of seeds. They are consecutive, and train in one program.
     """
 
-    methods: tuple[Method, ...] = ("standard", "cs")
+    methods: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            metavar=f"[{NAME} …]",
+            help=f"What to compare; differences are to the first one named. {methods_in_words()}",
+        ),
+    ] = ("standard", "cs")
     seed: int = 0
     n_seeds: int = 5
 
@@ -76,9 +78,11 @@ def compare(options: CompareOptions, command: str) -> None:
     if options.output.get_stamp:
         print(stamp)
         return
-    if settings.beakers == 0 and {"standard", "cs"} <= set(methods):
-        but = ", but for --decay" if settings.decay else ""
-        note(f"note: with --beakers 0 there is no synapse: standard and cs are the same{but}")
+    declared = [settings.methods[method] for method in methods]
+    alike = [one.name for one in declared if one.is_plain or one.has_beakers]
+    if settings.beakers == 0 and len(alike) > 1:
+        but = ", but for --decay" if settings.decay and any(one.is_plain for one in declared) else ""
+        note(f"note: with --beakers 0 there is no synapse: {' and '.join(alike)} are the same{but}")
     name = f"compare-{stamp}"
     check_folders([("results_dir", options.output.results_dir / name)])
     finished, seconds, failures = {}, {}, Failures(methods)

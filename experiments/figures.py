@@ -11,6 +11,8 @@ import tyro
 from experiments.lab.command.guard import guarded
 from experiments.lab.command.outcome import draw
 from experiments.lab.command.parsing import parse
+from experiments.lab.options.declaration import from_record
+from experiments.lab.options.own import settings_with
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate
 from experiments.lab.system.errors import SettingsError
@@ -115,10 +117,17 @@ def read_results(path: Path) -> Results:
     try:
         summary = json.loads(path.read_text(encoding="utf-8-sig"))
         config = summary["config"]
+        kind = settings_with(
+            tuple(
+                from_record(method, of_method.get("declared", {}))
+                for method, of_method in summary["methods"].items()
+                if method not in Settings.methods
+            )
+        )
         given = {one.name: config[one.name] for one in fields(Settings) if one.name in config}
         if given.get("stream_file") is not None:
             given["stream_file"] = Path(given["stream_file"])
-        settings = Settings(**given)
+        settings = kind(**given)
         validate(settings)
         stamps = {method: list(of_method["stamps"]) for method, of_method in summary["methods"].items()}
         searches = summary.get("searches")

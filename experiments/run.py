@@ -4,15 +4,18 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from experiments.lab.command.guard import guarded
 from experiments.lab.command.options import CommonOptions, Output
 from experiments.lab.command.outcome import draw, finish, show_page
+from experiments.lab.command.own_methods import NAME
 from experiments.lab.command.parsing import parse
 from experiments.lab.command.preparation import prepare
 from experiments.lab.options.description import describe, describe_methods
-from experiments.lab.options.settings import Method, Settings
+from experiments.lab.options.settings import Settings
 from experiments.lab.system import processes
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.processes import note
@@ -28,13 +31,15 @@ class RunOptions(CommonOptions):
 
     Attributes:
         cs: Train with complex synapses: short for --method cs.
-        method: How to train; standard, the optimizer alone, where neither this nor --cs is given. The help of
-            experiments.compare says what the names stand for.
+        method: How to train; the optimizer alone where neither this nor --cs is given. Built in are what the
+            help of experiments.compare explains; MODULE:FUNCTION is a method of your own.
         seed: Seed of the initial weights and of the batches.
     """
 
     cs: bool = False
-    method: Method | None = None
+    method: Annotated[str | None, tyro.conf.arg(metavar=NAME, help_behavior_hint="(default: standard)")] = (
+        None
+    )
     seed: int = 0
 
     @property

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.compare import CompareOptions
 from experiments.lab.command.guard import guarded
+from experiments.lab.command.own_methods import as_given
 from experiments.lab.command.parsing import parse
 from experiments.lab.options.description import counted
-from experiments.lab.options.settings import WITH_BEAKERS
 from experiments.lab.system.errors import SettingsError, flag
 from experiments.lab.system.folders import check_folders
 from experiments.lab.system.names import printable
@@ -200,15 +200,16 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
         raise SettingsError("--distributed: must be left out, since each job is a command of its own")
     if whole.name == "sweep" and seeds_per_job:
         raise SettingsError("--seeds-per-job: goes with compare; the shards of a sweep are its methods")
-    size = seeds_per_job or max(options.n_seeds, 1)
+    size, known = seeds_per_job or max(options.n_seeds, 1), options.known_methods
     shards = []
     for method in options.methods:
-        arguments = [*whole.arguments, "--methods", method]
-        if method not in WITH_BEAKERS:
+        declared = known.get(method)  # an unknown one is refused when the command is checked
+        arguments = [*whole.arguments, "--methods", as_given(known, method)]
+        if declared is None or not declared.has_beakers:
             arguments = [word for word in arguments if word != "--probes"]
         if whole.name == "sweep":
-            if options.ranges:  # those of other methods would be refused
-                arguments += ["--ranges", *of_method(options.ranges, method)]
+            if options.ranges and declared is not None:  # those of other methods would be refused
+                arguments += ["--ranges", *of_method(options.ranges, declared)]
             shards.append(Shard(whole.name, tuple(arguments)))
             continue
         for first in range(0, options.n_seeds, size):

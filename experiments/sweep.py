@@ -7,17 +7,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from experiments.compare import named, print_table
 from experiments.lab.command.failures import Failures
 from experiments.lab.command.guard import guarded
 from experiments.lab.command.options import CommonOptions
 from experiments.lab.command.outcome import draw, finish, show_page
+from experiments.lab.command.own_methods import NAME, methods_in_words, searched_in_words
 from experiments.lab.command.parsing import parse
-from experiments.lab.command.preparation import prepare
+from experiments.lab.command.preparation import check_own_methods, prepare
 from experiments.lab.options.description import counted, describe, describe_methods
-from experiments.lab.options.settings import TRAIN_TOGETHER, Method, Settings
+from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate_seeds
 from experiments.lab.system import processes
 from experiments.lab.system.errors import SettingsError
@@ -44,10 +47,7 @@ class SweepOptions(CommonOptions):
     Attributes:
         methods: What to compare, as for experiments.compare; differences are to the first one named.
         budget: Configurations of each method.
-        ranges: Other ranges than the usual ones, such as lr=1e-4:1e-2 alpha=1:100. What can be searched: lr,
-            alpha, span (beta/alpha), spacing (of the timescales; decides the number of beakers), depth (of
-            the beaker that cs-readout reads, as a share of the chain),
-            ewc-strength, si-strength, lwf-temperature, l2-strength, average-time.
+        ranges: Other ranges than the usual ones.
         tuning_seed: First seed to choose settings with.
         n_tuning_seeds: Number of seeds to choose settings with.
         seed: First seed of the comparison.
@@ -56,9 +56,23 @@ class SweepOptions(CommonOptions):
             has room for more.
     """
 
-    methods: tuple[Method, ...] = ("standard", "cs")
+    methods: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            metavar=f"[{NAME} …]",
+            help=f"What to compare; differences are to the first one named. {methods_in_words()}",
+        ),
+    ] = ("standard", "cs")
     budget: int = 12
-    ranges: tuple[str, ...] = ()
+    ranges: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            help="Other ranges than the usual ones, such as lr=1e-4:1e-2 alpha=1:100. What can be searched: "
+            f"{searched_in_words()}, and what a method of your own declares. span is beta/alpha, spacing "
+            "that of the timescales (decides the number of beakers), depth that of the beaker that is read, as a "
+            "share of the chain."
+        ),
+    ] = ()
     tuning_seed: int = 1000
     n_tuning_seeds: int = 3
     seed: int = 0
@@ -138,7 +152,7 @@ def sweep(options: SweepOptions, command: str) -> None:
     from experiments.lab.system import files
     from experiments.lab.system.folders import check_folders
 
-    ranges = search.read_ranges(options.ranges, methods)
+    ranges = search.read_ranges(options.ranges, [settings.methods[method] for method in methods])
     spaces = {method: search.search_space(settings, method, ranges) for method in methods}
     planned = {
         method: search.configurations(replace(settings, evaluate_on="validation"), space, options.budget)
@@ -147,6 +161,7 @@ def sweep(options: SweepOptions, command: str) -> None:
     for method, those in planned.items():
         for one in those:
             search.check(one, method, spaces[method])
+            check_own_methods(one, [method])
     stamp = stamps.sweep_stamp(
         [
             stamps.identity(one, method, options.tuning_seed, dataset.sha256)
@@ -231,7 +246,8 @@ def _search(
     from experiments.lab.results.runs import Seconds
 
     seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
-    searched = [name for name in search.varied(planned[0], space) if name in TRAIN_TOGETHER]
+    numbers = planned[0].methods[method].together
+    searched = [name for name in search.varied(planned[0], space) if name in numbers]
     candidates: dict[int, Candidate] = {}
     kept: list[FinishedRun] = []
     seconds = Seconds(0.0, 0.0, 0.0)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import types
 import warnings
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-import experiments.lab
 from experiments import compare, memory, run, sharded, submit, sweep
 from experiments.lab import figures
 from experiments.lab.command import guard, parsing
@@ -28,6 +26,7 @@ from experiments.lab.results import sources, statistics, store
 from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.system import errors, files
 from experiments.lab.system.terminal import plain_console, suit_the_terminal
+from experiments.lab.training import train as training
 from experiments.lab.training.progress import Progress, ProgressDisplay
 
 DATASET = data.Dataset("MNIST", *np.zeros((4, 1)), max_value=255, source="made up", sha256="abc")
@@ -103,10 +102,7 @@ class Laboratory:
 def laboratory_in(folder, monkeypatch):
     """A laboratory in the place of the data and of the training."""
     laboratory = Laboratory(folder)
-    training = types.ModuleType("experiments.lab.training.train")
-    training.train = laboratory.train
-    monkeypatch.setitem(sys.modules, "experiments.lab.training.train", training)
-    monkeypatch.setattr(experiments.lab, "training", training, raising=False)
+    monkeypatch.setattr(training, "train", laboratory.train)
     monkeypatch.setattr(data, "load", laboratory.load)
     return laboratory
 

@@ -3,21 +3,19 @@
 import csv
 import json
 import re
-import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import experiments.lab
 from experiments import sweep
 from experiments.lab import figures
 from experiments.lab.data import dataset as data
 from experiments.lab.data.dataset import load
 from experiments.lab.results import sources
 from experiments.lab.results.runs import Run, Seconds
+from experiments.lab.training import train as training
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SHORT = [
@@ -79,10 +77,7 @@ def run_of(settings, method, seed):
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     laboratory = Laboratory(tmp_path)
-    training = types.ModuleType("experiments.lab.training.train")
-    training.train = laboratory.train
-    monkeypatch.setitem(sys.modules, "experiments.lab.training.train", training)
-    monkeypatch.setattr(experiments.lab, "training", training, raising=False)
+    monkeypatch.setattr(training, "train", laboratory.train)
     monkeypatch.setattr(figures, "save", lambda *_: [])
     return laboratory
 

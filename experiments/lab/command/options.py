@@ -1,14 +1,16 @@
 """What all commands that train understand."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
+from experiments.lab.options.declaration import Declaration
+from experiments.lab.options.declared import Baselines
+from experiments.lab.options.own import settings_with
 from experiments.lab.options.settings import (
-    Baselines,
     DataAndTasks,
     Evaluation,
     NetworkAndOptimizer,
@@ -130,6 +132,13 @@ class CommonOptions:
         default_factory=Machines
     )
 
+    own: ClassVar[tuple[Declaration, ...]] = ()  # methods of the user's own, whose settings are blocks too
+
+    @property
+    def known_methods(self) -> Mapping[str, Declaration]:
+        """All methods that can be named, by their names."""
+        return settings_with(self.own).methods
+
     def job(self, dataset: "Dataset", **what: Any) -> "Job":
         """Runs to find or to train, kept and computed as these options say.
 
@@ -159,14 +168,10 @@ class CommonOptions:
 
     def settings(self) -> Settings:
         """The settings that change results, in one flat object."""
-        given = {
-            **asdict(self.data),
-            **asdict(self.network),
-            **asdict(self.synapse),
-            **asdict(self.baselines),
-            **asdict(self.output),
-        }
-        settings = Settings(**{one.name: given[one.name] for one in fields(Settings) if one.name in given})
+        kind = settings_with(self.own)
+        blocks = [getattr(self, one.name) for one in fields(self)]
+        given = {name: value for one in blocks if is_dataclass(one) for name, value in asdict(one).items()}  # type: ignore[arg-type]
+        settings = kind(**{one.name: given[one.name] for one in fields(kind) if one.name in given})
         if settings.stream_file is None:
             return settings
         named = settings.stream if settings.stream != DataAndTasks.stream else "file"

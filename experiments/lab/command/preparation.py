@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.lab.command.options import CommonOptions
-from experiments.lab.options.settings import (
-    WITH_BEAKERS,
-    Settings,
-)
+from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import (
     validate,
     validate_methods,
@@ -38,8 +35,9 @@ def prepare(
     validate(settings)
     validate_methods(settings, methods)
     validate_seeds(seed, n_seeds)
-    if output.probes and not set(methods) & set(WITH_BEAKERS):
-        raise SettingsError(f"--probes: needs one of the methods {', '.join(WITH_BEAKERS)}")
+    with_beakers = [name for name, one in settings.methods.items() if one.has_beakers]
+    if output.probes and not set(methods) & set(with_beakers):
+        raise SettingsError(f"--probes: needs one of the methods {', '.join(with_beakers)}")
     if output.probes and settings.beakers < 2:
         raise SettingsError(f"--probes: needs --beakers of 2 or more, not {settings.beakers}")
     if output.dump_stream and settings.evaluate_on == "validation":
@@ -82,7 +80,21 @@ def prepare(
         "the checksum of --stream-file": stamps.stream_digest(settings),
     }
     processes.agree({**_what_decides(options), **checksums})
+    check_own_methods(settings, methods)
     return settings, dataset
+
+
+def check_own_methods(settings: Settings, methods: Sequence[str]) -> None:
+    """Make the methods of the user's own, rather than find out after the training of others that it fails.
+
+    Raises:
+        SettingsError: one line that names the method, and what is wrong with it.
+    """
+    for method in methods:
+        if settings.methods[method].defined_in:
+            from experiments.lab.methods.interface import make_method
+
+            make_method(settings, method)
 
 
 OF_EACH_PROCESS = ("coordinator", "process_id", "data_dir", "results_dir", "plot_dir", "stream_file")
@@ -101,6 +113,8 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
         "the digest of the code": sources.current().digest,
         "the compiler's flags": pinned.compiler_flags(),
     }
+    for own in options.own:
+        decides[f"the code of method {own.name}"] = sources.of_method(own)
     for name, value in asdict(options).items():
         for inner, one in value.items() if isinstance(value, dict) else [(name, value)]:
             if inner not in OF_EACH_PROCESS:

@@ -16,14 +16,12 @@ from experiments.lab.figures.gap import stability_gap, why_no_gap
 from experiments.lab.figures.matrices import accuracy_matrices
 from experiments.lab.figures.seeds import paired_seeds
 from experiments.lab.figures.style import (
-    COLORS,
     COLUMN,
     FORMATS,
-    LINES,
-    NAMES,
     PAGE,
     PNG_DPI,
     STYLE,
+    looks,
     panels,
     save,
 )
@@ -35,11 +33,8 @@ from experiments.lab.results.runs import FinishedRun
 from experiments.lab.results.runs import seconds_per_run as mean_seconds
 
 __all__ = [
-    "COLORS",
     "COLUMN",
     "FORMATS",
-    "LINES",
-    "NAMES",
     "PAGE",
     "PNG_DPI",
     "STYLE",
@@ -49,6 +44,7 @@ __all__ = [
     "accuracy_per_task",
     "all_figures",
     "beakers",
+    "looks",
     "paired_seeds",
     "panels",
     "save",
@@ -77,6 +73,7 @@ def all_figures(
     """
     runs = {method: [one.run for one in group] for method, group in finished.items()}
     title = figure_title(settings, methods=list(runs), at_their_best=searches is not None)
+    mixed = all(settings.methods[method].mixes_tasks for method in runs)
     first, *others = (run for group in runs.values() for run in group)
     if others:
         yield "accuracy", accuracy_over_iterations(runs, settings, title)
@@ -89,7 +86,7 @@ def all_figures(
     matrices = accuracy_matrices(runs, settings, title)
     if matrices is not None:
         yield "matrices", matrices
-    if settings.stream == "task-based" and settings.tasks > 1 and set(runs) != {"joint"}:
+    if settings.stream == "task-based" and settings.tasks > 1 and not mixed:
         gap = stability_gap(runs, settings, title)
         yield "gap", gap or f"stability gap: {why_no_gap(runs, settings)}"
     for method, group in runs.items():

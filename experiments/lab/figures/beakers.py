@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from experiments.lab.figures.style import (
     ACCURACY_COLORS,
     COLUMN,
-    NAMES,
     STYLE,
     ink_on,
     round_ticks,
@@ -47,7 +46,11 @@ def beakers(runs: Sequence[Run], settings: Settings, title: str | None = None) -
     n_beakers = len(accuracy)
     figure = Figure(figsize=(COLUMN, 3.5 + 0.19 * n_beakers))
     what = title or figure_title(settings, methods=[method])
-    write_title(figure, f"{what}\n{NAMES[method]}, mean of {counted(len(runs), 'seed')}", {method: runs})
+    write_title(
+        figure,
+        f"{what}\n{settings.methods[method].label}, mean of {counted(len(runs), 'seed')}",
+        {method: runs},
+    )
     above, middle, below = figure.subplots(nrows=3, height_ratios=[1.3, 1.3, 0.19 * n_beakers + 0.2])
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, n_beakers))
     names = [f"$u_{{{k}}}$" for k in range(1, n_beakers + 1)]

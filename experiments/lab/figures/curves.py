@@ -10,17 +10,16 @@ from matplotlib.figure import Figure
 
 from experiments.lab.figures.style import (
     ACCURACY_COLORS,
-    COLORS,
     COLUMN,
     FAINT,
     INK,
-    LINES,
     MOST_TASKS_NAMED,
-    NAMES,
     STYLE,
     TRAINED,
+    Look,
     height_of_legend,
     legend_below,
+    looks,
     lowest_panels,
     mark_chance_if_near,
     panels_in_grid,
@@ -52,13 +51,14 @@ def accuracy_over_iterations(
     measures = {"all tasks": "accuracy_overall"}
     if settings.one_task_after_the_other and settings.tasks > 1:
         measures = {"tasks seen so far": "accuracy_so_far", **measures}
-    figure = Figure(figsize=(COLUMN, 0.9 + height_of_legend(runs, COLUMN) + 1.6 * len(measures)))
+    figure = Figure(figsize=(COLUMN, 0.9 + height_of_legend(runs, settings, COLUMN) + 1.6 * len(measures)))
     write_title(figure, title or figure_title(settings, methods=list(runs)), runs)
+    look_of = looks(runs, settings)
     panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
     for panel, (tasks, measure) in zip(panels, measures.items(), strict=True):
-        for group in runs.values():
+        for method, group in runs.items():
             curves = np.array([100 * getattr(run, measure)[TRAINED] for run in group])
-            draw_mean_and_error(panel, group, group[0].evaluated_at[TRAINED], curves)
+            draw_mean_and_error(panel, look_of[method], group, group[0].evaluated_at[TRAINED], curves)
         panel.set_ylabel(f"Accuracy on\n{tasks} (%)")
         _finish_over_iterations(panel, settings)
         mark_chance_if_near(panel, settings)
@@ -85,13 +85,14 @@ def accuracy_per_task(
     tasks = np.unique(np.linspace(0, settings.tasks - 1, MOST_TASK_PANELS).round().astype(int))
     columns = 1 if len(tasks) <= MOST_TASK_PANELS / 2 else 2
     rows, width = math.ceil(len(tasks) / columns), columns * COLUMN
-    figure = Figure(figsize=(width, 0.85 + height_of_legend(runs, width) + 0.92 * rows))
+    figure = Figure(figsize=(width, 0.85 + height_of_legend(runs, settings, width) + 0.92 * rows))
     write_title(figure, title or figure_title(settings, methods=list(runs)), runs)
+    look_of = looks(runs, settings)
     panels = panels_in_grid(figure, len(tasks), columns, shared=True, down=True)
     for panel, task in zip(panels, tasks, strict=True):
-        for group in runs.values():
+        for method, group in runs.items():
             curves = np.array([100 * run.accuracy[TRAINED, task] for run in group])
-            draw_mean_and_error(panel, group, group[0].evaluated_at[TRAINED], curves)
+            draw_mean_and_error(panel, look_of[method], group, group[0].evaluated_at[TRAINED], curves)
         if settings.stream == "task-based":
             panel.axvspan(
                 task * settings.iters, (task + 1) * settings.iters, color=FAINT, alpha=0.5, linewidth=0
@@ -142,21 +143,22 @@ def accuracy_of_one_run(run: Run, settings: Settings) -> Figure:
     return figure
 
 
-def draw_mean_and_error(axes: Axes, runs: Sequence[Run], iterations: np.ndarray, curves: np.ndarray) -> None:
+def draw_mean_and_error(
+    axes: Axes, look: Look, runs: Sequence[Run], iterations: np.ndarray, curves: np.ndarray
+) -> None:
     """Draw a method's mean over seeds as a line, and its standard error, where it is known, as a band.
 
     Args:
         axes: where to.
+        look: how the method is drawn.
         runs: those of the method.
         iterations: [L].
         curves: [runs, L].
     """
-    method = runs[0].method
     mean, sem = curves.mean(axis=0), statistics.standard_error(curves, [run.diverged for run in runs])
-    color = COLORS[method]
-    axes.plot(iterations, mean, color=color, linestyle=LINES[method], label=NAMES[method])
+    axes.plot(iterations, mean, color=look.color, linestyle=look.line, label=look.label)
     if not np.isnan(sem).all():
-        axes.fill_between(iterations, mean - sem, mean + sem, color=color, alpha=0.22, linewidth=0)
+        axes.fill_between(iterations, mean - sem, mean + sem, color=look.color, alpha=0.22, linewidth=0)
 
 
 def _finish_over_iterations(axes: Axes, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from experiments.lab.figures.style import (
     STYLE,
     height_of_legend,
     legend_below,
+    looks,
     round_ticks,
     write_title,
 )
@@ -45,16 +46,17 @@ def stability_gap(
         De Lange, van de Ven & Tuytelaars (2023), Continual evaluation for lifelong learning:
         Identifying the stability gap, ICLR.
     """
-    switching = {method: group for method, group in runs.items() if method != "joint"}
+    switching = {method: group for method, group in runs.items() if not settings.methods[method].mixes_tasks}
     if why_no_gap(runs, settings) is not None:
         return None
-    figure = Figure(figsize=(COLUMN, 2.15 + height_of_legend(switching, COLUMN)))
+    figure = Figure(figsize=(COLUMN, 2.15 + height_of_legend(switching, settings, COLUMN)))
     write_title(figure, title or figure_title(settings, methods=list(switching)), switching)
     axes = figure.subplots()
-    for group in switching.values():
+    look_of = looks(runs, settings)
+    for method, group in switching.items():
         distances = _distances(group[0], settings)
         curves = 100 * np.array([_after_switches(run, settings, distances) for run in group])
-        draw_mean_and_error(axes, group, distances, curves)
+        draw_mean_and_error(axes, look_of[method], group, distances, curves)
     axes.set_xlim(0, WINDOW * settings.iters)
     axes.set_xlabel("Iterations since the task switch")
     axes.set_ylabel("Accuracy on\nearlier tasks (%)")
@@ -70,7 +72,7 @@ def why_no_gap(runs: Mapping[str, Sequence[Run]], settings: Settings) -> str | N
         return f"a {settings.stream} stream has no sharp task switches"
     if settings.tasks == 1:
         return "a single task has no switches"
-    switching = [group[0] for method, group in runs.items() if method != "joint"]
+    switching = [group[0] for method, group in runs.items() if not settings.methods[method].mixes_tasks]
     if not switching:
         return "joint training has no switches"
     within = max(0, len(_distances(switching[0], settings)) - 1)

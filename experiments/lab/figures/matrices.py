@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from experiments.lab.figures.style import (
     ACCURACY_COLORS,
     COLUMN,
-    NAMES,
     PAGE,
     STYLE,
     ink_on,
+    looks,
     lowest_panels,
     panels_in_grid,
     write_title,
@@ -50,7 +50,7 @@ def accuracy_matrices(
     matrices = {
         method: np.mean([100 * np.vstack([run.initial_accuracy, run.accuracy_matrix]) for run in group], 0)
         for method, group in runs.items()
-        if method != "joint"
+        if not settings.methods[method].mixes_tasks
     }
     if not settings.one_task_after_the_other or settings.tasks == 1 or not matrices:
         return None
@@ -64,7 +64,7 @@ def accuracy_matrices(
     limits = Normalize(10 * math.floor(lowest / 10), 100)
     for panel, (method, matrix) in zip(panels, matrices.items(), strict=True):
         mesh = _draw_matrix(panel, matrix, limits, size=7 if columns <= 2 else 5.5)
-        panel.set_title(NAMES[method], fontsize=7, pad=3, loc="center")
+        panel.set_title(looks(matrices, settings)[method].label, fontsize=7, pad=3, loc="center")
     for panel in lowest_panels(panels):
         panel.set_xlabel("on task", fontsize=7.5)
     for panel in panels[::columns]:

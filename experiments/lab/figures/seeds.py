@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.lab.figures.style import (
-    COLORS,
     COLUMN,
     INK,
     LINK,
-    NAMES,
     PAGE,
     STYLE,
+    Look,
     capital,
+    looks,
     mark_chance_if_near,
     round_ticks,
     write_title,
@@ -48,29 +48,30 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings, title: s
     figure = Figure(figsize=(width, 2.8 if len(names) == 2 else 3.2))  # long names stand aslant
     write_title(figure, title or figure_title(settings, methods=names), runs)
     left, right = figure.subplots(ncols=2, width_ratios=[len(names), len(others) + 0.1])
+    look_of = looks(names, settings)
     final = {method: np.array([100 * run.final_accuracy for run in runs[method]]) for method in names}
     diverged = {method: np.array([run.diverged for run in runs[method]]) for method in names}
     left.plot(range(len(names)), list(final.values()), color=LINK, linewidth=0.7, zorder=1)
     for place, (method, accuracies) in enumerate(final.items()):
         # Where two methods stand alone, the intervals stand outside of the lines between them.
         beside = -0.2 if place == 0 else 0.2
-        _dots_and_interval(left, place, place + beside, accuracies, diverged[method], COLORS[method])
-    _name_methods(left, names)
+        _dots_and_interval(left, place, place + beside, accuracies, diverged[method], look_of[method].color)
+    _name_methods(left, list(look_of.values()))
     left.set_xlim(-0.5, len(names) - 0.5)
     left.set_ylabel("Final average\naccuracy (%)")
     mark_chance_if_near(left, settings, highest=math.inf)  # an interval may go beyond 100 %
     right.axhline(0, color=INK, linewidth=0.6, zorder=0)
     for place, method in enumerate(others):
-        color = "black" if len(others) == 1 else COLORS[method]
+        color = "black" if len(others) == 1 else look_of[method].color
         either = diverged[method] | diverged[first]
         _dots_and_interval(right, place, place + 0.25, final[method] - final[first], either, color)
     right.set_xlim(-0.4, len(others) - 0.4)
     if len(others) == 1:
         right.set_xticks([0], ["difference"])
-        right.set_ylabel(f"{capital(NAMES[others[0]])} − {NAMES[first]}\n(percentage points)")
+        right.set_ylabel(f"{capital(look_of[others[0]].label)} − {look_of[first].label}\n(percentage points)")
     else:
-        _name_methods(right, others)
-        right.set_ylabel(f"Difference to {NAMES[first]}\n(percentage points)")
+        _name_methods(right, [look_of[method] for method in others])
+        right.set_ylabel(f"Difference to {look_of[first].label}\n(percentage points)")
     for axes in (left, right):
         axes.tick_params(axis="x", length=0)
         axes.yaxis.set_major_locator(round_ticks())
@@ -80,12 +81,14 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings, title: s
     return figure
 
 
-def _name_methods(axes: Axes, methods: Sequence[str]) -> None:
+def _name_methods(axes: Axes, methods: Sequence[Look]) -> None:
     places = range(len(methods))
     if len(methods) > 2:
-        axes.set_xticks(places, [NAMES[m] for m in methods], rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_xticks(
+            places, [one.label for one in methods], rotation=45, ha="right", rotation_mode="anchor"
+        )
     else:
-        axes.set_xticks(places, [NAMES[method].replace(" ", "\n") for method in methods])
+        axes.set_xticks(places, [one.label.replace(" ", "\n") for one in methods])
 
 
 def _dots_and_interval(

@@ -1,11 +1,12 @@
 """What all figures share: sizes, colours, line styles, names, and how they are titled and written."""
 
 import io
+import itertools
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -31,48 +32,43 @@ NO_GLYPH = "\N{WHITE SQUARE}"  # for letters of a name that the font does not ha
 TRAINED = slice(1, None)  # of the evaluations: the first, before any training, would only flatten the rest
 ACCURACY_COLORS = "viridis"  # perceptually uniform, and in order in grey too
 
-# Most from the palette of Okabe & Ito (2008); told apart in all kinds of colour vision.
-COLORS = {
-    "standard": "#0072B2",
-    "cs": "#D55E00",
-    "cs-readout": "#332288",
-    "cs-published": "#E69F00",
-    "joint": "#000000",
-    "ewc": "#009E73",
-    "si": "#DDCC77",
-    "lwf": "#56B4E9",
-    "er": "#4D4D4D",
-    "l2": "#A9A9A9",
-    "average": "#7F3C00",
-}
 DASHED, DOTTED, DASH_DOTTED = (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2))
-LINES: dict[str, Any] = {
-    "standard": DASHED,
-    "cs": "solid",
-    "cs-readout": "solid",
-    "cs-published": DASH_DOTTED,
-    "joint": DOTTED,
-    "ewc": "solid",
-    "si": "solid",
-    "lwf": DASH_DOTTED,
-    "er": DASHED,
-    "l2": DASHED,
-    "average": DOTTED,
-}
-NAMES = {
-    "standard": "standard",
-    "cs": "complex synapses",
-    "cs-readout": "cs, slow beaker",
-    "cs-published": "cs as published",
-    "joint": "joint",
-    "ewc": "online EWC",
-    "si": "SI",
-    "lwf": "LwF",
-    "er": "replay",
-    "l2": "L2 to start",
-    "average": "slow average",
-}
+LINES: dict[str, Any] = {"solid": "solid", "dashed": DASHED, "dotted": DOTTED, "dash-dotted": DASH_DOTTED}
+# For methods that declare no colour: that of Okabe & Ito (2008) which no built-in method has, and others of
+# Tol's muted scheme (2021). Told apart in all kinds of colour vision.
+FREE_COLORS = ("#CC79A7", "#117733", "#882255", "#44AA99")
 INK, LINK, FAINT = "#4D4D4D", "#B0B0B0", "#D0D0D0"
+
+
+class Look(NamedTuple):
+    """How a method is drawn: its color, its line as matplotlib has it, and its name."""
+
+    color: str
+    line: Any
+    label: str
+
+
+def looks(methods: Iterable[str], settings: Settings) -> dict[str, Look]:
+    """How each of some methods that are drawn together looks.
+
+    Those that declare no color have one that none of the others declares, and another line where it is used up.
+
+    Args:
+        methods: their names.
+        settings: the settings, which know them.
+    """
+    declared = [settings.methods[method] for method in methods]
+    taken = {one.color.upper() for one in declared if one.color}
+    colors = [color for color in FREE_COLORS if color not in taken] or list(FREE_COLORS)
+    free = itertools.product(LINES.values(), colors)
+    found = {}
+    for one in declared:
+        color, line = one.color, LINES[one.line]
+        if color is None:
+            line, color = next(free)
+        found[one.name] = Look(color, line, one.label.replace("$", r"\$"))
+    return found
+
 
 STYLE: dict[Any, Any] = {
     "axes.labelcolor": "black",
@@ -170,9 +166,11 @@ def legend_below(figure: Figure, axes: Axes, n_seeds: int) -> None:
     )
 
 
-def height_of_legend(runs: Mapping[str, Sequence[Run]], width: float) -> float:
+def height_of_legend(runs: Mapping[str, Sequence[Run]], settings: Settings, width: float) -> float:
     """The inches that `legend_below` takes for these runs in a figure of a width (inches)."""
-    labels = [NAMES[method] for method in runs] + [_band(len(group)) for group in runs.values()][:1]
+    labels = [settings.methods[method].label for method in runs] + [
+        _band(len(group)) for group in runs.values()
+    ][:1]
     return 0.15 * math.ceil(len(labels) / _columns_of_legend(labels, width))
 
 

@@ -1,5 +1,6 @@
 """How sensitive each method is to its settings: validation accuracy over what was searched."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,17 +16,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from experiments.lab.figures.style import (
     ACCURACY_COLORS,
-    COLORS,
     COLUMN,
     INK,
-    NAMES,
     PAGE,
     STYLE,
+    Look,
     ink_on,
+    looks,
     panels_in_grid,
     round_ticks,
     write_title,
 )
+from experiments.lab.options.declaration import SPAN, Declaration
 from experiments.lab.options.description import counted, figure_title
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import statistics
@@ -34,16 +36,7 @@ IN_A_COLUMN, ON_A_PAGE = 2, 4  # panels side by side
 LOWEST_COLORED = 10  # percent of all configurations: those below have the colour of this one
 MARGIN = 0.06  # of an axis, beyond the outermost points
 
-SETTINGS = {
-    "lr": "Learning rate",
-    "alpha": "alpha",
-    "beta": "beta",
-    "ewc_strength": "Strength λ",
-    "si_strength": "Strength c",
-    "lwf_temperature": "Temperature",
-    "l2_strength": "Strength λ",
-    "average_time": "Timescale (iterations)",
-}
+IN_WORDS = {"lr": "Learning rate"}
 # Of a synapse three settings and the number of beakers are searched: three looks at the same points.
 OF_SYNAPSES = (("alpha", "lr"), ("beta", "lr"), ("alpha", "beta"))
 
@@ -77,14 +70,15 @@ def sweep_map(searches: Mapping[str, Mapping[str, Any]], settings: Settings) -> 
         title += "\ndiverged: " + ", ".join(f"{method} ({n})" for method, n in lost.items() if n)
     write_title(figure, title, {})
     places = panels_in_grid(figure, len(panels), columns, shared=False)
-    colors = _colors(searches)
+    colors, look_of = _colors(searches), looks(searches, settings)
     for panel, (method, pair) in zip(places, panels, strict=True):
         if len(pair) == 1:
-            _draw_line(panel, method, searches[method], pair[0], colors)
+            _draw_line(panel, look_of[method], searches[method], colors)
             panel.set_ylim(_heights(searches))
         else:
             _draw_map(panel, searches[method], pair, colors, cells=len(searches[method]["space"]) == 2)
-        panel.set_title(NAMES[method], fontsize=7.5, pad=4)
+            panel.set(**_axes_in_words(pair, settings.methods[method]))
+        panel.set_title(look_of[method].label, fontsize=7.5, pad=4)
         panel.tick_params(labelsize=7)
     lower = min(_accuracies(search).min() for search in searches.values()) < colors.norm.vmin
     figure.colorbar(
@@ -105,7 +99,18 @@ def _looks(search: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
     others = [name for name in search["space"] if name != "lr"]
     if not others:
         return [("lr",)]
-    return [(others[0], "lr")] if len(others) == 1 else OF_SYNAPSES
+    if SPAN in others:
+        return OF_SYNAPSES
+    return [*((name, "lr") for name in others), *itertools.combinations(others, 2)]
+
+
+def _axes_in_words(pair: tuple[str, ...], declared: Declaration) -> dict[str, str]:
+    """What the axes of a map say, ``xlabel`` and ``ylabel``."""
+    labels = {name: usual.label or name.replace("_", " ") for name, usual in declared.search.items()}
+    return {
+        f"{axis}label": labels.get(name, IN_WORDS.get(name, name))
+        for axis, name in zip("xy", pair, strict=True)
+    }
 
 
 def _accuracies(search: Mapping[str, Any]) -> np.ndarray:
@@ -165,17 +170,16 @@ def _places(search: Mapping[str, Any], name: str) -> np.ndarray:
     return np.asarray((np.log10(values) - low) / (high - low))
 
 
-def _draw_line(
-    panel: Axes, method: str, search: Mapping[str, Any], name: str, colors: ScalarMappable
-) -> None:
+def _draw_line(panel: Axes, look: Look, search: Mapping[str, Any], colors: ScalarMappable) -> None:
+    name = "lr"
     values, accuracies, order = _values(search, name), _accuracies(search), _values(search, name).argsort()
-    panel.plot(values[order], accuracies[order], color=COLORS[method], linewidth=1, zorder=1)
+    panel.plot(values[order], accuracies[order], color=look.color, linewidth=1, zorder=1)
     errors = _errors(search)
     if np.isfinite(errors).any():
         panel.errorbar(values, accuracies, errors, fmt="none", ecolor=INK, elinewidth=0.8)
     _draw_points(panel, values, accuracies, search, colors)
     _scale(panel.xaxis, *_limits(search, name))
-    panel.set(xlabel=SETTINGS.get(name, name), ylabel="Accuracy (%)")
+    panel.set(xlabel=IN_WORDS[name], ylabel="Accuracy (%)")
     panel.yaxis.set_major_locator(round_ticks(4))
 
 
@@ -197,7 +201,6 @@ def _draw_map(
     beakers = [one["beakers"] for one in search["candidates"]] if pair == ("alpha", "beta") else None
     xs, ys = (np.maximum(_values(search, name), low) for name, (low, _) in zip(pair, limits, strict=True))
     _draw_points(panel, xs, ys, search, colors, beakers, on_cells=cells)
-    panel.set(xlabel=SETTINGS.get(x, x), ylabel=SETTINGS.get(y, y))
 
 
 def _draw_points(

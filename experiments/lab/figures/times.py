@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.lab.figures.style import COLUMN, INK, NAMES, STYLE, round_ticks, write_title
+from experiments.lab.figures.style import COLUMN, INK, STYLE, looks, round_ticks, write_title
 from experiments.lab.options.description import figure_title
 from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import Seconds
@@ -42,7 +42,7 @@ def seconds_per_run(seconds: Mapping[str, Seconds], settings: Settings, title: s
             color=INK,
             fontsize=7,
         )
-    axes.set_yticks(places, [NAMES[method] for method in seconds])
+    axes.set_yticks(places, [look.label for look in looks(seconds, settings).values()])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(seconds) - 0.4, -0.6)
     axes.set_xlim(0, 1.12 * max(ends.max(), 1e-9))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
-from experiments.lab.figures.style import COLORS, LINES, MOST_TASKS_NAMED, NAMES
+from experiments.lab.figures.style import MOST_TASKS_NAMED, Look, looks
 from experiments.lab.live.charts import Chart, Line, legible_on_dark
 from experiments.lab.live.observer import accuracy_so_far
 from experiments.lab.options.description import counted, describe, describe_methods
@@ -114,6 +114,7 @@ class Page:
         """
         self.path = path
         self._settings = settings
+        self._looks = looks(methods, settings)
         self._methods = {method: MethodState(method) for method in methods}
         self._state = "running"
 
@@ -160,7 +161,7 @@ class Page:
         done = sum(_fraction(shown) for shown in methods) / len(methods)
         refresh = f'<meta http-equiv="refresh" content="{REFRESH}">' if running else ""
         heading = f"{100 * done:.0f} %" if running else self._state
-        colors = _palette([shown.method for shown in methods], settings.tasks)
+        colors = _palette(self._looks, settings.tasks)
         names = [shown.method for shown in methods]
         drawn = [shown for shown in methods if shown.accuracy or shown.loss]
         parts = [
@@ -189,17 +190,17 @@ class Page:
             self._chart(
                 title,
                 [
-                    _line(shown.method, {at: getattr(one, measure) for at, one in shown.accuracy.items()})
+                    self._line(shown, {at: getattr(one, measure) for at, one in shown.accuracy.items()})
                     for shown in drawn
                 ],
             )
             for title, measure in measures
         ]
         charts.append(
-            self._chart("Training loss", [_line(shown.method, shown.loss) for shown in drawn], accuracy=False)
+            self._chart("Training loss", [self._line(shown, shown.loss) for shown in drawn], accuracy=False)
         )
         key = [
-            f"<span>{_swatch(f'var(--{one.method})', _dashes(one.method))} {NAMES[one.method]}</span>"
+            f"<span>{_swatch(_ink(one.method), _dashes(self._looks[one.method]))} {self._name(one)}</span>"
             for one in drawn
         ]
         if any(one.n_found + one.n_training > 1 for one in drawn):
@@ -229,17 +230,25 @@ class Page:
         if shown.accuracy:
             facts.append(f"accuracy on all tasks {shown.accuracy[max(shown.accuracy)].overall[0]:.1f} %")
         parts = [
-            f"<h3>{NAMES[shown.method]} <small class={shown.state}>{shown.state}</small></h3>",
+            f"<h3>{self._name(shown)} <small class={shown.state}>{shown.state}</small></h3>",
             f"<div class=bar><i style='width:{100 * _fraction(shown):.1f}%;"
-            f"background:var(--{shown.method})'></i></div>",
+            f"background:{_ink(shown.method)}'></i></div>",
             f"<p class=quiet>{' · '.join(fact for fact in facts if fact)}</p>",
         ]
         if shown.accuracy:
             parts.append(self._chart("Accuracy on each task (%)", self._lines_of_tasks(shown)))
             parts.append(self._key_of_tasks(shown))
         if alone and shown.loss:
-            parts.append(self._chart("Training loss", [_line(shown.method, shown.loss)], accuracy=False))
+            parts.append(self._chart("Training loss", [self._line(shown, shown.loss)], accuracy=False))
         return f"<section>{''.join(parts)}</section>"
+
+    def _name(self, shown: MethodState) -> str:
+        return html.escape(self._settings.methods[shown.method].label)
+
+    def _line(self, shown: MethodState, points: dict[int, tuple[float, float]]) -> Line:
+        values, errors = zip(*points.values(), strict=True) if points else ((), ())
+        label, dashes = self._settings.methods[shown.method].label, _dashes(self._looks[shown.method])
+        return Line(label, _ink(shown.method), list(points), list(values), list(errors), dashes, 2.2)
 
     def _lines_of_tasks(self, shown: MethodState) -> list[Line]:
         at = list(shown.accuracy)
@@ -248,7 +257,7 @@ class Page:
             Line(f"task {task + 1}", f"var(--task{task})", at, list(values))
             for task, values in enumerate(tasks.T)
         ]
-        average = _line(shown.method, {i: one.overall for i, one in shown.accuracy.items()})
+        average = self._line(shown, {i: one.overall for i, one in shown.accuracy.items()})
         return [
             *lines,
             Line("average of all tasks", "var(--ink)", at, average.values, average.errors, width=2.6),
@@ -335,17 +344,13 @@ def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), error
 
 
-def _line(method: str, points: dict[int, tuple[float, float]]) -> Line:
-    values, errors = zip(*points.values(), strict=True) if points else ((), ())
-    return Line(
-        NAMES[method], f"var(--{method})", list(points), list(values), list(errors), _dashes(method), 2.2
-    )
+def _ink(method: str) -> str:
+    return f"var(--of-{method})"
 
 
-def _dashes(method: str) -> str:
+def _dashes(look: Look) -> str:
     """The line style of the figures, in the units of the charts."""
-    style = LINES[method]
-    return "" if style == "solid" else " ".join(f"{2 * length:g}" for length in style[1])
+    return "" if look.line == "solid" else " ".join(f"{2 * length:g}" for length in look.line[1])
 
 
 def _swatch(color: str, dashes: str = "", width: float = 2.5) -> str:
@@ -374,13 +379,13 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _palette(methods: Sequence[str], n_tasks: int) -> str:
+def _palette(look_of: Mapping[str, Look], n_tasks: int) -> str:
     """The colours of the methods and the tasks, as variables for a light and a dark page."""
     steps = np.linspace(0, 1, n_tasks) if n_tasks > 1 else np.array([0.4])
     viridis = matplotlib.colormaps["viridis"]
-    light = {method: COLORS[method] for method in methods}
+    light = {f"of-{method}": look.color for method, look in look_of.items()}
     light |= {f"task{task}": to_hex(viridis(0.85 * step)) for task, step in enumerate(steps)}
-    dark = {method: legible_on_dark(COLORS[method]) for method in methods}
+    dark = {f"of-{method}": legible_on_dark(look.color) for method, look in look_of.items()}
     dark |= {f"task{task}": to_hex(viridis(0.3 + 0.7 * step)) for task, step in enumerate(steps)}
     one, other = (";".join(f"--{name}:{color}" for name, color in colors.items()) for colors in (light, dark))
     return f":root{{{one}}}@media(prefers-color-scheme:dark){{:root{{{other}}}}}"

@@ -1,9 +1,9 @@
 """The settings in words: two lines above a table, two short ones above a figure."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from experiments.lab.options.settings import USED_BY, NetworkAndOptimizer, Settings, unused_by
+from experiments.lab.options.declaration import Declaration
+from experiments.lab.options.settings import NetworkAndOptimizer, Settings
 from experiments.lab.system.names import printable
 
 
@@ -39,19 +39,18 @@ def describe_methods(settings: Settings, methods: Sequence[str]) -> str:
     iterations = f"{counted(settings.iters, 'iteration')}{each}"
     parts = [settings.optimizer, f"learning rate {settings.lr:g}", iterations, f"batch {settings.batch}"]
     parts += _unusual_network(settings)
-    decaying = [method for method in methods if "decay" not in unused_by(method)]
+    decaying = [method for method in methods if "decay" not in settings.unused_by(method)]
     if settings.decay and decaying:
         parts.append(f"weight decay {settings.decay:g} ({', '.join(decaying)})")
-    return "; ".join(
-        [", ".join(parts), *(_strength(settings, method) for method in methods if method in USED_BY)]
-    )
+    declared = [settings.methods[method] for method in methods]
+    return "; ".join([", ".join(parts), *(_strength(settings, one) for one in declared if one.used)])
 
 
 def figure_title(
     settings: Settings,
     method: str | None = None,
     seed: int | None = None,
-    methods: Sequence[str] = ("cs",),
+    methods: Sequence[str] = (),
     *,
     at_their_best: bool = False,
 ) -> str:
@@ -79,11 +78,13 @@ def figure_title(
     training = f"{settings.optimizer} {settings.lr:g}, batch {settings.batch}"
     if at_their_best:
         training = f"{settings.optimizer}, batch {settings.batch}; each method at its best"
+    with_synapse = [one for one in methods if _has_synapse_of_the_flags(settings.methods[one])]
     if method is not None:
         training = f"{method}, seed {seed}: {training}"
-        training += f", {_synapse_in_short(settings)}" if method in ("cs", "cs-readout") else ""
-    elif {"cs", "cs-readout"} & set(methods) and not at_their_best:
-        training += f"; cs: {_synapse_in_short(settings)}"
+        of_the_flags = _has_synapse_of_the_flags(settings.methods[method])
+        training += f", {_synapse_in_short(settings)}" if of_the_flags else ""
+    elif with_synapse and not at_their_best:
+        training += f"; {with_synapse[0]}: {_synapse_in_short(settings)}"
     classes = ", shuffled classes" if settings.class_order == "shuffled" else ""
     return f"{settings.name}{classes}, {course}, {settings.scenario} scenario\n{training}"
 
@@ -114,16 +115,29 @@ def _unusual_network(settings: Settings) -> list[str]:
     return [*parts, "single head"] if settings.singlehead else parts
 
 
-def _strength(settings: Settings, method: str) -> str:
+def _has_synapse_of_the_flags(declared: Declaration) -> bool:
+    return declared.has_beakers and not declared.fixed
+
+
+def _strength(settings: Settings, declared: Declaration) -> str:
     """What a method has beside the optimizer."""
-    if method == "cs":
-        return f"cs: {_synapse(settings)}"
-    if method == "cs-readout":
-        return f"cs-readout: {_synapse(settings)}, beaker {settings.beaker_to_read} read"
-    if method == "cs-published":
-        return f"cs-published: {_synapse(replace(settings, time_step='learning-rate'))}"
-    numbers = (f"{name.split('_')[1]} {getattr(settings, name):g}" for name in sorted(USED_BY[method]))
-    return f"{method}: {', '.join(numbers)}"
+    settings = settings.of_method(declared.name)
+    parts = [_synapse(settings)] if declared.has_beakers else []
+    if declared.has_beakers and "readout" in declared.used:
+        parts.append(f"beaker {settings.beaker_to_read} read")
+    for name in sorted(declared.own):
+        value = getattr(settings, name)
+        shown = f"{value:g}" if isinstance(value, float) else f"{value}"
+        parts.append(f"{_without_the_method(name, declared)} {shown}")
+    return f"{declared.name}: {', '.join(parts)}"
+
+
+def _without_the_method(setting: str, declared: Declaration) -> str:
+    """A setting in words, without the name of the method that it may begin with."""
+    words = setting.replace("_", " ")
+    for name in (declared.name, declared.label):
+        words = words.removeprefix(f"{name.replace('-', ' ').replace('_', ' ').lower()} ")
+    return words
 
 
 def _synapse(settings: Settings) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import qmc
 
+from experiments.lab.options.declaration import DEPTH, SHAPES, SPACING, SPAN, Declaration, Range
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate
 from experiments.lab.system.errors import SettingsError, flag
@@ -22,44 +23,7 @@ from experiments.lab.system.errors import SettingsError, flag
 SEED = 0  # of the scrambling: the points of a method are always the same
 
 
-@dataclass(frozen=True)
-class Range:
-    """Positive numbers between two bounds, searched evenly in their logarithm."""
-
-    low: float
-    high: float
-
-    def at(self, place: float) -> float:
-        """The number at a place between 0 and 1, to three digits."""
-        return float(f"{self.low * (self.high / self.low) ** place:.3g}")
-
-    def place(self, value: float) -> float:
-        """Where a number stands between the bounds; outside of 0 to 1 if it is not between them."""
-        return math.log(value / self.low) / math.log(self.high / self.low) if value > 0 else -math.inf
-
-
 LEARNING_RATES = {"adam": Range(3e-7, 1e-2), "sgd": Range(3e-5, 1.0)}
-SPACING = "spacing"  # of a synapse's timescales, x; decides the number of beakers
-DEPTH = "depth"  # share of the chain from the visible weight to the beaker that is read; decides which
-SPAN = "span"  # of a synapse's timescales, beta/alpha
-
-SHAPES = (SPAN, SPACING, DEPTH)  # what is searched in the place of settings that follow from it
-
-SPACES: dict[str, dict[str, Range]] = {
-    "cs": {"alpha": Range(1, 1000), SPAN: Range(10, 1e5), SPACING: Range(1.5, 3)},
-    "cs-readout": {
-        "alpha": Range(1, 1000),
-        SPAN: Range(10, 1e5),
-        SPACING: Range(1.5, 3),
-        DEPTH: Range(0.25, 1),
-    },
-    "cs-published": {"alpha": Range(1e-3, 1000), SPAN: Range(10, 1e5), SPACING: Range(1.5, 3)},
-    "ewc": {"ewc_strength": Range(10, 1e7)},
-    "si": {"si_strength": Range(0.1, 1e4)},
-    "lwf": {"lwf_temperature": Range(0.5, 8)},
-    "l2": {"l2_strength": Range(1e-6, 1e-1)},
-    "average": {"average_time": Range(30, 1e5)},
-}
 
 
 def search_space(settings: Settings, method: str, ranges: Mapping[str, Range]) -> dict[str, Range]:
@@ -70,21 +34,21 @@ def search_space(settings: Settings, method: str, ranges: Mapping[str, Range]) -
         method: the method's name.
         ranges: ranges of the user's own, by the name of what is searched.
     """
-    space = {"lr": LEARNING_RATES[settings.optimizer], **SPACES.get(method, {})}
+    space = {"lr": LEARNING_RATES[settings.optimizer], **settings.methods[method].search}
     return {name: ranges.get(name, usual) for name, usual in space.items()}
 
 
-def of_method(given: Sequence[str], method: str) -> list[str]:
+def of_method(given: Sequence[str], method: Declaration) -> list[str]:
     """Those of the ranges, written as for `read_ranges`, whose settings are searched for this method.
 
-    >>> of_method(["lr=1e-4:1e-2", "si-strength=1:9"], "cs")
+    >>> of_method(["lr=1e-4:1e-2", "si-strength=1:9"], Settings.methods["cs"])
     ['lr=1e-4:1e-2']
     """
-    known = {"lr", *SPACES.get(method, {})}
+    known = {"lr", *method.search}
     return [text for text in given if text.partition("=")[0].replace("-", "_") in known]
 
 
-def read_ranges(given: Sequence[str], methods: Sequence[str]) -> dict[str, Range]:
+def read_ranges(given: Sequence[str], methods: Sequence[Declaration]) -> dict[str, Range]:
     """Read ranges written as ``name=low:high``.
 
     Args:
@@ -94,32 +58,36 @@ def read_ranges(given: Sequence[str], methods: Sequence[str]) -> dict[str, Range
     Raises:
         SettingsError: one line that says what is wrong with one of them.
 
-    >>> read_ranges(["lr=1e-4:1e-2"], ["standard"])
+    >>> read_ranges(["lr=1e-4:1e-2"], [Settings.methods["standard"]])
     {'lr': Range(low=0.0001, high=0.01)}
     """
-    known = {"lr", *(name for method in methods for name in SPACES.get(method, {}))}
-    ranges = {}
+    known = {"lr", *(name for method in methods for name in method.search)}
+    ranges, names = {}, [method.name for method in methods]
     for text in given:
         name, _, bounds = text.partition("=")
         name = name.replace("-", "_")
         if name not in known:
             raise SettingsError(
-                f"--ranges {text}: {name or 'that'} is not searched for {', '.join(methods)}; "
+                f"--ranges {text}: {name or 'that'} is not searched for {', '.join(names)}; "
                 f"{', '.join(sorted(known))} are"
             )
         try:
             low, high = map(float, bounds.split(":"))
         except ValueError:
             raise SettingsError(f"--ranges {text}: must be {name}=LOW:HIGH, two numbers") from None
-        if not 0 < low < high < math.inf:
-            raise SettingsError(f"--ranges {text}: must be positive, finite, and the lower bound first")
+        try:
+            given_range = Range(low, high)
+        except ValueError:
+            raise SettingsError(
+                f"--ranges {text}: must be positive, finite, and the lower bound first"
+            ) from None
         if (name == SPAN and low < 1) or (name == SPACING and low < 1.1) or (name == DEPTH and high > 1):
             raise SettingsError(
                 f"--ranges {text}: {SPAN} must be at least 1, {SPACING} at least 1.1, {DEPTH} at most 1"
             )
         if name in ranges:
             raise SettingsError(f"--ranges {text}: {name} must be named once")
-        ranges[name] = Range(low, high)
+        ranges[name] = given_range
     return ranges
 
 
@@ -213,7 +181,10 @@ def _searched(configuration: Settings, name: str) -> float:
 def _configured(settings: Settings, space: Mapping[str, Range], point: np.ndarray) -> Settings:
     chosen = {name: usual.at(place) for (name, usual), place in zip(space.items(), point, strict=True)}
     span, spacing, depth = (chosen.pop(name, None) for name in SHAPES)
-    derived: dict[str, Any] = dict(chosen)
+    derived: dict[str, Any] = {
+        name: round(value) if isinstance(getattr(settings, name), int) else value
+        for name, value in chosen.items()
+    }
     if span is not None and spacing is not None:
         derived["beta"] = float(f"{chosen['alpha'] * span:.3g}")
         derived["beakers"] = 1 + max(1, round(math.log(span) / (2 * math.log(spacing))))

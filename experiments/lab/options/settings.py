@@ -4,10 +4,13 @@ The fields are grouped by theme, each group a dataclass of its own that the comm
 of their help; `Settings` is all of them in one flat object for the code that trains.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
+from experiments.lab.options.declaration import Declaration
+from experiments.lab.options.declared import BUILT_IN, Baselines
 from experiments.lab.system.names import printable
 
 Experiment = Literal[  # those that are built in
@@ -25,20 +28,6 @@ EvaluateOn = Literal["test", "validation"]
 Optimizer = Literal["adam", "sgd"]
 
 TimeStep = Literal["iteration", "learning-rate"]
-
-Method = Literal[
-    "standard",
-    "cs",
-    "cs-readout",
-    "cs-published",
-    "joint",
-    "ewc",
-    "si",
-    "lwf",
-    "er",
-    "l2",
-    "average",
-]
 
 
 @dataclass(frozen=True)
@@ -136,70 +125,6 @@ class Synapse:
 
 
 @dataclass(frozen=True)
-class Baselines:
-    """How strongly the other methods hold on to what was learned. Each is without effect on the rest.
-
-    The defaults suit split MNIST; experiments/README.md says which values were tried.
-
-    Attributes:
-        ewc_strength: Weight of online EWC's penalty (lambda); 0 is none, more protects more.
-        ewc_decay: What is left of earlier tasks' Fisher information (gamma of online EWC) after a task.
-        ewc_samples: Samples of each task that its Fisher information is estimated on, each with one label
-            drawn from the network's own prediction.
-        si_strength: Weight of SI's penalty (c); 0 is none, more protects more.
-        si_damping: Keeps SI's importance of a weight that has hardly moved finite (xi).
-        lwf_temperature: Temperature of the distillation in learning without forgetting (LwF).
-        replay_budget: Samples of each class that experience replay (ER) stores, or all where there are fewer.
-        l2_strength: Weight of the penalty on the distance to the initial weights; 0 is none.
-        average_time: Timescale of the average of the weights, in iterations; until then it is their plain
-            mean.
-    """
-
-    ewc_strength: float = 100_000.0
-    ewc_decay: float = 1.0
-    ewc_samples: int = 1000
-    si_strength: float = 100.0
-    si_damping: float = 0.1
-    lwf_temperature: float = 2.0
-    replay_budget: int = 100
-    l2_strength: float = 1e-5
-    average_time: float = 2000.0
-
-
-# What of these groups each method makes use of; of all other settings, every method does.
-USED_BY: dict[str, frozenset[str]] = {
-    "cs": frozenset({"beakers", "alpha", "beta", "time_step"}),
-    "cs-readout": frozenset({"beakers", "alpha", "beta", "time_step", "readout"}),
-    "cs-published": frozenset({"beakers", "alpha", "beta"}),
-    "ewc": frozenset({"ewc_strength", "ewc_decay", "ewc_samples"}),
-    "si": frozenset({"si_strength", "si_damping"}),
-    "lwf": frozenset({"lwf_temperature"}),
-    "er": frozenset({"replay_budget"}),
-    "l2": frozenset({"l2_strength"}),
-    "average": frozenset({"average_time"}),
-}
-
-WITH_BEAKERS = ("cs", "cs-readout", "cs-published")
-
-NEED_TASKS = ("ewc", "si", "lwf", "er")  # they have to be told when a task ends
-
-# Numbers that change neither what is shown nor the shape of anything: configurations that differ in nothing
-# else can train together.
-TRAIN_TOGETHER = (
-    "lr",
-    "alpha",
-    "beta",
-    "ewc_strength",
-    "ewc_decay",
-    "si_strength",
-    "si_damping",
-    "lwf_temperature",
-    "l2_strength",
-    "average_time",
-)
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """What is recorded during training.
 
@@ -238,8 +163,14 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
     """Every setting that changes the result of one run, in one flat object.
 
     The fields, their units and their defaults are those of the groups it inherits from; the
-    command-line flag of a field is its name with hyphens.
+    command-line flag of a field is its name with hyphens. Methods of the user's own add theirs
+    (`experiments.lab.options.own.settings_with`).
+
+    Attributes:
+        methods: the methods that are known, by their names.
     """
+
+    methods: ClassVar[Mapping[str, Declaration]] = BUILT_IN
 
     @property
     def built_in(self) -> bool:
@@ -292,13 +223,26 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
         rivals = self.tasks if self.scenario == "class" else 1
         return 1 / (self.classes_per_task * rivals)
 
+    @classmethod
+    def unused_by(cls, method: str) -> frozenset[str]:
+        """The settings that a method makes no use of.
 
-def unused_by(method: str) -> frozenset[str]:
-    """The settings that a method makes no use of.
+        >>> sorted(Settings.unused_by("cs-published") - Settings.unused_by("cs"))
+        ['time_step']
+        """
+        of_methods = {field.name for field in fields(Synapse)}.union(
+            *(one.own for one in cls.methods.values())
+        )
+        declared = cls.methods[method]
+        return frozenset(of_methods - declared.used | {*declared.ignores})
 
-    >>> sorted(unused_by("cs-published") - unused_by("cs"))
-    ['time_step']
-    """
-    special = frozenset(field.name for group in (Synapse, Baselines) for field in fields(group))
-    without = special - USED_BY.get(method, frozenset())
-    return without | {"decay"} if method.startswith("cs") else without
+    def of_method(self, method: str) -> "Settings":
+        """These settings as the method has them: what it makes no use of is as usual, or what it fixes.
+
+        >>> settings = Settings(beakers=7, l2_strength=1.0).of_method("cs-published")
+        >>> settings.beakers, settings.l2_strength, settings.time_step
+        (7, 1e-05, 'learning-rate')
+        """
+        usual = {field.name: field.default for field in fields(self)}
+        unused = {name: usual[name] for name in self.unused_by(method)}
+        return replace(self, **{**unused, **self.methods[method].fixed})

@@ -3,21 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import get_args
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from experiments.lab.options.settings import (
-    NEED_TASKS,
-    WITH_BEAKERS,
     ClassOrder,
     EvaluateOn,
     Experiment,
-    Method,
     Optimizer,
     Scenario,
     Settings,
     Stream,
     TimeStep,
-    unused_by,
 )
 from experiments.lab.system.errors import SettingsError, flag
 
@@ -84,6 +80,7 @@ def validate(settings: Settings) -> None:
         settings.class_order == "canonical" or not (settings.permuted or settings.labelled),
         f"left out: in {settings.name} the classes do not decide the task",
     )
+    _validate_own(settings)
     if (settings.stream == "file") != (settings.stream_file is not None):
         raise SettingsError(
             "--stream file: needs a --stream-file"
@@ -127,11 +124,14 @@ def validate_methods(settings: Settings, methods: Sequence[str]) -> None:
         SettingsError: one line that names the method and what is allowed.
     """
     for method in methods:
-        if method not in get_args(Method):
-            raise SettingsError(f"method {method}: must be one of {', '.join(get_args(Method))}")
+        if method not in settings.methods:
+            known = ", ".join(settings.methods)
+            raise SettingsError(
+                f"method {method}: must be one of {known}, or MODULE:FUNCTION, one of your own"
+            )
         if methods.count(method) > 1:
             raise SettingsError(f"method {method}: must be named once")
-        if method in NEED_TASKS and settings.stream != "task-based":
+        if settings.methods[method].needs_task_ends and settings.stream != "task-based":
             raise SettingsError(
                 f"method {method}: must be told when a task ends, so it needs --stream task-based"
             )
@@ -143,9 +143,9 @@ def without_effect(settings: Settings, methods: Sequence[str]) -> list[str]:
     >>> without_effect(Settings(overlap=0.5, l2_strength=0.1), ["cs"])
     ['--overlap 0.5 has no effect without --stream gradual', '--l2-strength 0.1 has no effect on cs']
     """
-    usual, unused = Settings(), frozenset.intersection(*map(unused_by, methods))
-    reasons = {field.name: f"on {', '.join(methods)}" for field in fields(Settings) if field.name in unused}
-    if settings.beakers < 2 and any(method in WITH_BEAKERS for method in methods):
+    usual, unused = type(settings)(), frozenset.intersection(*map(settings.unused_by, methods))
+    reasons = {field.name: f"on {', '.join(methods)}" for field in fields(settings) if field.name in unused}
+    if settings.beakers < 2 and any(settings.methods[method].has_beakers for method in methods):
         without = ("alpha", "beta", "time_step") if settings.beakers == 0 else ("alpha",)
         reasons |= dict.fromkeys(without, f"with --beakers {settings.beakers}")
     if settings.stream != "gradual":
@@ -175,6 +175,19 @@ def validate_seeds(seed: int, n_seeds: int = 1, purpose: str = "") -> None:
     largest = LARGEST_SEED - (n_seeds - 1)
     if not 0 <= seed <= largest:
         raise SettingsError(f"--{purpose}seed {seed}: must be 0 to {largest}")
+
+
+def _validate_own(settings: Settings) -> None:
+    """Of settings of the user's own methods: numbers are finite, and words among their choices."""
+    built_in = {field.name for field in fields(Settings)}
+    kinds = get_type_hints(type(settings))
+    for name in (field.name for field in fields(settings) if field.name not in built_in):
+        value = getattr(settings, name)
+        if isinstance(value, float):
+            _require(settings, name, abs(value) <= LARGEST, f"finite, and at most {LARGEST:g}")
+        if get_origin(kinds[name]) is Literal:
+            choices = get_args(kinds[name])
+            _require(settings, name, value in choices, f"one of {', '.join(map(str, choices))}")
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

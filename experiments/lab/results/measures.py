@@ -75,7 +75,9 @@ def measures(run: "Run", settings: Settings) -> dict[str, Measure]:
     Raises:
         ValueError: if the stream has task ends, but the accuracy matrix not one row for each.
     """
-    no_ends = "joint mixes all tasks" if run.method == "joint" else NO_TASK_ENDS.get(settings.stream)
+    no_ends = NO_TASK_ENDS.get(settings.stream)
+    if settings.methods[run.method].mixes_tasks:
+        no_ends = f"{run.method} mixes all tasks"
     if no_ends is None and len(run.accuracy_matrix) != settings.tasks:
         raise ValueError(
             f"accuracy_matrix of {len(run.accuracy_matrix)} rows: must be {settings.tasks}, one for each task"

@@ -2,7 +2,8 @@
 
 Other code is any file of `cs_optax` or `experiments.lab` whose content differs, a comment included; of the
 latter, only those that show, sum up or keep results are left out. Functions and classes that a program of the
-user's own has put into these modules count as well: such as another network, or another method.
+user's own has put into these modules count as well: such as another network. For a method of the user's own
+its file counts, and every file that it imports from which belongs to no library.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 import cs_optax
 import experiments.lab
+from experiments.lab.options.declaration import Declaration
 
 # What decides no result, of experiments/lab. Data and streams of tasks have checksums of their own in a run's
 # identity, and the layout of its file has FORMAT. All other files count, so that none is forgotten.
@@ -55,11 +57,75 @@ class Code(NamedTuple):
         """The names of the files that are not the same in another code, or not in both."""
         return sorted(name for name in {*self.files, *files} if self.files.get(name) != files.get(name))
 
+    def beside(self, own: Mapping[str, str]) -> Code:
+        """This code together with files of the user's own."""
+        if not own:
+            return self
+        files = {**self.files, **own}
+        return Code(_digest(repr(sorted(files.items())).encode()), files)
+
 
 def current() -> Code:
     """The code of this process: as it was when this was first asked for, and what has been put in since."""
     files = {**_of_the_project(), "the version": cs_optax.__version__, **_put_in()}
     return Code(_digest(repr(sorted(files.items())).encode()), files)
+
+
+def of_method(declared: Declaration) -> dict[str, str]:
+    """The code of a method of the user's own: the digest of each file; empty for a built-in method."""
+    module = declared.defined_in
+    if not module:
+        return {}
+    if getattr(sys.modules.get(module), "__file__", None):
+        return _own_files(module)
+    return {module: _digest(b"".join(_own_parts(declared.make)))}  # a notebook, in which cells may change
+
+
+@functools.cache
+def _own_files(module: str) -> dict[str, str]:
+    """The file of a module, and those of modules of the user's own that it takes something from."""
+    found: dict[str, str] = {}
+    names, seen = [module], {module}
+    while names:
+        here = sys.modules[names.pop()]
+        file = getattr(here, "__file__", None)
+        if file is None:
+            continue
+        label, digest = Path(file).name, _digest(Path(file).read_bytes().replace(b"\r\n", b"\n"))
+        found[label] = digest if label not in found else _digest((found[label] + digest).encode())
+        for value in list(vars(here).values()):
+            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            if isinstance(name, str) and name in sys.modules and name not in seen and not _known(name):
+                seen.add(name)
+                names.append(name)
+    return dict(sorted(found.items()))
+
+
+def _own_parts(function: Any) -> Iterator[bytes]:
+    """The text of a function without a file, and of what it refers to in its module."""
+    waiting, seen = [function], {id(function)}
+    while waiting:
+        value = waiting.pop()
+        yield _source(value, value.__module__)
+        for name in _names_in(getattr(value, "__code__", None)):
+            other = getattr(value, "__globals__", {}).get(name)
+            if isinstance(other, int | float | str | bool):
+                yield f"{name}={other!r}".encode()
+            elif getattr(other, "__module__", None) == value.__module__ and id(other) not in seen:
+                seen.add(id(other))
+                waiting.append(other)
+
+
+def _names_in(code: Any) -> list[str]:
+    if not isinstance(code, CodeType):
+        return []
+    return sorted({*code.co_names, *(name for inner in code.co_consts for name in _names_in(inner))})
+
+
+def _known(module: str) -> bool:
+    """Whether a module is of this project, or of a library."""
+    ours = tuple(f"{package.__name__}." for package in PACKAGES)
+    return f"{module}.".startswith(ours) or _of_a_library(module)
 
 
 @functools.cache
@@ -100,13 +166,12 @@ def _put_in() -> dict[str, str]:
 
     By what they say of themselves: one that `functools.wraps` has made counts as what it wraps.
     """
-    ours = tuple(f"{package.__name__}." for package in PACKAGES)
     found = {}
     for name in deciding_files():
         module = sys.modules.get(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
         for value in _values(module):
             origin = getattr(value, "__module__", None)
-            if isinstance(origin, str) and not f"{origin}.".startswith(ours) and not _of_a_library(origin):
+            if isinstance(origin, str) and not _known(origin):
                 label = f"{origin}.{getattr(value, '__qualname__', type(value).__qualname__)}"
                 found[label] = _digest(_source(value, origin))
     return found

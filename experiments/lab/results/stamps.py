@@ -4,20 +4,23 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.lab.options.settings import FromTheData, Settings, unused_by
+from experiments.lab.options.settings import FromTheData, Settings
 from experiments.lab.results.runs import FinishedRun
 from experiments.lab.system.names import file_part
 from experiments.lab.tasks.streams import read_stream
+
+if TYPE_CHECKING:
+    from experiments.lab.results.sources import Code
 
 # Part of every stamp: to be raised when the experiments come to compute or record something else, so
 # that runs made before are not taken for runs made now.
 FORMAT = 5
 
-DEFAULTS = Settings()
+OF_THE_CODE = ("code", "cs_optax", "own_code")
 
 CODE_DIGITS = 6  # of the code's digest, in a stamp
 
@@ -25,8 +28,8 @@ CODE_DIGITS = 6  # of the code's digest, in a stamp
 def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> dict[str, Any]:
     """Everything that decides the result of one run.
 
-    Left out, because they do not: settings the method makes no use of (`unused_by`), the configuration of
-    JAX, which is the same for all (`experiments.lab.options.pinned`), and what changes rounding alone:
+    Left out, because they do not: settings the method makes no use of (`Settings.unused_by`), the
+    configuration of JAX, which is the same for all (`experiments.lab.options.pinned`), and what changes rounding alone:
     the device, the versions of the libraries, and the seeds it trained together with. Those are kept with
     the run.
 
@@ -42,24 +45,27 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
 
     of_the_data = {field.name for field in fields(FromTheData)}  # told apart by their checksum
     settings = replace(settings, readout=settings.beaker_to_read)  # 0 is a name for one of them
-    without_effect = unused_by(method) | of_the_data | {"stream_file", "experiment"}
+    without_effect = settings.unused_by(method) | of_the_data | {"stream_file", "experiment"}
     if settings.stream != "gradual":
         without_effect |= {"overlap"}
+    usual, declared = type(settings)(), settings.methods[method]
+    own = sources.of_method(declared)
     return {
         "format": FORMAT,
         "cs_optax": cs_optax.__version__,
-        "code": sources.current().digest,
+        "code": sources.current().beside(own).digest,
         "compiler_flags": pinned.compiler_flags(),
         "data_sha256": data_sha256,
         "method": method,
+        **({"own_method": declared.origin, "own_code": own} if own else {}),
         "seed": int(seed),
         "stream_sha256": stream_digest(settings),
         # Through the field's own type, so that 500 and 500.0 name the same run.
         "settings": {
             "experiment": settings.name,
             **{
-                field.name: type(getattr(DEFAULTS, field.name))(getattr(settings, field.name))
-                for field in fields(Settings)
+                field.name: type(getattr(usual, field.name))(getattr(settings, field.name))
+                for field in fields(settings)
                 if field.name not in without_effect
             },
         },
@@ -94,7 +100,14 @@ def stamp_of_any_code(run_identity: Mapping[str, Any]) -> str:
 
 def without_code(run_identity: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides the result of a run but for the code."""
-    return {name: value for name, value in run_identity.items() if name not in ("code", "cs_optax")}
+    return {name: value for name, value in run_identity.items() if name not in OF_THE_CODE}
+
+
+def code_of(run_identity: Mapping[str, Any]) -> "Code":
+    """The code of this process that makes such a run."""
+    from experiments.lab.results import sources
+
+    return sources.current().beside(run_identity.get("own_code", {}))
 
 
 def comparison_stamp(identities: Sequence[Mapping[str, Any]]) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.lab.results.runs import FinishedRun, Run
-from experiments.lab.results.stamps import run_stamp, stamp_of_any_code, without_code
+from experiments.lab.results.stamps import code_of, run_stamp, stamp_of_any_code, without_code
 from experiments.lab.system.files import write_json
 
 # JAX, which the library imports, is imported only where runs are made: reading and drawing them does without.
@@ -46,7 +46,7 @@ def save_run(
     from experiments.lab.results import sources
 
     stamp = run_stamp(run_identity)
-    code = {"commit": sources.commit(), "files": sources.current().files}
+    code = {"commit": sources.commit(), "files": code_of(run_identity).files}
     record = {"identity": run_identity, "environment": environment, "code": code, "run": _fields_of(run)}
     path = run_path(results_dir, stamp)
     try:
@@ -82,15 +82,13 @@ def find_run(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun 
 
 def find_other_code(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun | None:
     """Find a run that other code made with the same settings: the last one to be kept; None without one."""
-    from experiments.lab.results import sources
-
     found = []
     for path in (results_dir / RUNS).glob(f"{glob.escape(stamp_of_any_code(run_identity))}-*.json"):
         with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             record = json.loads(path.read_text(encoding="utf-8"))
             same = without_code(record["identity"]) == without_code(run_identity)
             if same and record["identity"] != run_identity:
-                changed = tuple(sources.current().changed(record["code"]["files"]))
+                changed = tuple(code_of(run_identity).changed(record["code"]["files"]))
                 one = read_run(results_dir, path.stem)
                 found.append((path.stat().st_mtime, replace(one, other_code=changed)))
     return max(found, key=lambda kept: kept[0])[1] if found else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.lab.options.declaration import as_record
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import measures, sources, statistics
 from experiments.lab.results.runs import FinishedRun, Run, Seconds
@@ -50,7 +51,17 @@ def summary(
         "code": {"digest": sources.current().digest, "commit": sources.commit()},
         "data": {"source": dataset.source, "sha256": dataset.sha256, "name": dataset.name},
         "seeds": [one.run.seed for one in next(iter(finished.values()))],
-        "methods": {method: _summary_of_method(group, settings) for method, group in finished.items()},
+        "methods": {
+            method: {
+                **_summary_of_method(group, settings),
+                **(
+                    {"declared": as_record(settings.methods[method])}
+                    if settings.methods[method].origin
+                    else {}
+                ),
+            }
+            for method, group in finished.items()
+        },
         "paired": compared(finished)[1],
         "seconds": {
             **asdict(sum(seconds.values(), Seconds(0.0, 0.0, 0.0))),

@@ -23,9 +23,8 @@ import jax
 import numpy as np
 
 from experiments.lab.options.description import listed
-from experiments.lab.results import sources
 from experiments.lab.results.runs import Seconds
-from experiments.lab.results.stamps import run_stamp, without_code
+from experiments.lab.results.stamps import code_of, run_stamp, without_code
 from experiments.lab.results.store import CHECKPOINTS, current_environment
 from experiments.lab.system.errors import flag
 from experiments.lab.system.files import temporaries, write_atomically
@@ -100,7 +99,7 @@ class Checkpoints:
             "environment": self._environment,
             "group": [run_stamp(identity) for identity in self._identities],
             "identities": self._identities,
-            "files": sources.current().files,
+            "files": code_of(self._identities[0] if self._identities else {}).files,
         }
         arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
         content = io.BytesIO()
@@ -227,5 +226,5 @@ def _differences(about: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) 
     found += [f"{flag(name)} {there[name]}" for name in there if there[name] != here.get(name)]
     found += [f"another {name}" for name in first if name != "seed" and first[name] != ours.get(name)]
     if kept[0]["code"] != wanted[0]["code"]:
-        found.append(f"other code ({listed(sources.current().changed(about['files']))})")
+        found.append(f"other code ({listed(code_of(wanted[0]).changed(about['files']))})")
     return found or ["other configurations"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rich.console import Console
 
 from experiments.lab.options.description import counted, listed
-from experiments.lab.options.settings import WITH_BEAKERS, Settings
+from experiments.lab.options.settings import Settings
 from experiments.lab.results import stamps, store
 from experiments.lab.results.runs import FinishedRun, Run, Seconds
 from experiments.lab.system import processes
@@ -107,7 +107,7 @@ class Job:
 
     @property
     def _probed(self) -> bool:
-        return self.output.probes and self.method in WITH_BEAKERS
+        return self.output.probes and self.configurations[0].methods[self.method].has_beakers
 
     def _identity(self, pair: Pair) -> dict[str, Any]:
         place, seed = pair

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from experiments.lab.methods.builtin import Method
+from experiments.lab.methods.interface import Method
 from experiments.lab.models.network import Network
 from experiments.lab.options.settings import Settings
 from experiments.lab.tasks.answers import Data, View, distillation, question, show

@@ -2,8 +2,9 @@
 
 Parameters and optimizer state are stacked over seeds. The gradient is mapped over them; an optimizer that
 works element by element acts on the stacked tree as it is: its counters stay single numbers, and the
-links of a complex synapse that rest cost nothing. Others are mapped (`experiments.lab.methods.builtin.over_seeds`). On a CPU the
-seeds are divided into teams that take turns between two log points, for the sake of its cache.
+links of a complex synapse that rest cost nothing. Others are mapped
+(`experiments.lab.methods.builtin.over_seeds`). On a CPU the seeds are divided into teams that take turns
+between two log points, for the sake of its cache.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.data.dataset import Dataset
-from experiments.lab.methods.builtin import Method, as_trained, make_method
+from experiments.lab.methods.interface import Method, make_method
 from experiments.lab.models.mlp import MLP
 from experiments.lab.models.network import make_network
 from experiments.lab.options.pinned import pinned
-from experiments.lab.options.settings import TRAIN_TOGETHER, FullyConnected, Settings
+from experiments.lab.options.settings import FullyConnected, Settings
 from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.tasks.answers import Data, View
 from experiments.lab.tasks.problems import Problem, make_problem
@@ -76,14 +77,15 @@ def train(
     """Train one method with several seeds, and perhaps several configurations, at once.
 
     Args:
-        configurations: valid settings, which differ in nothing but `TRAIN_TOGETHER`.
-        method: one of `experiments.lab.options.settings.Method`.
+        configurations: valid settings, which differ in nothing that the method makes use of but numbers that
+            it declares as such (`experiments.lab.options.declaration.Declaration.together`).
+        method: the name of one of the settings' methods.
         seeds: one run each; its initial weights, batches and permutations follow from its seed alone.
         dataset: the data set that the settings name.
         observe: called at every log point, between two stretches of the loop; its report has all runs, the
             seeds of one configuration after those of another.
         checkpoints: where to keep the state at log points, and to find one to go on from. None keeps none.
-        arguments: names from `TRAIN_TOGETHER` that the compiled program takes as arguments, though they do
+        arguments: names of such numbers that the compiled program takes as arguments, though they do
             not differ: it is then found compiled when another value is trained. Those that differ always are.
         probed: whether to measure the beakers at every evaluation; with one configuration of a method with
             complex synapses.
@@ -97,6 +99,7 @@ def train(
         SettingsError: if the data cannot fill a batch, or lacks a class; or there are fewer devices.
         KeyboardInterrupt: if ``observe`` raises it; the state has then been kept.
     """
+    configurations = [one.of_method(method) for one in configurations]
     settings, n = configurations[0], len(configurations)
     spread = Spread(n, len(seeds), local_devices(devices))
     groups = spread.teams(seeds)
@@ -148,7 +151,9 @@ def train(
         network = make_network(
             MLP, problem.input_shape, problem.n_outputs, FullyConnected(settings.fc_layers, settings.fc_units)
         )
-        numbers = spread.place(_numbers(spread.configurations(configurations), arguments), configurations=0)
+        numbers = spread.place(
+            _numbers(spread.configurations(configurations), method, arguments), configurations=0
+        )
 
         def configured(part: Callable[[Settings, Method], Any], *in_axes: Any) -> Callable[..., Any]:
             """A part of the training, as a function of the numbers that differ and of what it needs."""
@@ -169,7 +174,7 @@ def train(
             return count_answers(problem, network, how)
 
         def probe(one: Settings, how: Method) -> Callable[..., dict[str, jax.Array]]:
-            return probe_beakers(as_trained(one, method), problem, network)
+            return probe_beakers(one, problem, network)
 
         def end(one: Settings, how: Method) -> Callable[..., Carry]:
             return end_of_task(problem, network, how)
@@ -306,11 +311,14 @@ def train(
     return [runs[i : i + len(seeds)] for i in range(0, len(runs), len(seeds))], Seconds(**timer.seconds)
 
 
-def _numbers(configurations: Sequence[Settings], arguments: Collection[str]) -> dict[str, jax.Array]:
+def _numbers(
+    configurations: Sequence[Settings], method: str, arguments: Collection[str]
+) -> dict[str, jax.Array]:
     """These settings and those that differ: ``[configurations]``, or single numbers where there is one."""
     first = asdict(configurations[0])
     differ = [name for name in first if any(getattr(c, name) != first[name] for c in configurations)]
-    assert {*differ, *arguments} <= set(TRAIN_TOGETHER), f"not just numbers: {differ}, {arguments}"
+    together = configurations[0].methods[method].together
+    assert {*differ, *arguments} <= {*together}, f"not just numbers: {differ}, {arguments}"
     values = {name: [getattr(c, name) for c in configurations] for name in sorted({*differ, *arguments})}
     one = len(configurations) == 1
     return {name: jnp.asarray(v[0] if one else v, jnp.float32) for name, v in values.items()}

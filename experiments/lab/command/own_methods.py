@@ -1,0 +1,109 @@
+"""Methods of the user's own on a command line: found before it is read, for they bring flags of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, fields, is_dataclass, make_dataclass, replace
+from textwrap import dedent
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+
+import tyro
+
+from experiments.lab.options.declaration import Declaration
+from experiments.lab.options.declared import BUILT_IN
+from experiments.lab.options.own import find_method, settings_with
+from experiments.lab.system import modules
+from experiments.lab.system.errors import SettingsError, flag
+
+Options = TypeVar("Options")
+
+NAME = "NAME|MODULE:FUNCTION"  # what stands for a method in the help
+
+
+def methods_in_words() -> str:
+    """The built-in methods, each with what it is, for the help."""
+    described = " ".join(f"{one.name}: {one.summary}." for one in BUILT_IN.values())
+    told = [one.name for one in BUILT_IN.values() if one.needs_task_ends]
+    return (
+        f"{described} MODULE:FUNCTION: one of your own; the module is a dotted name or a file.py, and the "
+        f"help then shows its settings. {', '.join(told)} are told when a task ends, and need a task-based "
+        "stream."
+    )
+
+
+def searched_in_words() -> str:
+    """What can be searched of the built-in methods, as one would type it, for the help."""
+    names = dict.fromkeys(["lr", *(name for one in BUILT_IN.values() for name in one.search)])
+    return ", ".join(name.replace("_", "-") for name in names)
+
+
+def with_own_methods(kind: type[Options], given: Sequence[str]) -> type[Options]:
+    """The options of a command, with the methods of the user's own that its words name, and their settings.
+
+    Raises:
+        SettingsError: one line that names the method, and what is wrong with it.
+    """
+    given_as = dict.fromkeys(_references(kind, given))
+    if not given_as:
+        return kind
+    own = tuple(find_method(reference) for reference in given_as)
+    settings_with(own)  # whose names must be free
+    taken = set(_names_of_flags(kind))
+    for one in own:
+        for name in one.own:
+            if name in taken:
+                raise SettingsError(f"method {one.name}: its setting {name} has the name of {flag(name)}")
+    blocks = [
+        (f"own_{number}", _block(one), field(default_factory=one.settings))
+        for number, one in enumerate(own)
+        if one.settings is not None
+    ]
+    namespace = {"own": own, "__doc__": dedent(kind.__doc__ or "")}
+    return make_dataclass(kind.__name__, blocks, bases=(kind,), frozen=True, namespace=namespace)
+
+
+def by_name(options: Options) -> Options:
+    """The options with the methods of the user's own under their names."""
+    names = {one.reference: one.name for one in getattr(options, "own", ())}
+    named: dict[str, Any] = {}
+    for each in ("method", "methods"):
+        value = getattr(options, each, None)
+        if isinstance(value, str):
+            named[each] = names.get(value, value)
+        elif value is not None:
+            named[each] = tuple(names.get(one, one) for one in value)
+    return replace(options, **named) if names else options  # type: ignore[type-var]
+
+
+def as_given(methods: Mapping[str, Declaration], name: str) -> str:
+    """What names a method on a command line."""
+    return methods[name].reference or name if name in methods else name
+
+
+def _block(declared: Declaration) -> Any:
+    """The method's own settings as a block of the help."""
+    title = f"{declared.name}, {declared.reference}"
+    return Annotated[declared.settings, tyro.conf.arg(name=title)]
+
+
+def _references(kind: type[Any], given: Sequence[str]) -> Iterator[str]:
+    """The words that name methods of the user's own: values of ``--method`` and ``--methods``."""
+    flags = {flag(one.name) for one in fields(kind) if one.name in ("method", "methods")}
+    inside = False
+    for word in given:
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            inside = name in flags
+            word = value if equals else ""
+        if inside and modules.is_reference(word):
+            yield word
+
+
+def _names_of_flags(kind: Any) -> Iterator[str]:
+    """The names of all options, those of the blocks included."""
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        inner = get_args(hint)[0] if get_args(hint) else hint
+        if is_dataclass(inner):
+            yield from _names_of_flags(inner)
+        else:
+            yield name
