@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from experiments.lab.options.settings import FullyConnected
+from experiments.lab.options.model import FullyConnected
 
 
 class MLP(nnx.Module):

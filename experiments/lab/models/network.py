@@ -1,6 +1,6 @@
 """A model as functions of what training changes: its parameters, and the rest of its state.
 
-Parameters (`nnx.Param`) are what the optimizer moves. The rest is what a module changes itself when it is
+Parameters (``nnx.Param``) are what the optimizer moves. The rest is what a module changes itself when it is
 called in training mode: the statistics of batch normalisation, the counters of random streams. Both are
 trees of plain arrays, so that they can be stacked over seeds, divided among devices and kept in files.
 """
@@ -15,6 +15,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from experiments.lab.models.trial import MistakenModelError, try_on_a_batch
+from experiments.lab.options.settings import Settings
+from experiments.lab.system import modules
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.tasks.problems import Problem
 
 Make = Callable[..., nnx.Module]
 
@@ -35,6 +41,27 @@ class Network(NamedTuple):
     answer: Callable[[Any, Any, jax.Array], jax.Array]
 
 
+def network_of(settings: Settings, problem: Problem) -> Network:
+    """The network that learns these tasks; one of the user's own is tried on the shapes of a batch.
+
+    Raises:
+        SettingsError: one line that names the model, and what is wrong with it.
+    """
+    model, shape, n_outputs = settings.model, problem.input_shape, problem.n_outputs
+    try:
+        network = make_network(model.function, shape, n_outputs, model.settings_in(settings))
+        if model.defined_in:
+            try_on_a_batch(network, (settings.batch, *shape), n_outputs)
+    except MistakenModelError as error:
+        raise SettingsError(f"model {model.name}: {error}") from error
+    except Exception as error:
+        if not model.defined_in:
+            raise
+        told = modules.told(error, model.defined_in)
+        raise SettingsError(f"model {model.name}: fails on samples of shape {shape}: {told}") from error
+    return network
+
+
 @functools.cache
 def make_network(
     make: Make, input_shape: tuple[int, ...], n_outputs: int, settings: Hashable = None
@@ -48,13 +75,20 @@ def make_network(
         input_shape: the shape of a sample.
         n_outputs: the number of outputs.
         settings: the model's own settings.
+
+    Raises:
+        MistakenModelError: if it takes something else, or makes no module.
+        Exception: whatever it raises itself.
     """
     given = dict(zip(ARGUMENTS, (input_shape, n_outputs, None, settings), strict=True))
-    taken = parameters_of(make)
+    taken = _arguments_taken(make, settings)
 
     def module(key: jax.Array | int) -> nnx.Module:
         of_seed = {**given, "rngs": nnx.Rngs(key)}
-        return make(**{name: value for name, value in of_seed.items() if name in taken})
+        made = make(**{name: of_seed[name] for name in taken})
+        if not isinstance(made, nnx.Module):
+            raise MistakenModelError(f"must make a flax.nnx.Module, not {type(made).__name__}")
+        return made
 
     @jax.jit
     @jax.vmap
@@ -69,11 +103,7 @@ def make_network(
         kinds[:] = [_kind(leaf) for leaf in jax.tree.leaves(_parts(made)[1])]
         return made
 
-    abstract = nnx.eval_shape(watched)
-    abstract.train()
-    learning = nnx.graphdef(abstract)
-    abstract.eval()
-    answering = nnx.graphdef(abstract)
+    learning, answering = _graphs(nnx.eval_shape(watched))
 
     def as_keys(state: Any) -> Any:
         leaves, structure = jax.tree.flatten(state)
@@ -86,33 +116,70 @@ def make_network(
     def learn(params: Any, state: Any, x: jax.Array) -> tuple[jax.Array, Any]:
         one = nnx.merge(learning, params, as_keys(state))
         outputs = one(x)
-        _, after = _parts(one)
+        after = _as_arrays(_parts(one)[1])
+        before: Any = jax.tree.structure(state)
+        if jax.tree.structure(after) != before:
+            raise MistakenModelError("has other variables after a batch than before it")
         # The loop hands on arrays of one type, whatever a module computes in.
-        return outputs, jax.tree.map(lambda new, old: new.astype(old.dtype), _as_arrays(after), state)
+        return outputs, jax.tree.map(lambda new, old: new.astype(old.dtype), after, state)
 
     def answer(params: Any, state: Any, x: jax.Array) -> jax.Array:
-        return nnx.merge(answering, params, as_keys(state))(x)
+        outputs: jax.Array = nnx.merge(answering, params, as_keys(state))(x)
+        return outputs
 
     return Network(init, learn, answer)
 
 
-def parameters_of(make: Make) -> Mapping[str, inspect.Parameter]:
+def _arguments_taken(make: Make, settings: Hashable) -> list[str]:
+    """The names of those `ARGUMENTS` that a function takes, which must be all that it needs."""
+    parameters = _parameters(make)
+    kinds = {one.kind for one in parameters.values()}
+    by_name = {
+        name for name, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+    }
+    needed = {
+        name
+        for name, one in parameters.items()
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    }
+    if not needed <= by_name & set(ARGUMENTS):
+        raise MistakenModelError(
+            f"must take {', '.join(ARGUMENTS)}, by these names, or some of them, not {', '.join(parameters)}"
+        )
+    if settings is None and "settings" in needed:
+        raise MistakenModelError("takes settings, but declares none: @model(settings=…)")
+    known = set(ARGUMENTS) if inspect.Parameter.VAR_KEYWORD in kinds else by_name
+    return [name for name in ARGUMENTS if name in known and (name != "settings" or settings is not None)]
+
+
+def _parameters(make: Make) -> Mapping[str, inspect.Parameter]:
     """The parameters of a function; of a class, those of its ``__init__``: a module's class hides them."""
     if not inspect.isclass(make):
         return inspect.signature(make).parameters
-    of_class = inspect.signature(make.__init__).parameters  # type: ignore[misc]
+    of_class = inspect.signature(make.__init__).parameters
     return dict(list(of_class.items())[1:])
+
+
+def _graphs(module: nnx.Module) -> tuple[Any, Any]:
+    """What a module is but for its arrays, in training and in evaluation mode."""
+    module.train()
+    learning = nnx.graphdef(module)
+    module.eval()
+    return learning, nnx.graphdef(module)
 
 
 def _parts(module: nnx.Module) -> tuple[Any, Any]:
     """The parameters and the rest of the state, but for what a single call leaves behind."""
-    _, params, _, state = nnx.split(module, nnx.Param, nnx.Intermediate, ...)
+    parts: Any = nnx.split(module, nnx.Param, nnx.Intermediate, ...)
+    _, params, _, state = parts
     return params, state
 
 
 def _as_arrays(state: Any) -> Any:
     """With random keys as the numbers that they consist of, which NumPy and files can hold."""
-    return jax.tree.map(lambda leaf: _strong(leaf) if _kind(leaf) is None else jax.random.key_data(leaf), state)
+    return jax.tree.map(
+        lambda leaf: _strong(leaf) if _kind(leaf) is None else jax.random.key_data(leaf), state
+    )
 
 
 def _strong(leaf: Any) -> jax.Array:
@@ -122,5 +189,6 @@ def _strong(leaf: Any) -> jax.Array:
 
 
 def _kind(leaf: Any) -> Any:
-    is_key = jnp.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key)
+    """Of which kind of random keys it is; None of other arrays."""
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return jax.random.key_impl(leaf) if is_key else None

@@ -52,7 +52,9 @@ def _by_layer(tree: Any) -> dict[str, list[jax.Array]]:
     """
     layers: dict[str, list[jax.Array]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        inside = [part for part in path if not isinstance(part, jax.tree_util.GetAttrKey)]  # a variable's value
+        inside = [
+            part for part in path if not isinstance(part, jax.tree_util.GetAttrKey)
+        ]  # a variable's value
         names = [str(getattr(part, "key", getattr(part, "idx", part))) for part in inside]
         layers.setdefault(".".join(names[:-1] or names), []).append(leaf)
     return layers

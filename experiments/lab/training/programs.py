@@ -58,7 +58,7 @@ def training_loop(
     def loss_of_one(
         params: Any, state: Any, old: Any, x: jax.Array, y: jax.Array, of: Samples, n_done: Any
     ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        """What is minimised; what is recorded for all methods alike, the loss on the new samples; the state."""
+        """What is minimised; what is recorded for all methods alike, the loss on the new samples; and the state."""
         outputs, state = network.learn(params, state, x)
         scores, target = question(problem, outputs, y, of.tasks)
         each = optax.softmax_cross_entropy_with_integer_labels(scores, target)
@@ -66,7 +66,9 @@ def training_loop(
         loss = recorded if of.weights is None else (each * of.weights).sum()
         if not how.distils:
             return loss, (recorded, state)
-        kept = distillation(problem, outputs, network.answer(*old, x), n_done, settings.lwf_temperature)
+        old_params, old_state = old
+        targets = network.answer(old_params, old_state, x)
+        kept = distillation(problem, outputs, targets, n_done, settings.lwf_temperature)
         return (loss + n_done * kept) / (n_done + 1), (recorded, state)
 
     gradient = jax.vmap(jax.grad(loss_of_one, has_aux=True), in_axes=(0, 0, 0, 0, 0, 0, None))

@@ -19,10 +19,9 @@ import numpy as np
 
 from experiments.lab.data.dataset import Dataset
 from experiments.lab.methods.interface import Method, make_method
-from experiments.lab.models.mlp import MLP
-from experiments.lab.models.network import make_network
+from experiments.lab.models.network import network_of
 from experiments.lab.options.pinned import pinned
-from experiments.lab.options.settings import FullyConnected, Settings
+from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.tasks.answers import Data, View
 from experiments.lab.tasks.problems import Problem, make_problem
@@ -148,9 +147,7 @@ def train(
     timer = Timer()
 
     with timer("compile"):
-        network = make_network(
-            MLP, problem.input_shape, problem.n_outputs, FullyConnected(settings.fc_layers, settings.fc_units)
-        )
+        network = network_of(settings, problem)
         numbers = spread.place(
             _numbers(spread.configurations(configurations), method, arguments), configurations=0
         )
