@@ -19,6 +19,8 @@ from experiments.lab.options.settings import (
     Synapse,
 )
 
+from experiments.lab.system.errors import SettingsError
+
 if TYPE_CHECKING:
     from experiments.lab.data.dataset import Dataset
     from experiments.lab.training.jobs import Job
@@ -154,6 +156,19 @@ class CommonOptions:
         """All methods that can be named, by their names."""
         return settings_with(self.own, self.own_model).methods
 
+    @property
+    def model(self) -> Model:
+        """What makes the network.
+
+        Raises:
+            SettingsError: if there is no such model.
+        """
+        known = {BUILT_IN.name: BUILT_IN, self.own_model.reference: self.own_model}
+        if self.network.model not in known:
+            allowed = f"{BUILT_IN.name}, or MODULE:FUNCTION, one of your own"
+            raise SettingsError(f"--model {self.network.model}: must be {allowed}")
+        return known[self.network.model]
+
     def job(self, dataset: "Dataset", **what: Any) -> "Job":
         """Runs to find or to train, kept and computed as these options say.
 
@@ -183,7 +198,7 @@ class CommonOptions:
 
     def settings(self) -> Settings:
         """The settings that change results, in one flat object."""
-        kind = settings_with(self.own, self.own_model)
+        kind = settings_with(self.own, self.model)
         blocks = [getattr(self, one.name) for one in fields(self)]
         given = {name: value for one in blocks if is_dataclass(one) for name, value in asdict(one).items()}  # type: ignore[arg-type]
         settings = kind(**{one.name: given[one.name] for one in fields(kind) if one.name in given})

@@ -47,9 +47,8 @@ def with_own(kind: type[Options], given: Sequence[str]) -> type[Options]:
         SettingsError: one line that names the method or model, and what is wrong with it.
     """
     own = tuple(find_method(one) for one in dict.fromkeys(_values(kind, given, "method", "methods")))
-    models = [find_model(one) for one in _values(kind, given, "model")][
-        -1:
-    ]  # of several, the last one counts
+    named = [*_values(kind, given, "model")]
+    models = [find_model(one) for one in named[-1:]]  # as with any option, the last one counts
     if not (own or models):
         return kind
     settings_with(own, *models)  # whose names must be free
@@ -62,7 +61,7 @@ def with_own(kind: type[Options], given: Sequence[str]) -> type[Options]:
             blocks.append((f"own_{number}", _block(one), field(default_factory=one.settings)))
     namespace = {
         "own": own,
-        **{"own_model": one for one in models},
+        **({"own_model": models[0]} if models else {}),
         "__doc__": dedent(kind.__doc__ or ""),
     }
     return make_dataclass(kind.__name__, blocks, bases=(kind,), frozen=True, namespace=namespace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -62,6 +62,20 @@ def model(name: str | None = None, **declared: Any) -> Callable[[Callable[..., A
         return Model(**{"name": name or named(make), "make": make, "summary": first_line(make), **declared})
 
     return declare
+
+
+def recorded(model: Model) -> dict[str, str]:
+    """What is kept of a model of the user's own beside the settings."""
+    return {"name": model.name, "origin": model.origin}
+
+
+def from_record(record: Mapping[str, str] | None) -> Model:
+    """A model that can be named in figures, but not made; without a record the built-in one.
+
+    Raises:
+        SettingsError: if it cannot be meant.
+    """
+    return BUILT_IN if record is None else Model(name=record["name"], make="")
 
 
 @dataclass(frozen=True)
