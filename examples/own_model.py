@@ -1,9 +1,9 @@
-"""Two networks of one's own for the laboratory: convolutions, and a transformer over patches.
+"""Two networks of one's own, to train with all methods: convolutions, and a transformer over patches.
 
-    python -m experiments.compare --model examples.own_model:CNN --channels 16 --scenario domain
-    python -m experiments.run --model examples.own_model:Transformer --cs --probes
+    python -m experiments.compare --model examples/own_model.py:CNN --channels 8 --scenario domain
+    python -m experiments.run --model examples/own_model.py:Transformer --cs --probes
 
-Both take images of any size that can be divided by four.
+Both take images whose height and width can be divided by four. README.md says more.
 """
 
 from dataclasses import dataclass

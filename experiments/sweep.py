@@ -69,8 +69,8 @@ class SweepOptions(CommonOptions):
         tyro.conf.arg(
             help="Other ranges than the usual ones, such as lr=1e-4:1e-2 alpha=1:100. What can be searched: "
             f"{searched_in_words()}, and what a method of your own declares. span is beta/alpha, spacing "
-            "that of the timescales (decides the number of beakers), depth that of the beaker that is read, as a "
-            "share of the chain."
+            "that of the timescales (decides the number of beakers), depth that of the beaker that is "
+            "read, as a share of the chain."
         ),
     ] = ()
     tuning_seed: int = 1000

@@ -1,7 +1,6 @@
 import dataclasses
 import itertools
 import warnings
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,10 +10,12 @@ from PIL import Image
 from experiments.lab import figures
 from experiments.lab.figures.sweeps import _nearest
 from experiments.lab.options import search
-from experiments.lab.options.settings import Method, Settings
+from experiments.lab.options.declared import BUILT_IN
+from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import FinishedRun, Probes, Run, Seconds
 
-METHODS = get_args(Method)
+METHODS = tuple(BUILT_IN)
+LOOKS = figures.looks(METHODS, Settings())
 SETTINGS = {
     "task": Settings(tasks=5, iters=100),
     "domain": Settings(scenario="domain", tasks=2, iters=100),
@@ -161,11 +162,11 @@ def test_all_methods_together_fit_a_page(name):
 
 
 def test_every_method_is_told_apart_by_its_line_and_its_color():
-    assert figures.COLORS.keys() == figures.LINES.keys() == figures.NAMES.keys() == set(METHODS)
-    assert len(set(figures.COLORS.values())) == len(METHODS)
+    assert len({look.color for look in LOOKS.values()}) == len({look.label for look in LOOKS.values()})
+    assert all(declared.color for declared in BUILT_IN.values())
     for one, other in itertools.combinations(METHODS, 2):
-        if figures.LINES[one] == figures.LINES[other]:
-            between = np.subtract(to_rgb(figures.COLORS[one]), to_rgb(figures.COLORS[other]))
+        if LOOKS[one].line == LOOKS[other].line:
+            between = np.subtract(to_rgb(LOOKS[one].color), to_rgb(LOOKS[other].color))
             assert np.linalg.norm(between) > 0.25, (one, other)
 
 
@@ -190,7 +191,7 @@ def cielab(color: str, sight: str) -> np.ndarray:
 
 @pytest.mark.parametrize("sight", SIGHTS)
 def test_every_method_is_told_apart_in_all_kinds_of_colour_vision(sight):
-    seen = {method: cielab(color, sight) for method, color in figures.COLORS.items()}
+    seen = {method: cielab(color, sight) for method, (color, *_) in LOOKS.items()}
     for one, other in itertools.combinations(METHODS, 2):
         assert np.linalg.norm(seen[one] - seen[other]) > 15, (one, other)
 

@@ -26,6 +26,7 @@ from experiments.lab.live import Live, charts, observer, page
 from experiments.lab.live.event_files import EventFiles, scalars
 from experiments.lab.live.observer import Observer
 from experiments.lab.live.visdom_windows import VisdomWindows
+from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import runs
 from experiments.lab.training.progress import Progress
@@ -466,9 +467,9 @@ def test_a_long_training_is_drawn_with_as_many_points_as_can_be_seen():
     assert path.endswith(f"L{charts.RIGHT}.0 {charts.TOP}.0")
 
 
-@pytest.mark.parametrize("method", sorted(page.COLORS))
+@pytest.mark.parametrize("method", sorted(BUILT_IN))
 def test_colours_stand_out_from_a_dark_page(method):
-    red, green, blue = page.matplotlib.colors.to_rgb(charts.legible_on_dark(page.COLORS[method]))
+    red, green, blue = page.matplotlib.colors.to_rgb(charts.legible_on_dark(BUILT_IN[method].color))
     assert (charts._luminance(red, green, blue) + 0.05) / (0.012 + 0.05) > 3
 
 

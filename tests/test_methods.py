@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +12,10 @@ from methods_twin import Twin
 
 from cs_optax import complex_synapse, get_beakers, published
 from experiments.lab.data.dataset import load
-from experiments.lab.methods import builtin
-from experiments.lab.methods.builtin import make_method
-from experiments.lab.options.settings import NEED_TASKS, USED_BY, Method, Settings
+from experiments.lab.methods import Declaration, Method, interface
+from experiments.lab.methods.interface import make_method
+from experiments.lab.options.declared import BUILT_IN, Baselines
+from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate, validate_methods
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.tasks.answers import distillation
@@ -24,7 +24,8 @@ from experiments.lab.tasks.streams import fisher_samples, replay_stream, trainin
 from experiments.lab.training.fisher import fisher_information
 from experiments.lab.training.train import train
 
-NAMES = get_args(Method)
+NAMES = tuple(BUILT_IN)
+NEED_TASKS = ("ewc", "si", "lwf", "er")
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = Settings(
     experiment="splitDigits",
@@ -51,9 +52,13 @@ def runs_of(method, settings=SMALL, seeds=(0, 1)):
     return runs
 
 
-def test_every_name_is_a_method_and_every_method_has_a_name():
-    assert set(builtin._METHODS) == set(NAMES)
-    assert set(USED_BY) | set(NEED_TASKS) < set(NAMES)
+def test_every_setting_of_a_method_is_a_setting_and_every_baseline_has_a_method():
+    of_methods = [name for declared in BUILT_IN.values() for name in declared.own]
+    assert sorted(of_methods) == sorted(field.name for field in dataclasses.fields(Baselines))
+    known = {field.name for field in dataclasses.fields(Settings)}
+    for declared in BUILT_IN.values():
+        assert {*declared.used, *declared.ignores, *declared.fixed} <= known
+    assert [name for name, declared in BUILT_IN.items() if declared.needs_task_ends] == list(NEED_TASKS)
 
 
 @pytest.mark.parametrize("scenario", ["task", "domain", "class"])
@@ -125,12 +130,12 @@ def assert_alone_as_in_company(method):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_learns_alone_as_among_five(name, decay, base, monkeypatch):
     if base != "as it is":
-        monkeypatch.setattr(builtin, "_plain", of_all)
+        monkeypatch.setattr(interface, "_plain", of_all)
     assert_alone_as_in_company(make_method(dataclasses.replace(SMALL, decay=decay), name))
 
 
 def test_a_training_with_a_norm_over_all_parameters_is_the_same_alone_and_among_five(monkeypatch):
-    monkeypatch.setattr(builtin, "_plain", of_all)
+    monkeypatch.setattr(interface, "_plain", of_all)
     together, (alone,) = runs_of("cs", seeds=range(5)), runs_of("cs", seeds=[2])
     np.testing.assert_allclose(together[2].loss, alone.loss, rtol=1e-4)
 
@@ -144,9 +149,9 @@ def project(params, memory):
 @pytest.mark.parametrize("elementwise", [False, True])
 def test_a_method_is_mapped_over_seeds_unless_it_says_that_it_need_not_be(elementwise, monkeypatch):
     def mine(settings):
-        return builtin.Method(optax.lamb(settings.lr), pull=project, elementwise=elementwise)
+        return Method(optax.lamb(settings.lr), pull=project, elementwise=elementwise)
 
-    monkeypatch.setitem(builtin._METHODS, "mine", mine)
+    monkeypatch.setitem(Settings.methods, "mine", Declaration(name="mine", make=mine))
     if elementwise:
         with pytest.raises(AssertionError):
             assert_alone_as_in_company(make_method(SMALL, "mine"))

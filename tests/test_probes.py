@@ -13,7 +13,7 @@ import small_runs
 from cs_optax import diagnose
 from experiments import run
 from experiments.lab.data.dataset import load
-from experiments.lab.methods.builtin import as_trained, make_method
+from experiments.lab.methods.interface import make_method
 from experiments.lab.models.mlp import make_model
 from experiments.lab.results import stamps, store
 from experiments.lab.training.checkpoints import Checkpoints
@@ -72,7 +72,7 @@ def test_they_are_what_the_library_diagnoses(method):
         grads = jax.tree.map(lambda p, step=step: jnp.sin(37 * p + step), params)
         updates, state = tx.update(grads, state, params)
         params = jax.tree.map(jnp.add, params, updates)
-    distance, flow = distances_and_flows(as_trained(settings, method), params, state)
+    distance, flow = distances_and_flows(settings.of_method(method), params, state)
     expected = diagnose(state, params)
     counts = np.array([5 * 4 + 4, 4 * 2 + 2])[:, None]
     iteration = settings.lr if method == "cs-published" else 1.0

@@ -181,10 +181,10 @@ def test_what_was_finished_is_not_made_again(tmp_path, alone, monkeypatch):
             patch.setattr(processes, "share", lambda parts, index=index: parts[index])
             assert compare.main([*arguments(tmp_path), "--iters=20"]) == 1
     assert len(list(tmp_path.glob("results/checkpoints/*.npz"))) == 2
-    from experiments.lab.training import train
+    from experiments.lab.training import train as module
 
     iterations = []
-    train = train.train
+    train = module.train
 
     @functools.wraps(train)  # and so no other code
     def watched(configurations, method, seeds, dataset, observe, checkpoints, *rest, **more):
@@ -194,7 +194,7 @@ def test_what_was_finished_is_not_made_again(tmp_path, alone, monkeypatch):
 
         return train(configurations, method, seeds, dataset, note, checkpoints, *rest, **more)
 
-    monkeypatch.setattr(train, "train", watched)
+    monkeypatch.setattr(module, "train", watched)
     assert compare.main([*arguments(tmp_path), "--iters=20", "--resume"]) == 0
     assert iterations == []
     expected = runs_in(alone)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.lab.options import search
-from experiments.lab.options.search import DEPTH, SHAPES, SPACING, SPAN, Range
+from experiments.lab.options.declaration import DEPTH, SHAPES, SPACING, SPAN, Range
+from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate
 from experiments.lab.system.errors import SettingsError
@@ -94,7 +95,7 @@ def test_sgd_has_other_learning_rates():
 
 
 def test_ranges_of_ones_own_are_used():
-    ranges = search.read_ranges(["lr=1e-3:2e-3", "ewc-strength=5:6"], ["standard", "ewc"])
+    ranges = search.read_ranges(["lr=1e-3:2e-3", "ewc-strength=5:6"], [BUILT_IN["standard"], BUILT_IN["ewc"]])
     _, points = planned("ewc", ranges=ranges)
     assert all(1e-3 <= point.lr <= 2e-3 and 5 <= point.ewc_strength <= 6 for point in points[1:])
 
@@ -119,7 +120,7 @@ def test_ranges_of_ones_own_are_used():
 )
 def test_ranges_that_cannot_be_meant_are_refused(text, message):
     with pytest.raises(SettingsError, match=f"^--ranges {text}: {message}"):
-        search.read_ranges([text], ["cs", "cs-readout"])
+        search.read_ranges([text], [BUILT_IN["cs"], BUILT_IN["cs-readout"]])
 
 
 def test_what_lies_at_an_edge_is_named():
@@ -145,7 +146,9 @@ def test_edges_of_what_settings_follow_from_are_named_too():
 
 
 def test_a_configuration_that_cannot_be_trained_is_named():
-    space, points = planned("average", ranges=search.read_ranges(["average-time=0.01:0.1"], ["average"]))
+    space, points = planned(
+        "average", ranges=search.read_ranges(["average-time=0.01:0.1"], [BUILT_IN["average"]])
+    )
     with pytest.raises(
         SettingsError, match=r"^method average cannot be tried with --lr .*: --average-time 0\.0"
     ):

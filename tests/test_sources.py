@@ -9,7 +9,7 @@ import flax.nnx
 import optax
 import pytest
 
-from experiments.lab.methods import builtin
+from experiments.lab.methods import Declaration, Method
 from experiments.lab.models import mlp as model
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import sources, stamps, store
@@ -17,7 +17,7 @@ from experiments.lab.training import train
 
 DECIDING = (
     "cs_optax/_step.py",
-    "experiments/lab/methods/builtin.py",
+    "experiments/lab/methods/interface.py",
     "experiments/lab/models/mlp.py",
     "experiments/lab/options/pinned.py",
     "experiments/lab/tasks/problems.py",
@@ -69,20 +69,27 @@ class OtherNetwork(flax.nnx.Module):
 
 
 def other_method(settings):
-    return builtin.Method(optax.sgd(settings.lr))
+    return Method(optax.sgd(settings.lr))
 
 
 def test_what_a_program_puts_into_the_modules_is_other_code(monkeypatch):
     before = sources.current()
     monkeypatch.setattr(model, "MLP", OtherNetwork)
-    monkeypatch.setitem(builtin._METHODS, "standard", other_method)
     after = sources.current()
     assert after.digest != before.digest
-    names = [f"{__name__}.{one}" for one in ("OtherNetwork", "other_method")]
-    assert after.changed(before.files) == names
+    assert after.changed(before.files) == [f"{__name__}.OtherNetwork"]
     monkeypatch.undo()
     monkeypatch.setattr(train, "make_model", optax.sgd)  # of a library, whose version the environment tells
     assert sources.current() == before
+
+
+def test_a_method_that_a_program_puts_in_is_other_code_for_its_runs_alone(monkeypatch):
+    before = stamps.identity(Settings(), "standard", 0, "abc"), stamps.identity(Settings(), "l2", 0, "abc")
+    monkeypatch.setitem(Settings.methods, "standard", Declaration(name="standard", make=other_method))
+    after = stamps.identity(Settings(), "standard", 0, "abc")
+    assert after["code"] != before[0]["code"]
+    assert Path(__file__).name in stamps.code_of(after).changed(sources.current().files)
+    assert stamps.identity(Settings(), "l2", 0, "abc") == before[1]
 
 
 def test_the_code_is_part_of_the_identity_and_of_the_record(tmp_path, monkeypatch):

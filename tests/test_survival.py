@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 import warnings
-from typing import get_args
 
 import jax
 import numpy as np
@@ -20,7 +19,7 @@ import small_runs
 
 from experiments import compare, run
 from experiments.lab.data.dataset import load
-from experiments.lab.options.settings import Method
+from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.results import sources, stamps
 from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.training.checkpoints import Checkpoints, interrupted_groups
@@ -46,7 +45,7 @@ def assert_same(ours, expected):
 
 
 @pytest.mark.parametrize(
-    ("method", "stops"), [("cs", (0, 15, 18)), *((m, (18,)) for m in get_args(Method) if m != "cs")]
+    ("method", "stops"), [("cs", (0, 15, 18)), *((m, (18,)) for m in BUILT_IN if m != "cs")]
 )
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path, method, stops):
     """Stopped at the end of a task; and at the start, and inside a task."""

@@ -11,7 +11,7 @@ import small_runs
 from scipy import stats
 
 from experiments.lab.data.dataset import Dataset, load
-from experiments.lab.methods.builtin import make_method
+from experiments.lab.methods.interface import make_method
 from experiments.lab.models.mlp import make_model
 from experiments.lab.training import programs
 from experiments.lab.training.train import train as train_together
@@ -119,7 +119,7 @@ def test_a_subset_that_is_the_whole_test_set_leaves_no_empty_evaluation(monkeypa
 
         return init, reshaping
 
-    monkeypatch.setattr(train, "make_model", watched)
+    monkeypatch.setattr("experiments.lab.training.train.make_model", watched)
     (run,), _ = train(dataclasses.replace(SMALL, eval_n=1024), "standard", [0], load("Digits"), quietly)
     assert all(min(shape) > 0 for shape in shown)
     assert any(len(shape) == 2 for shape in shown)

@@ -18,7 +18,6 @@ from experiments.lab.options.settings import (
     Settings,
     Synapse,
 )
-
 from experiments.lab.system.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -87,8 +87,7 @@ def as_given(methods: Mapping[str, Declaration], name: str) -> str:
 
 def _block(declared: Declared) -> Any:
     """The own settings of a method or a model as a block of the help."""
-    title = f"{declared.name}, {declared.reference}"
-    return Annotated[declared.settings, tyro.conf.arg(name=title)]
+    return Annotated[declared.settings, tyro.conf.arg(name=f"{declared.what} {declared.name}")]
 
 
 def _values(kind: type[Any], given: Sequence[str], *options: str) -> Iterator[str]:

@@ -11,7 +11,6 @@ are used as they are, in float32. Labels and tasks may be whole numbers of any t
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from experiments.lab.data.dataset import DataError, Dataset, every_nth
+from experiments.lab.system import modules
 from experiments.lab.system.npz import NotArraysError, as_integers, read_arrays
 from experiments.lab.system.processes import note
 
@@ -68,17 +68,13 @@ def _takes_one(function: Callable[..., Any]) -> bool:
 
 
 def _call(name: str, data_dir: Path | None) -> dict[str, np.ndarray]:
-    module, _, function = name.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), function)):
-        raise DataError(f"--experiment {name}: must be a file that ends in .npz, or module:function")
     try:
-        make = getattr(importlib.import_module(module), function, None)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # something that the module itself imports
-        raise DataError(f"--experiment {name}: there is no module {module}") from error
+        module, make = modules.load(name)
+    except modules.NotThereError as error:
+        what = str(error).replace("must be", "must be a file that ends in .npz, or", 1)
+        raise DataError(f"--experiment {name}: {what}") from error
     if not callable(make):
-        raise DataError(f"--experiment {name}: {module} has no function {function}")
+        raise DataError(f"--experiment {name}: {module.__name__} has no function {name.rpartition(':')[2]}")
     if not _takes_one(make):
         raise DataError(f"--experiment {name}: must take one argument, the --data-dir")
     made = make(data_dir)

@@ -51,7 +51,8 @@ class Look(NamedTuple):
 def looks(methods: Iterable[str], settings: Settings) -> dict[str, Look]:
     """How each of some methods that are drawn together looks.
 
-    Those that declare no color have one that none of the others declares, and another line where it is used up.
+    Those that declare no color have one that none of the others declares, and other lines once these are
+    used up.
 
     Args:
         methods: their names.

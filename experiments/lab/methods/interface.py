@@ -138,14 +138,14 @@ def _made(settings: Settings, name: str) -> Method:
         numbers = ", ".join(declared.together)
         raise SettingsError(
             f"method {name}: needs one of {numbers} as a number of Python, so it must be declared with "
-            f"together=(), without it: {modules.told(error, declared.defined_in)}"
+            f"together=(), without it: {modules.told(error)}"
         ) from error
     except SettingsError as error:
         raise SettingsError(f"method {name}: {error}") from error
     except Exception as error:
         if not declared.defined_in:
             raise
-        raise SettingsError(f"method {name}: {modules.told(error, declared.defined_in)}") from error
+        raise SettingsError(f"method {name}: {modules.told(error)}") from error
     if isinstance(made, optax.GradientTransformation):
         return Method(made)
     if not (isinstance(made, Method) and isinstance(made.optimizer, optax.GradientTransformation)):

@@ -30,9 +30,9 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
     """Everything that decides the result of one run.
 
     Left out, because they do not: settings the method makes no use of (`Settings.unused_by`), the
-    configuration of JAX, which is the same for all (`experiments.lab.options.pinned`), and what changes rounding alone:
-    the device, the versions of the libraries, and the seeds it trained together with. Those are kept with
-    the run.
+    configuration of JAX, which is the same for all (`experiments.lab.options.pinned`), and what changes
+    rounding alone: the device, the versions of the libraries, and the seeds it trained together with. Those
+    are kept with the run.
 
     Args:
         settings: the settings.

@@ -10,10 +10,13 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+LAB = Path(__file__).parent.parent
 
 
 class NotThereError(ValueError):
@@ -48,18 +51,19 @@ def load(reference: str) -> tuple[ModuleType, Any]:
     elif all(part.isidentifier() for part in (*where.split("."), name)):
         module = _by_name(where)
     else:
-        raise NotThereError("must be module:function, or file.py:function")
+        raise NotThereError("must be module:function")
     if not hasattr(module, name):
         raise NotThereError(f"{where} has no function {name}")
     return module, getattr(module, name)
 
 
-def told(error: BaseException, module: str = "") -> str:
-    """An error in one line: what it is and, where the module took part, in which line of its file."""
+def told(error: BaseException) -> str:
+    """An error in one line: what it is and, as far as known, in which line of the user's own files."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    file = getattr(sys.modules.get(module), "__file__", None) or module
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f"{what} ({Path(file).name}, line {lines[-1].lineno})" if lines else what
+    not_own = (str(LAB), *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")), "<")
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if not frame.filename.startswith(not_own)]
+    return f"{what} ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else what
 
 
 def _by_name(name: str) -> ModuleType:
