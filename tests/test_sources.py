@@ -79,7 +79,7 @@ def test_what_a_program_puts_into_the_modules_is_other_code(monkeypatch):
     assert after.digest != before.digest
     assert after.changed(before.files) == [f"{__name__}.OtherNetwork"]
     monkeypatch.undo()
-    monkeypatch.setattr(train, "make_model", optax.sgd)  # of a library, whose version the environment tells
+    monkeypatch.setattr(train, "network_of", optax.sgd)  # of a library, whose version the environment tells
     assert sources.current() == before
 
 

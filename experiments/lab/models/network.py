@@ -57,7 +57,7 @@ def network_of(settings: Settings, problem: Problem) -> Network:
     except Exception as error:
         if not model.defined_in:
             raise
-        told = modules.told(error, model.defined_in)
+        told = modules.told(error)
         raise SettingsError(f"model {model.name}: fails on samples of shape {shape}: {told}") from error
     return network
 

@@ -58,7 +58,7 @@ def training_loop(
     def loss_of_one(
         params: Any, state: Any, old: Any, x: jax.Array, y: jax.Array, of: Samples, n_done: Any
     ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        """What is minimised; and the loss on the new samples, which is recorded for all alike, and the state."""
+        """What is minimised; the loss on the new samples, which is what is recorded; and the state."""
         outputs, state = network.learn(params, state, x)
         scores, target = question(problem, outputs, y, of.tasks)
         each = optax.softmax_cross_entropy_with_integer_labels(scores, target)
