@@ -34,9 +34,9 @@ ACCURACY_COLORS = "viridis"  # perceptually uniform, and in order in grey too
 
 DASHED, DOTTED, DASH_DOTTED = (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2))
 LINES: dict[str, Any] = {"solid": "solid", "dashed": DASHED, "dotted": DOTTED, "dash-dotted": DASH_DOTTED}
-# For methods that declare no colour: that of Okabe & Ito (2008) which no built-in method has, and others of
-# Tol's muted scheme (2021). Told apart in all kinds of colour vision.
-FREE_COLORS = ("#CC79A7", "#117733", "#882255", "#44AA99")
+# For methods that declare no colour; told apart from each other and from those of all built-in methods in all
+# kinds of colour vision.
+FREE_COLORS = ("#AA3377", "#117733", "#661100", "#4B0055")
 INK, LINK, FAINT = "#4D4D4D", "#B0B0B0", "#D0D0D0"
 
 

@@ -69,8 +69,7 @@ class Declaration(Declared):
             `experiments.lab.methods.Method`. Or ``module:function``, imported when it is first called.
         summary: a line for the help.
         settings: a frozen dataclass of the method's own settings: numbers, truth values and words, all with
-            defaults. They become flags and fields of the settings; its docstring's `Attributes` are
-            their help.
+            defaults. They become flags and settings; its docstring's `Attributes` are the help.
         uses: names of settings of other methods, or of the synapse, that it makes use of too. Any that it
             does not name have their usual values when it is made, whatever the flags say.
         ignores: names of settings that all methods have, such as ``decay``, and this one makes no use of.
