@@ -9,7 +9,8 @@ import numpy as np
 from small_networks import mlp
 
 from experiments.lab.tasks.problems import make_problem
-from experiments.lab.tasks.streams import fisher_samples, replay_stream
+from experiments.lab.tasks.samples import fisher_samples
+from experiments.lab.tasks.streams import replay_stream
 
 
 class Twin:

@@ -231,7 +231,7 @@ def edited(monkeypatch):
     original = sources._of_the_project()
 
     def edit(content):
-        changed = {**original, "experiments/lab/methods/builtin.py": content}
+        changed = {**original, "experiments/lab/methods/interface.py": content}
         monkeypatch.setattr(sources, "_of_the_project", lambda: changed)
 
     return edit
@@ -246,7 +246,7 @@ def test_runs_of_other_code_are_trained_again_and_the_file_is_named(lab, capsys,
     assert lab.trained[2:] == [("standard", [0, 1, 2]), ("cs", [0, 1, 2])]
     assert lines_of_error(capsys, "note") == [
         f"note: {method}: training again 2 runs in {lab.folder / 'results'}, made by other code (changed "
-        "since: experiments/lab/methods/builtin.py); --accept-other-code would take what is there"
+        "since: experiments/lab/methods/interface.py); --accept-other-code would take what is there"
         for method in ("standard", "cs")
     ]
     edited("lr = 1")
@@ -273,7 +273,7 @@ def test_runs_of_other_code_are_accepted_with_a_warning_and_kept_apart(lab, caps
     assert path.parent.name.endswith("-other-code")
     summary = json.loads(path.read_text())
     for method in ("standard", "cs"):
-        assert summary["methods"][method]["other_code"] == ["experiments/lab/methods/builtin.py"]
+        assert summary["methods"][method]["other_code"] == ["experiments/lab/methods/interface.py"]
         assert summary["methods"][method]["stamps"][:2] == first["methods"][method]["stamps"]
 
 

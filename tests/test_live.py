@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from experiments import compare
-from experiments.lab.live import Live, charts, observer, page
+from experiments.lab.live import Live, charts, look, observer, page
 from experiments.lab.live.event_files import EventFiles, scalars
 from experiments.lab.live.observer import Observer
 from experiments.lab.live.visdom_windows import VisdomWindows
@@ -469,7 +469,7 @@ def test_a_long_training_is_drawn_with_as_many_points_as_can_be_seen():
 
 @pytest.mark.parametrize("method", sorted(BUILT_IN))
 def test_colours_stand_out_from_a_dark_page(method):
-    red, green, blue = page.matplotlib.colors.to_rgb(charts.legible_on_dark(BUILT_IN[method].color))
+    red, green, blue = look.matplotlib.colors.to_rgb(charts.legible_on_dark(BUILT_IN[method].color))
     assert (charts._luminance(red, green, blue) + 0.05) / (0.012 + 0.05) > 3
 
 

@@ -20,7 +20,8 @@ from experiments.lab.options.validation import validate, validate_methods
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.tasks.answers import distillation
 from experiments.lab.tasks.problems import make_problem
-from experiments.lab.tasks.streams import fisher_samples, replay_stream, training_stream
+from experiments.lab.tasks.samples import fisher_samples
+from experiments.lab.tasks.streams import replay_stream, training_stream
 from experiments.lab.training.fisher import fisher_information
 from experiments.lab.training.train import train
 

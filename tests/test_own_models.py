@@ -161,7 +161,7 @@ def test_answers_are_those_of_evaluation_mode_and_change_nothing():
 
 @pytest.mark.parametrize("method", ["standard", "average", "lwf", "ewc"])
 def test_training_with_statistics_and_dropout_is_its_slow_twin(method):
-    """The targets of LwF are of the network as it was, statistics included; Fisher information has no dropout."""
+    """LwF keeps the network as it was, statistics included; Fisher information is that without dropout."""
     settings = of_cnn(lr=0.003, average_time=1e6)
     twin = Twin(settings, method, load("Digits"), seed=3)
     (one,) = runs_of(method, settings, seeds=[3])

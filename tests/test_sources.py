@@ -13,7 +13,7 @@ from experiments.lab.methods import Declaration, Method
 from experiments.lab.models import mlp as model
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import sources, stamps, store
-from experiments.lab.training import train
+from experiments.lab.training import compiled
 
 DECIDING = (
     "cs_optax/_step.py",
@@ -79,7 +79,9 @@ def test_what_a_program_puts_into_the_modules_is_other_code(monkeypatch):
     assert after.digest != before.digest
     assert after.changed(before.files) == [f"{__name__}.OtherNetwork"]
     monkeypatch.undo()
-    monkeypatch.setattr(train, "network_of", optax.sgd)  # of a library, whose version the environment tells
+    monkeypatch.setattr(
+        compiled, "network_of", optax.sgd
+    )  # of a library: the environment has its version
     assert sources.current() == before
 
 

@@ -13,18 +13,10 @@ from experiments.lab.options.settings import Settings
 from experiments.lab.results.stamps import identity
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.npz import read_arrays
-from experiments.lab.tasks import problems, streams
+from experiments.lab.tasks import problems, stream_files
 from experiments.lab.tasks.problems import generator, make_problem
-from experiments.lab.tasks.streams import (
-    Samples,
-    evaluation_samples,
-    fisher_samples,
-    forget_streams,
-    of_one_length,
-    task_probabilities,
-    tasks_seen,
-    training_stream,
-)
+from experiments.lab.tasks.samples import Samples, evaluation_samples, fisher_samples, of_one_length
+from experiments.lab.tasks.streams import forget_streams, task_probabilities, tasks_seen, training_stream
 
 
 def tiny_dataset(name="MNIST", per_class=30, side=28):
@@ -214,7 +206,7 @@ def test_a_file_is_read_once_for_all_runs_of_a_command_and_anew_for_the_next(tmp
         output=EvaluationAndOutput(get_stamp=True),
     )
     reads = []
-    monkeypatch.setattr(streams, "read_arrays", lambda path: reads.append(path) or read_arrays(path))
+    monkeypatch.setattr(stream_files, "read_arrays", lambda path: reads.append(path) or read_arrays(path))
     settings, dataset = preparation.prepare(options, ["standard", "cs"], 0, 3)
     assert settings.iters == 6
     problem = make_problem(settings, dataset)

@@ -183,13 +183,15 @@ def test_the_table_has_every_configuration_and_seed(lab, capsys):
 def test_a_search_that_takes_runs_of_other_code_is_kept_apart(lab, capsys, monkeypatch):
     lab.sweep("--methods", "standard")
     assert "-other-code" not in capsys.readouterr().out
-    monkeypatch.setattr(sources, "_of_the_project", lambda: {"experiments/lab/methods/builtin.py": "edited"})
+    monkeypatch.setattr(
+        sources, "_of_the_project", lambda: {"experiments/lab/methods/interface.py": "edited"}
+    )
     lab.trained.clear()
     lab.sweep("--methods", "standard", "--accept-other-code", "--n-seeds=1", "--seed=7")
     assert [seeds for _, _, seeds in lab.trained] == [[7]]
     out = capsys.readouterr().out
     assert out.splitlines()[-1].endswith("-other-code/summary.json")
-    assert "experiments/lab/methods/builtin.py" in summary_of(out)["searches"]["standard"]["other_code"]
+    assert "experiments/lab/methods/interface.py" in summary_of(out)["searches"]["standard"]["other_code"]
 
 
 @pytest.mark.parametrize("evaluate_on", ["validation", "test"])

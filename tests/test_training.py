@@ -120,7 +120,7 @@ def test_a_subset_that_is_the_whole_test_set_leaves_no_empty_evaluation(monkeypa
 
         return network._replace(answer=answer)
 
-    monkeypatch.setattr("experiments.lab.training.train.network_of", watched)
+    monkeypatch.setattr("experiments.lab.training.compiled.network_of", watched)
     (run,), _ = train(dataclasses.replace(SMALL, eval_n=1024), "standard", [0], load("Digits"), quietly)
     assert shown
     assert all(min(shape) > 0 for shape in shown)
@@ -340,11 +340,11 @@ def test_reports_tell_the_accuracy_over_the_tasks_seen_so_far(stream):
     runs, _ = train(settings, "standard", [0, 1], load("Digits"), reports.append)
     first, *evaluations = zip(*(run.accuracy_so_far for run in runs), strict=True)
     assert np.isnan(first).all()
-    assert reports[0].accuracy_so_far is None
+    assert reports[0].mean_so_far is None
     for report in reports[1:]:
         evaluated = report.iteration in runs[0].evaluated_at
         expected = pytest.approx(np.mean(evaluations.pop(0))) if evaluated else None
-        assert report.accuracy_so_far == expected
+        assert report.mean_so_far == expected
     assert not evaluations
 
 

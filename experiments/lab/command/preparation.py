@@ -66,7 +66,8 @@ def prepare(
         note(f"note: --data-dir is not used: the data are in {settings.experiment}")
     settings, dataset = _with_data(settings, output.data_dir)
     if settings.stream == "file":
-        from experiments.lab.tasks.streams import forget_streams, read_stream
+        from experiments.lab.tasks.stream_files import read_stream
+        from experiments.lab.tasks.streams import forget_streams
 
         forget_streams()
         planned = read_stream(settings)

@@ -10,7 +10,6 @@ are used as they are, in float32. Labels and tasks may be whole numbers of any t
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ import numpy as np
 
 from experiments.lab.data.dataset import DataError, Dataset, every_nth
 from experiments.lab.system import modules
+from experiments.lab.system.digests import digest_of_arrays
 from experiments.lab.system.npz import NotArraysError, as_integers, read_arrays
 from experiments.lab.system.processes import note
 
@@ -257,9 +257,5 @@ def _samples(x: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _digest(halves: list[dict[str, np.ndarray]]) -> str:
-    total = hashlib.sha256()
-    for half in halves:
-        for name, array in sorted(half.items()):
-            total.update(f"{name} {array.shape} {array.dtype.str};".encode())
-            total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()
+    named = (item for half in halves for item in sorted(half.items()))
+    return digest_of_arrays((f"{name} {array.shape} {array.dtype.str}", array) for name, array in named)

@@ -13,7 +13,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from experiments.lab.live.observer import accuracy_so_far
+from experiments.lab.results.runs import accuracy_so_far
 from experiments.lab.training.progress import Progress
 
 PREFIX = "events.out.tfevents"  # what TensorBoard takes for an event file has this in its name
@@ -75,7 +75,7 @@ def scalars(progress: Progress, place: int) -> dict[str, float]:
         accuracy = progress.accuracy[place]
         values["accuracy/all_tasks"] = float(accuracy.mean())
         if progress.seen[place].any():
-            values["accuracy/tasks_seen"] = float(accuracy_so_far(progress)[place])
+            values["accuracy/tasks_seen"] = float(accuracy_so_far(progress.accuracy, progress.seen)[place])
         values |= {f"accuracy_per_task/task_{task + 1}": float(one) for task, one in enumerate(accuracy)}
     return values
 

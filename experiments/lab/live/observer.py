@@ -9,8 +9,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-import numpy as np
-
 from experiments.lab.training.progress import Progress
 
 INTERVAL = 2.0  # seconds, at least, between two drawings
@@ -109,16 +107,3 @@ class Observer:
             pending = True
         if pending:
             self._destination.update()
-
-
-def accuracy_so_far(progress: Progress) -> np.ndarray:
-    """Accuracy averaged over the tasks shown so far, ``[seeds]``; NaN where there are none.
-
-    Args:
-        progress: a report with an accuracy.
-    """
-    assert progress.accuracy is not None
-    shown = progress.seen.sum(axis=1)
-    return np.asarray(
-        np.where(shown > 0, (progress.accuracy * progress.seen).sum(axis=1) / np.maximum(shown, 1), np.nan)
-    )

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from experiments.lab.live.observer import accuracy_so_far
 from experiments.lab.options.settings import Settings
+from experiments.lab.results.runs import accuracy_so_far
 from experiments.lab.system.names import file_part
 from experiments.lab.training.progress import Progress
 
@@ -54,7 +54,7 @@ class VisdomWindows:
             self._begun = True
             if progress.iteration > 0:
                 self._take_up(progress.iteration)
-        seen = None if progress.accuracy is None else accuracy_so_far(progress)
+        seen = None if progress.accuracy is None else accuracy_so_far(progress.accuracy, progress.seen)
         for place, windows in enumerate(self._windows):
             accuracy, loss = windows.values()
             if progress.iteration > 0:

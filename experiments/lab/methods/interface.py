@@ -19,7 +19,8 @@ from experiments.lab.options.settings import Settings
 from experiments.lab.system import modules
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.tasks.problems import Problem
-from experiments.lab.tasks.streams import Samples, training_stream
+from experiments.lab.tasks.samples import Samples
+from experiments.lab.tasks.streams import training_stream
 
 Tree = Any
 

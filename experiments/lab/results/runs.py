@@ -94,8 +94,21 @@ class Run:
     @property
     def accuracy_so_far(self) -> np.ndarray:
         """Mean accuracy over the tasks seen so far; [L]. NaN before the first."""
-        totals, counts = (self.accuracy * self.seen).sum(axis=1), self.seen.sum(axis=1)
-        return np.where(counts > 0, totals / np.maximum(counts, 1), math.nan)
+        return accuracy_so_far(self.accuracy, self.seen)
+
+
+def accuracy_so_far(accuracy: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Mean accuracy over the tasks seen so far, ``[…]``; NaN where there are none.
+
+    Args:
+        accuracy: ``[…, tasks]``.
+        seen: bool ``[…, tasks]``.
+
+    >>> accuracy_so_far(np.array([1.0, 0.5, 0.0]), np.array([True, True, False])).item()
+    0.75
+    """
+    totals, counts = (accuracy * seen).sum(axis=-1), seen.sum(axis=-1)
+    return np.asarray(np.where(counts > 0, totals / np.maximum(counts, 1), math.nan))
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from experiments.lab.options.model import BUILT_IN
 from experiments.lab.options.settings import FromTheData, Settings
 from experiments.lab.results.runs import FinishedRun
+from experiments.lab.system.digests import digest_of_arrays
 from experiments.lab.system.names import file_part
-from experiments.lab.tasks.streams import read_stream
+from experiments.lab.tasks.stream_files import read_stream
 
 if TYPE_CHECKING:
     from experiments.lab.results.sources import Code
@@ -82,12 +81,8 @@ def stream_digest(settings: Settings) -> str | None:
     if settings.stream_file is None:
         return None
     planned = read_stream(settings)
-    total = hashlib.sha256()
-    for array in (planned.tasks, planned.rows):
-        if array is not None:
-            total.update(f"{array.shape};".encode())
-            total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()
+    arrays = [array for array in (planned.tasks, planned.rows) if array is not None]
+    return digest_of_arrays((f"{array.shape}", array) for array in arrays)
 
 
 def run_stamp(run_identity: Mapping[str, Any]) -> str:

@@ -8,13 +8,11 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from experiments.lab.results import statistics
 
 PAUSES = (0.05, 0.2, 1.0)  # seconds between attempts to rename a file
 
@@ -93,9 +91,7 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
         case float():
             return value if math.isfinite(value) else None
-        case statistics.Estimate():
-            return plain(asdict(value))
         case Path():
             return str(value)
         case _:
-            return value
+            return plain(asdict(value)) if is_dataclass(value) and not isinstance(value, type) else value

@@ -9,9 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.tasks.problems import Problem
-from experiments.lab.tasks.streams import (
-    Samples,
-)
+from experiments.lab.tasks.samples import Samples
 
 
 class Data(NamedTuple):

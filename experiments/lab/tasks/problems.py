@@ -7,7 +7,9 @@ one's own may say of each sample which task it belongs to.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,8 +18,20 @@ from experiments.lab.options.settings import Settings
 from experiments.lab.system.errors import SettingsError
 
 PERMUTED_SIDE = 32  # 28 x 28 images are padded to this before their pixels are permuted
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x, y and task of some samples
 HELD_OUT = 6  # every sixth training image of each class is for validation
+MOST_VIEWS = 64  # of seeds that see the classes in an order of their own, kept for the next method
+
+# What of the settings decides the tasks.
+_DECIDING = (
+    "experiment",
+    "scenario",
+    "singlehead",
+    "class_order",
+    "tasks",
+    "classes",
+    "labelled",
+    "evaluate_on",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +117,7 @@ class Problem:
 
     def seen_by(self, seed: int) -> Problem:
         """The same tasks with the classes called by their places in the order of one seed."""
-        if not self.shuffled:
-            return self
-        places = self.places(seed)
-        train, test = (
-            _by_class(half.x, places[half.y], self.classes_per_task) for half in (self.train, self.test)
-        )
-        return replace(self, train=train, test=test, shuffled=False)
+        return _seen_by(self, seed) if self.shuffled else self
 
     def permutations(self, seed: int) -> np.ndarray:
         """The order of the pixels in each task, int32 [tasks, pixels]; without permutation, [0, 0]."""
@@ -119,8 +127,22 @@ class Problem:
         return np.stack([random.permutation(self.n_pixels) for _ in range(self.n_tasks)]).astype(np.int32)
 
 
+@lru_cache(maxsize=MOST_VIEWS)
+def _seen_by(problem: Problem, seed: int) -> Problem:
+    places = problem.places(seed)
+    train, test = (
+        _by_class(half.x, places[half.y], problem.classes_per_task) for half in (problem.train, problem.test)
+    )
+    return replace(problem, train=train, test=test, shuffled=False)
+
+
+def only(settings: Settings, names: Sequence[str]) -> Settings:
+    """The settings of these names, and of all others the defaults."""
+    return Settings(**{name: getattr(settings, name) for name in names})
+
+
 def make_problem(settings: Settings, dataset: Dataset) -> Problem:
-    """Lay out the tasks of an experiment.
+    """Lay out the tasks of an experiment: once for all methods and configurations that have them in common.
 
     Args:
         settings: valid settings.
@@ -129,36 +151,39 @@ def make_problem(settings: Settings, dataset: Dataset) -> Problem:
     Raises:
         SettingsError: if a class has too few samples to hold some out for validation.
     """
-    x_train, x_test = (_framed(x) if settings.permuted else x for x in (dataset.x_train, dataset.x_test))
-    train: Arrays = x_train, dataset.y_train, dataset.task_train
-    test: Arrays = x_test, dataset.y_test, dataset.task_test
-    if settings.evaluate_on == "validation":
-        held_out = _held_out(dataset)
-        train, test = _part(train, ~held_out), _part(train, held_out)
+    return _laid_out(only(settings, _DECIDING), dataset)
 
+
+@lru_cache(maxsize=1)
+def _laid_out(settings: Settings, dataset: Dataset) -> Problem:
     def half(x: np.ndarray, y: np.ndarray, task: np.ndarray | None) -> Half:
         x, y = x.reshape(len(x), -1), y.astype(np.int32)
         if settings.permuted:
             return Half(x, y, y, None)
         return _by_class(x, y, settings.classes_per_task) if task is None else Half(x, y, y, task)
 
+    x, x_test = (_framed(each) if settings.permuted else each for each in (dataset.x_train, dataset.x_test))
+    y, task = dataset.y_train, dataset.task_train
+    if settings.evaluate_on == "validation":
+        held_out = _held_out(dataset)
+        train, test = (
+            half(x[chosen], y[chosen], None if task is None else task[chosen])
+            for chosen in (~held_out, held_out)
+        )
+    else:
+        train, test = half(x, y, task), half(x_test, dataset.y_test, dataset.task_test)
     return Problem(
         n_tasks=settings.tasks,
         classes_per_task=settings.classes_per_task,
         permuted=settings.permuted,
         multihead=settings.scenario == "task" and not settings.singlehead,
         all_classes=settings.scenario == "class",
-        train=half(*train),
-        test=half(*test),
+        train=train,
+        test=test,
         max_value=dataset.max_value,
-        input_shape=_with_channel(x_train.shape[1:]),
+        input_shape=_with_channel(x.shape[1:]),
         shuffled=settings.class_order == "shuffled",
     )
-
-
-def _part(arrays: Arrays, chosen: np.ndarray) -> Arrays:
-    x, y, task = arrays
-    return x[chosen], y[chosen], None if task is None else task[chosen]
 
 
 def _by_class(x: np.ndarray, y: np.ndarray, classes_per_task: int) -> Half:

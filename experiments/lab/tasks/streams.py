@@ -1,35 +1,44 @@
-"""The stream of training samples, and the test samples to evaluate on: plain arrays, made beforehand.
+"""The streams of training samples: plain arrays, made beforehand.
 
-Both are made of the seed alone, each from random numbers of its own, so that an evaluation more or less
-leaves the training as it is, and all methods see the same batches.
+They are made of the seed alone, from random numbers of their own, so that an evaluation more or less leaves
+the training as it is, and all methods see the same batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from experiments.lab.options.settings import Settings
-from experiments.lab.options.validation import MOST_SAMPLES
 from experiments.lab.system.errors import SettingsError
-from experiments.lab.system.npz import NotArraysError, as_integers, read_arrays
-from experiments.lab.tasks.problems import Problem, generator
+from experiments.lab.tasks.problems import Problem, generator, only
+from experiments.lab.tasks.samples import Samples, one_after_the_other
+from experiments.lab.tasks.stream_files import checked_against, forget_file, read_stream
 
+MOST_KEPT = 2**28  # bytes of the streams that are kept for the next method
 
-class Samples(NamedTuple):
-    """Samples of a data set, each shown in a task: int32 arrays of one shape, and float32 weights."""
+# What of the settings decides a stream, beside the tasks.
+_DECIDING = (
+    "scenario",
+    "stream",
+    "overlap",
+    "stream_file",
+    "class_order",
+    "tasks",
+    "iters",
+    "batch",
+    "evaluate_on",
+)
 
-    rows: Any  # where in the data set
-    tasks: Any
-    weights: Any = None  # in the loss, of a sum of 1 over a batch; None for the mean
+_KEPT: WeakKeyDictionary[Problem, dict[tuple[Settings, int], Samples]] = WeakKeyDictionary()
 
 
 def training_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
-    """All batches of one run, in order: ``[iterations, batch]``.
+    """All batches of one run, in order: ``[iterations, batch]``; read-only.
+
+    They are kept for the other methods that see them.
 
     ``task-based``: ``settings.iters`` batches of each task in turn. In the task and domain scenarios they
     are shuffled epochs of the task without replacement, in which an incomplete last batch is
@@ -47,6 +56,27 @@ def training_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
     Raises:
         SettingsError: if a task has fewer samples than a batch, or a class none, or the file does not fit.
     """
+    deciding = only(settings, _DECIDING)
+    kept = _KEPT.setdefault(problem, {})
+    if (deciding, seed) in kept:
+        return kept[deciding, seed]
+    stream = _drawn(deciding, problem, seed)
+    stream.rows.setflags(write=False)
+    stream.tasks.setflags(write=False)
+    others = (other for streams in _KEPT.values() for other in streams.values())
+    if sum(one.rows.nbytes + one.tasks.nbytes for one in (stream, *others)) <= MOST_KEPT:
+        kept[deciding, seed] = stream
+    return stream
+
+
+def forget_streams() -> None:
+    """Make all streams anew, and read a file that was read before from the disk again."""
+    _KEPT.clear()
+    forget_file()
+
+
+def _drawn(settings: Settings, problem: Problem, seed: int) -> Samples:
+    """The stream that `training_stream` keeps."""
     random = generator(seed, "stream")
     match settings.stream:
         case "random":
@@ -59,11 +89,11 @@ def training_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
             planned = read_stream(settings)
             if planned.rows is None:
                 return _in_tasks(settings, problem, random, planned.tasks)
-            return _checked_against(problem, planned, settings)
+            return checked_against(problem, planned, settings)
     shape = settings.iters, settings.batch
     draw = _draw_classes if settings.scenario == "class" else _epochs
     parts = [draw(problem, random, [task], shape) for task in range(problem.n_tasks)]
-    return _one_after_the_other(parts)
+    return one_after_the_other(parts)
 
 
 def task_probabilities(settings: Settings) -> np.ndarray:
@@ -82,77 +112,6 @@ def task_probabilities(settings: Settings) -> np.ndarray:
     over = np.clip(late / settings.overlap + 0.5, 0, 1) if settings.overlap else (late > 0).astype(float)
     edge = np.ones((len(time), 1))
     return np.concatenate([edge, over], axis=1) - np.concatenate([over, 0 * edge], axis=1)
-
-
-def read_stream(settings: Settings) -> Samples:
-    """The sequence in ``settings.stream_file``: tasks ``[iterations, batch]``, and rows or None; read-only.
-
-    The file is read once: all runs of a command follow one sequence, whatever becomes of the file. A new
-    command forgets it with `forget_streams`.
-
-    Raises:
-        SettingsError: one line that names the file and what is wrong with it.
-    """
-    path = settings.stream_file
-    assert path is not None
-    planned = _planned(path, settings.tasks, settings.batch)
-    if planned.rows is not None and settings.evaluate_on == "validation":
-        raise SettingsError(
-            f"--stream-file {path}: names training samples (rows), some of which --evaluate-on validation "
-            "holds out"
-        )
-    return planned
-
-
-def forget_streams() -> None:
-    """Read a file that was read before from the disk again."""
-    _planned.cache_clear()
-
-
-@lru_cache(maxsize=1)
-def _planned(path: Path, n_tasks: int, batch: int) -> Samples:
-    """The sequence in a file, if it is one of so many tasks, in batches of this size."""
-
-    def refuse(what: str) -> SettingsError:
-        return SettingsError(f"--stream-file {path}: {what}")
-
-    try:
-        arrays = read_arrays(path)
-    except NotArraysError as error:
-        raise refuse(str(error)) from error
-    if not {"tasks"} <= set(arrays) <= {"tasks", "rows"}:
-        raise refuse(f"holds {', '.join(sorted(arrays)) or 'nothing'}; must hold tasks, and may hold rows")
-    for name, array in arrays.items():
-        whole = as_integers(array)
-        if whole is None:
-            raise refuse(f"{name} must be integers, not {array.dtype}")
-        arrays[name] = whole
-    tasks, rows = arrays["tasks"], arrays.get("rows")
-    if tasks.ndim not in (1, 2) or not tasks.size:
-        raise refuse(f"tasks has the shape {tasks.shape}; must be [iterations] or [iterations, batch]")
-    if tasks.min() < 0 or tasks.max() >= n_tasks:
-        raise refuse(
-            f"names the tasks {tasks.min()} to {tasks.max()}; with --tasks {n_tasks} "
-            f"they are 0 to {n_tasks - 1}"
-        )
-    if len(tasks) > MOST_SAMPLES // batch:
-        raise refuse(
-            f"has {len(tasks)} iterations; with --batch {batch} they must be at most "
-            f"{MOST_SAMPLES // batch}: {MOST_SAMPLES:g} samples in all"
-        )
-    if tasks.ndim == 1:
-        tasks = np.broadcast_to(tasks[:, None], (len(tasks), batch))
-    if tasks.shape[1] != batch:
-        raise refuse(f"has batches of {tasks.shape[1]}, but --batch is {batch}")
-    if rows is not None and rows.shape != tasks.shape:
-        raise refuse(f"rows has the shape {rows.shape}; must be {tasks.shape}, as tasks")
-    if rows is not None and not 0 <= rows.min() <= rows.max() <= np.iinfo(np.int32).max:
-        raise refuse(f"names the rows {rows.min()} to {rows.max()}, which are no samples")
-    planned = Samples(None if rows is None else rows.astype(np.int32), tasks.astype(np.int32))
-    for array in planned.tasks, planned.rows:
-        if array is not None:
-            array.setflags(write=False)
-    return planned
 
 
 def tasks_seen(stream: Samples, n_tasks: int, iterations: Sequence[int]) -> np.ndarray:
@@ -196,10 +155,10 @@ def replay_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
             members = problem.train.members_of_class(task, within)
             rows = random.permutation(members)[: settings.replay_budget]
             stored.append(Samples(rows, np.full_like(rows, task)))
-        kept = _one_after_the_other(stored)
+        kept = one_after_the_other(stored)
         drawn = random.integers(len(kept.rows), size=shape)
         parts.append(Samples(kept.rows[drawn], kept.tasks[drawn]))
-    old = _one_after_the_other(parts)
+    old = one_after_the_other(parts)
     share = np.repeat(1 / np.arange(1, problem.n_tasks + 1), settings.iters)[:, None] / settings.batch
     ones = np.ones((1, settings.batch))
     weights = np.concatenate([share * ones, (1 / settings.batch - share) * ones], axis=1)
@@ -208,58 +167,6 @@ def replay_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
         np.concatenate([new.tasks, old.tasks], axis=1),
         weights.astype(np.float32),
     )
-
-
-def evaluation_samples(settings: Settings, problem: Problem, seed: int) -> tuple[Samples, Samples]:
-    """The test samples for the log points, and all others: each ``[samples]``.
-
-    The first are ``eval_n`` or as many as there are of each task, in the class scenario of each class. Tasks
-    follow one another.
-    """
-    random = generator(seed, "evaluation")
-    subset: list[Samples] = []
-    rest: list[Samples] = []
-    for task in range(problem.n_tasks):
-        if settings.scenario == "class":
-            groups = [
-                problem.test.members_of_class(task, within) for within in range(problem.classes_per_task)
-            ]
-        else:
-            groups = [problem.test.members(task)]
-        for group in groups:
-            rows = random.permutation(group)
-            for parts, part in (subset, rows[: settings.eval_n]), (rest, rows[settings.eval_n :]):
-                parts.append(Samples(part, np.full_like(part, task)))
-    return _one_after_the_other(subset), _one_after_the_other(rest)
-
-
-def fisher_samples(settings: Settings, problem: Problem, seed: int) -> Samples:
-    """Training samples of each task, ``ewc_samples`` or as many as the smallest has: ``[tasks, samples]``.
-
-    With shuffled classes, the smallest that any order of the classes makes, so that all seeds have as many.
-    """
-    random = generator(seed, "fisher")
-    members = [problem.train.members(task) for task in range(problem.n_tasks)]
-    n = min(settings.ewc_samples, *map(len, members))
-    if settings.class_order == "shuffled":
-        sizes = np.sort(np.bincount(problem.train.y))
-        n = min(n, int(sizes[: problem.classes_per_task].sum()))
-    rows = np.stack([random.permutation(group)[:n] for group in members])
-    return Samples(rows, np.broadcast_to(np.arange(len(rows), dtype=np.int32)[:, None], rows.shape).copy())
-
-
-def of_one_length(samples: Sequence[Samples]) -> list[Samples]:
-    """Test samples, the shorter ones filled up with samples of task -1, which is none."""
-    longest = max(len(each.rows) for each in samples)
-    return [
-        Samples(np.pad(rows, fill), np.pad(tasks, fill, constant_values=-1))
-        for rows, tasks, _ in samples
-        for fill in [(0, longest - len(rows))]
-    ]
-
-
-def _one_after_the_other(parts: Sequence[Samples]) -> Samples:
-    return Samples(*(np.concatenate([part[field] for part in parts]) for field in (0, 1)))
 
 
 def _epochs(
@@ -287,33 +194,6 @@ def _in_tasks(
     else:
         groups, chosen = [_members(problem, task, tasks.shape[1]) for task in range(problem.n_tasks)], tasks
     return Samples(_one_of_each(random, groups, chosen), tasks.astype(np.int32))
-
-
-def _checked_against(problem: Problem, planned: Samples, settings: Settings) -> Samples:
-    """The samples themselves, if they are samples of their tasks."""
-    refused = f"--stream-file {settings.stream_file}: "
-    low, high = planned.rows.min(), planned.rows.max()
-    if low < 0 or high >= len(problem.train.y):
-        raise SettingsError(f"{refused}names the samples {low} to {high} of {len(problem.train.y)}")
-    belongs = np.stack(
-        [
-            np.isin(np.arange(len(problem.train.y)), problem.train.members(task))
-            for task in range(problem.n_tasks)
-        ]
-    )
-    wrong = ~belongs[planned.tasks, planned.rows]
-    if wrong.any():
-        where = tuple(np.argwhere(wrong)[0])
-        order = (
-            ", with the classes in this seed's order"
-            if settings.class_order == "shuffled"
-            else " (was it written with --class-order shuffled?)"
-        )
-        raise SettingsError(
-            f"{refused}shows sample {planned.rows[where]} in task {planned.tasks[where]}, "
-            f"but it is of another one{order}"
-        )
-    return planned
 
 
 def _draw_tasks(

@@ -15,9 +15,7 @@ from experiments.lab.models.network import Network
 from experiments.lab.options.settings import Settings
 from experiments.lab.tasks.answers import Data, View, distillation, question, show
 from experiments.lab.tasks.problems import Problem
-from experiments.lab.tasks.streams import (
-    Samples,
-)
+from experiments.lab.tasks.samples import Samples
 from experiments.lab.training.fisher import fisher_information
 from experiments.lab.training.probes import beakers_of, distances_and_flows
 

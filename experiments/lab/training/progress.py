@@ -21,6 +21,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from experiments.lab.results.runs import accuracy_so_far
+
 SHORTEST_BAR, LONGEST_BAR = 6, 40  # columns
 
 
@@ -43,11 +45,11 @@ class Progress:
     seen: np.ndarray
 
     @property
-    def accuracy_so_far(self) -> float | None:
+    def mean_so_far(self) -> float | None:
         """Accuracy over the tasks seen so far, mean over all runs; None where there is none yet."""
         if self.accuracy is None or not self.seen.any():
             return None
-        return float(self.accuracy.mean(where=self.seen))
+        return float(accuracy_so_far(self.accuracy.ravel(), self.seen.ravel()))
 
 
 class ProgressDisplay:
@@ -116,8 +118,8 @@ class ProgressDisplay:
         Raises:
             KeyboardInterrupt: if the user has asked to stop, and the training is not done yet.
         """
-        if progress.accuracy_so_far is not None:
-            self._accuracy = progress.accuracy_so_far
+        if progress.mean_so_far is not None:
+            self._accuracy = progress.mean_so_far
         numbers = self._numbers(progress)
         if self._console.is_terminal:
             self._bar.update(self._task, completed=progress.iteration, total=progress.total, numbers=numbers)

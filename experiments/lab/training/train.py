@@ -3,62 +3,32 @@
 Parameters and optimizer state are stacked over seeds. The gradient is mapped over them; an optimizer that
 works element by element acts on the stacked tree as it is: its counters stay single numbers, and the
 links of a complex synapse that rest cost nothing. Others are mapped
-(`experiments.lab.methods.builtin.over_seeds`). On a CPU the seeds are divided into teams that take turns
+(`experiments.lab.methods.interface.over_seeds`). On a CPU the seeds are divided into teams that take turns
 between two log points, for the sake of its cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.data.dataset import Dataset
-from experiments.lab.methods.interface import Method, make_method
-from experiments.lab.models.network import network_of
+from experiments.lab.methods.interface import make_method
 from experiments.lab.options.pinned import pinned
 from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import Run, Seconds
-from experiments.lab.tasks.answers import Data, View
-from experiments.lab.tasks.problems import Problem, make_problem
-from experiments.lab.tasks.streams import (
-    Samples,
-    evaluation_samples,
-    fisher_samples,
-    of_one_length,
-    tasks_seen,
-    training_stream,
-)
+from experiments.lab.tasks.problems import make_problem
 from experiments.lab.training.checkpoints import Checkpoints
+from experiments.lab.training.compiled import Programs
 from experiments.lab.training.devices import Spread, local_devices
 from experiments.lab.training.log import Log, Timer
 from experiments.lab.training.probes import layer_names
-from experiments.lab.training.programs import (
-    Carry,
-    at_the_start,
-    count_answers,
-    end_of_task,
-    probe_beakers,
-    training_loop,
-)
 from experiments.lab.training.progress import Progress
+from experiments.lab.training.teams import Material, make_material, tasks_shown
 
 Observer = Callable[[Progress], None]
-
-
-class _Team(NamedTuple):
-    """What the seeds of one team are trained and evaluated on."""
-
-    keys: jax.Array  # random ones, one for each seed
-    stream: Samples  # [iterations, seeds, batch]
-    view: View
-    subset: Samples  # [seeds, samples]
-    rest: Samples  # [seeds, samples]
-    learned: Samples | None  # for the Fisher information, [tasks, seeds, samples]
 
 
 @pinned()
@@ -101,221 +71,121 @@ def train(
     configurations = [one.of_method(method) for one in configurations]
     settings, n = configurations[0], len(configurations)
     spread = Spread(n, len(seeds), local_devices(devices))
-    groups = spread.teams(seeds)
-    problem, how = make_problem(settings, dataset), make_method(settings, method)
-    views = {seed: problem.seen_by(seed) for seed in seeds}
-
-    def samples(of: Callable[[Settings, Problem, int], Any]) -> list[Any]:
-        return [of(settings, view, seed) for seed, view in views.items()]
-
-    def stacked(each: Sequence[Any], axis: int) -> list[Any]:
-        """What each seed has, of each team along this axis."""
-        of_seed = dict(zip(views, each, strict=True))
-        return [
-            spread.place(
-                jax.tree.map(lambda *arrays: np.stack(arrays, axis), *(of_seed[seed] for seed in group)),
-                seeds=axis,
-            )
-            for group in groups
-        ]
-
-    keys = [spread.place(jnp.stack([jax.random.key(seed) for seed in group]), seeds=0) for group in groups]
-    subsets, rests = zip(*samples(evaluation_samples), strict=True)
-    teams = [
-        _Team(*parts)
-        for parts in zip(
-            keys,
-            stacked(samples(how.stream), axis=1),
-            stacked([View(problem.permutations(seed), problem.places(seed)) for seed in seeds], axis=0),
-            stacked(of_one_length(subsets), axis=0),
-            stacked(of_one_length(rests), axis=0),
-            stacked(samples(fisher_samples), axis=1) if how.needs_fisher else [None] * len(groups),
-            strict=True,
-        )
-    ]
-    train_data, test_data = (
-        Data(spread.place(half.x), spread.place(half.y)) for half in (problem.train, problem.test)
-    )
-    log = Log(settings, n * len(seeds), probed)
-    log.seen = np.tile(
-        [
-            tasks_seen(training_stream(settings, v, s), settings.tasks, log.evaluated_at)
-            for s, v in views.items()
-        ],
-        (n, 1, 1),
-    )
-    timer = Timer()
-
+    problem = make_problem(settings, dataset)
+    material = make_material(settings, problem, make_method(settings, method), seeds, spread)
+    log, timer = Log(settings, n * len(seeds), probed), Timer()
+    log.seen = np.tile(tasks_shown(settings, problem, seeds, log.evaluated_at), (n, 1, 1))
     with timer("compile"):
-        network = network_of(settings, problem)
-        numbers = spread.place(
-            _numbers(spread.configurations(configurations), method, arguments), configurations=0
-        )
-
-        def configured(part: Callable[[Settings, Method], Any], *in_axes: Any) -> Callable[..., Any]:
-            """A part of the training, as a function of the numbers that differ and of what it needs."""
-
-            def of_one(numbers: Mapping[str, Any], *arguments: Any) -> Any:
-                one = replace(settings, **numbers)
-                return part(one, make_method(one, method))(*arguments)
-
-            return of_one if n == 1 else jax.vmap(of_one, in_axes=(0, *in_axes))
-
-        def start(one: Settings, how: Method) -> Callable[..., Carry]:
-            return at_the_start(settings, how)
-
-        def loop(one: Settings, how: Method) -> Callable[..., Carry]:
-            return training_loop(one, problem, network, how)
-
-        def count(one: Settings, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
-            return count_answers(problem, network, how)
-
-        def probe(one: Settings, how: Method) -> Callable[..., dict[str, jax.Array]]:
-            return probe_beakers(one, problem, network)
-
-        def end(one: Settings, how: Method) -> Callable[..., Carry]:
-            return end_of_task(problem, network, how)
-
-        weights = jax.eval_shape(network.init, teams[0].keys)
-        begin = configured(start, None, None)
-
-        def shapes(number: int) -> Any:
-            """Of what is handed on, with this number of seeds."""
-            few = jax.tree.map(lambda w: jax.ShapeDtypeStruct((number, *w.shape[1:]), w.dtype), weights)
-            return jax.eval_shape(begin, numbers, *few)
-
-        axes = spread.axes(shapes)
-        initial = [spread.place(network.init(team.keys), seeds=0) for team in teams]
-        started = spread.compile(begin, numbers, *initial[0], out=axes)
-        carries = [started(numbers, *of_team) for of_team in initial]
-        del initial
-        carry, team = carries[0], teams[0]  # for their shapes
-        run = spread.compile(
-            configured(loop, 0, None, None, None, None, None),
-            numbers,
-            carry,
-            0,
-            0,
-            team.stream,
-            train_data,
-            team.view,
-            out=axes,
-            donate=1,
-        )
-        counts = spread.axis(seeds=0 if n == 1 else 1, configurations=0)
-
-        def evaluation(like: Any, part: Samples) -> Callable[..., Any]:
-            counting = configured(count, 0, None, None, None)
-            return spread.compile(counting, numbers, like, part, test_data, team.view, out=counts)
-
-        on_subset = evaluation(carry, team.subset)
-        on_rest = evaluation(carry, team.rest) if team.rest.rows.size else None
-        if probed:
-            assert n == 1, "probes are for a single configuration"
-            look = spread.compile(
-                configured(probe),
-                numbers,
-                carry,
-                team.subset,
-                test_data,
-                team.view,
-                out=spread.axis(seeds=2),
-            )
-        end_task = None
-        if how.consolidate is not None:
-            end_task = spread.compile(
-                configured(end, 0, None, None, None, None, None),
-                numbers,
-                carry,
-                0,
-                team.keys,
-                team.learned,
-                train_data,
-                team.view,
-                out=axes,
-                donate=1,
-            )
-        del carry
-        jax.block_until_ready(carries)
-
-    def of_runs(of_teams: Iterable[np.ndarray]) -> np.ndarray:
-        """Those of all teams, runs last, without what only fills."""
-        return np.concatenate([of_team[..., spread.real] for of_team in of_teams], axis=-1)
-
-    def counted(count: Callable[..., Any], parts: Iterable[Samples]) -> np.ndarray:
-        """How many samples of the teams are right, and how many there are: ``[2, tasks, runs]``."""
-        counts = (
-            np.stack(count(numbers, carry, part, test_data, team.view))
-            for carry, team, part in zip(carries, teams, parts, strict=True)
-        )
-        return of_runs(of_team.reshape(2, -1, settings.tasks).swapaxes(1, 2) for of_team in counts)
-
-    def fractions(counts: np.ndarray) -> np.ndarray:
-        """Divided on the host in float64, ``[runs, tasks]``: exact, whatever the device rounds to."""
-        return (counts[0] / counts[1]).T
-
-    done = -1  # not even evaluated at the start
-    if checkpoints is not None and (kept := checkpoints.find(spread.gathered(carries, axes))) is not None:
-        done, carries = kept.iteration, spread.scatter(kept.carry, axes)
-        log.restore(kept.records)
-    for stop in log.stops_after(done):
-        began = max(done, 0)
-        with timer("train"):
-            if stop > began:
-                for number, team in enumerate(teams):
-                    carries[number] = run(
-                        numbers, carries[number], began, stop, team.stream, train_data, team.view
-                    )
-                log.losses[began:stop] = of_runs(
-                    np.moveaxis(np.asarray(carry.losses), -2, 0)[began:stop].reshape(stop - began, -1)
-                    for carry in carries
-                )
-        with timer("evaluate"):
-            if stop in log.evaluated_at:
-                of_subset = counted(on_subset, (team.subset for team in teams))
-                log.accuracy.append(fractions(of_subset))
-                if probed:
-                    seen = [
-                        look(numbers, carry, team.subset, test_data, team.view)
-                        for carry, team in zip(carries, teams, strict=True)
-                    ]
-                    log.look({name: of_runs(np.asarray(of[name]) for of in seen) for name in seen[0]})
-                if stop in (0, *log.matrix_at):
-                    of_all = of_subset
-                    if on_rest is not None:
-                        of_all = of_subset + counted(on_rest, (team.rest for team in teams))
-                    log.matrix.append(fractions(of_all))
-        if end_task is not None and stop in log.matrix_at[:-1]:
-            with timer("train"):
-                task = log.matrix_at.index(stop)
-                carries = [
-                    end_task(numbers, carry, task, team.keys, team.learned, train_data, team.view)
-                    for carry, team in zip(carries, teams, strict=True)
-                ]
-                jax.block_until_ready(carries)
-        done = stop
-        try:
-            observe(log.progress(began, stop))
-        except KeyboardInterrupt:
-            if checkpoints is not None:
-                checkpoints.keep(stop, spread.gather(carries, axes), log.records(), Seconds(**timer.seconds))
-            raise
-        last = stop == settings.total_iterations
-        if checkpoints is not None and (checkpoints.due or (last and checkpoints.at_the_end)):
-            checkpoints.keep(stop, spread.gather(carries, axes), log.records(), Seconds(**timer.seconds))
-    layers = layer_names(carries[0].params) if probed else []
-    runs = log.runs(method, [*seeds] * n, layers)
+        programs = Programs(configurations, method, problem, material, spread, arguments, probed)
+    training = _Training(programs, material, spread, log, timer, checkpoints)
+    training.go_on()
+    training.finish(observe)
+    runs = log.runs(method, [*seeds] * n, training.layers if probed else [])
     return [runs[i : i + len(seeds)] for i in range(0, len(runs), len(seeds))], Seconds(**timer.seconds)
 
 
-def _numbers(
-    configurations: Sequence[Settings], method: str, arguments: Collection[str]
-) -> dict[str, jax.Array]:
-    """These settings and those that differ: ``[configurations]``, or single numbers where there is one."""
-    first = asdict(configurations[0])
-    differ = [name for name in first if any(getattr(c, name) != first[name] for c in configurations)]
-    together = configurations[0].methods[method].together
-    assert {*differ, *arguments} <= {*together}, f"not just numbers: {differ}, {arguments}"
-    values = {name: [getattr(c, name) for c in configurations] for name in sorted({*differ, *arguments})}
-    one = len(configurations) == 1
-    return {name: jnp.asarray(v[0] if one else v, jnp.float32) for name, v in values.items()}
+class _Training:
+    """A training under way: what the loop hands on, and what is recorded of it.
+
+    Args:
+        programs: its compiled parts.
+        material: what it works with.
+        spread: how its runs lie on the devices.
+        log: takes what is recorded.
+        timer: takes the seconds.
+        checkpoints: see `train`.
+    """
+
+    def __init__(
+        self,
+        programs: Programs,
+        material: Material,
+        spread: Spread,
+        log: Log,
+        timer: Timer,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self._programs, self._teams, self._spread = programs, material.teams, spread
+        self._log, self._timer, self._checkpoints = log, timer, checkpoints
+        self._carries = programs.begin()
+        self._done = -1  # not even evaluated at the start
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers that are probed."""
+        return layer_names(self._carries[0].params)
+
+    def go_on(self) -> None:
+        """Take up the state of a checkpoint, if there is one."""
+        if self._checkpoints is None:
+            return
+        kept = self._checkpoints.find(self._spread.gathered(self._carries, self._programs.axes))
+        if kept is not None:
+            self._done = kept.iteration
+            self._carries = self._spread.scatter(kept.carry, self._programs.axes)
+            self._log.restore(kept.records)
+
+    def finish(self, observe: Observer) -> None:
+        """Train to the end, log point by log point.
+
+        Raises:
+            KeyboardInterrupt: if ``observe`` raises it; the state has then been kept.
+        """
+        stops = self._log.stops_after(self._done)
+        for stop in stops:
+            began = max(self._done, 0)
+            self._advance(began, stop)
+            self._evaluate(stop)
+            self._end_task(stop)
+            self._done = stop
+            try:
+                observe(self._log.progress(began, stop))
+            except KeyboardInterrupt:
+                self._keep()
+                raise
+            if self._checkpoints is not None:
+                at_the_end = stop == stops[-1] and self._checkpoints.at_the_end
+                if self._checkpoints.due or at_the_end:
+                    self._keep()
+
+    def _advance(self, began: int, stop: int) -> None:
+        with self._timer("train"):
+            if stop == began:
+                return
+            for number, team in enumerate(self._teams):
+                self._carries[number] = self._programs.advance(self._carries[number], began, stop, team)
+            losses = [
+                np.moveaxis(np.asarray(carry.losses), -2, 0)[began:stop].reshape(stop - began, -1)
+                for carry in self._carries
+            ]
+            self._log.losses[began:stop] = self._programs.of_runs(losses)
+
+    def _evaluate(self, stop: int) -> None:
+        log, programs = self._log, self._programs
+        if stop not in log.evaluated_at:
+            return
+        with self._timer("evaluate"):
+            of_subset = programs.count_on_subset(self._carries)
+            log.accuracy.append(_fractions(of_subset))
+            if log.probes:
+                log.look(programs.look(self._carries))
+            if stop in (0, *log.matrix_at):
+                of_rest = programs.count_on_rest(self._carries)
+                log.matrix.append(_fractions(of_subset if of_rest is None else of_subset + of_rest))
+
+    def _end_task(self, stop: int) -> None:
+        if self._programs.has_task_ends and stop in self._log.matrix_at[:-1]:
+            with self._timer("train"):
+                task = self._log.matrix_at.index(stop)
+                self._carries = self._programs.end_task(self._carries, task)
+                jax.block_until_ready(self._carries)
+
+    def _keep(self) -> None:
+        if self._checkpoints is not None:
+            carry = self._spread.gather(self._carries, self._programs.axes)
+            self._checkpoints.keep(self._done, carry, self._log.records(), Seconds(**self._timer.seconds))
+
+
+def _fractions(counts: np.ndarray) -> np.ndarray:
+    """Divided on the host in float64, ``[runs, tasks]``: exact, whatever the device rounds to."""
+    return (counts[0] / counts[1]).T
