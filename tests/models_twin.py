@@ -10,7 +10,8 @@ import optax
 from flax import nnx
 
 from experiments.lab.tasks.problems import make_problem
-from experiments.lab.tasks.streams import fisher_samples, training_stream
+from experiments.lab.tasks.samples import fisher_samples
+from experiments.lab.tasks.streams import training_stream
 
 
 class Twin:

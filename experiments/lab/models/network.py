@@ -34,11 +34,21 @@ class Network(NamedTuple):
         init: ``keys -> (params, state)``, one random key for each seed, and all stacked over them.
         learn: ``(params, state, x) -> (outputs, state)``, in training mode; of one seed.
         answer: ``(params, state, x) -> outputs``, in evaluation mode; of one seed.
+        mapped_twice: whether its gradient can be mapped over configurations beside seeds. JAX cannot map
+            that of a convolution twice.
     """
 
     init: Callable[[jax.Array], tuple[Any, Any]]
     learn: Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
     answer: Callable[[Any, Any, jax.Array], jax.Array]
+    mapped_twice: bool = True
+
+    def differentiated(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function with gradients of the network, which configurations can go through together."""
+        if self.mapped_twice:
+            return function
+        one_after_the_other: Callable[..., Any] = jax.custom_batching.sequential_vmap(function)
+        return one_after_the_other
 
 
 def network_of(settings: Settings, problem: Problem) -> Network:
@@ -52,6 +62,7 @@ def network_of(settings: Settings, problem: Problem) -> Network:
         network = make_network(model.function, shape, n_outputs, model.settings_in(settings))
         if model.defined_in:
             try_on_a_batch(network, (settings.batch, *shape), n_outputs)
+            network = network._replace(mapped_twice=False)
     except MistakenModelError as error:
         raise SettingsError(f"model {model.name}: {error}") from error
     except Exception as error:

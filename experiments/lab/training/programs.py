@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -54,7 +55,14 @@ def training_loop(
     """``(carry, first, stop, stream, data, view) -> carry``."""
 
     def loss_of_one(
-        params: Any, state: Any, old: Any, x: jax.Array, y: jax.Array, of: Samples, n_done: Any
+        params: Any,
+        state: Any,
+        old: Any,
+        x: jax.Array,
+        y: jax.Array,
+        of: Samples,
+        n_done: Any,
+        temperature: Any,
     ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
         """What is minimised; the loss on the new samples, which is what is recorded; and the state."""
         outputs, state = network.learn(params, state, x)
@@ -66,10 +74,11 @@ def training_loop(
             return loss, (recorded, state)
         old_params, old_state = old
         targets = network.answer(old_params, old_state, x)
-        kept = distillation(problem, outputs, targets, n_done, settings.lwf_temperature)
+        kept = distillation(problem, outputs, targets, n_done, temperature)
         return (loss + n_done * kept) / (n_done + 1), (recorded, state)
 
-    gradient = jax.vmap(jax.grad(loss_of_one, has_aux=True), in_axes=(0, 0, 0, 0, 0, 0, None))
+    seeds = (0, 0, 0, 0, 0, 0, None, None)
+    gradient = network.differentiated(jax.vmap(jax.grad(loss_of_one, has_aux=True), in_axes=seeds))
 
     def run(carry: Carry, first: int, stop: int, stream: Samples, data: Data, view: View) -> Carry:
         def step(i: jax.Array, carry: Carry) -> Carry:
@@ -77,7 +86,8 @@ def training_loop(
             batch = jax.tree.map(lambda a: a[i], stream)
             x, y = show(problem, data, batch, view)
             old = (memory, old_state) if how.distils else ()
-            grads, (loss, state) = gradient(params, state, old, x, y, batch, i // settings.iters)
+            n_done, temperature = i // settings.iters, settings.lwf_temperature
+            grads, (loss, state) = gradient(params, state, old, x, y, batch, n_done, temperature)
             pulled = grads
             if how.pull is not None:
                 pulled = jax.tree.map(jnp.add, grads, how.pull(params, memory))
@@ -110,7 +120,8 @@ def end_of_task(problem: Problem, network: Network, how: Method) -> Callable[...
             samples = jax.tree.map(lambda a: a[task], learned)
             x, _ = show(problem, data, samples, view)
             of_task = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, task)
-            fisher = fisher_information(scores, carry.params, carry.state, x, samples.tasks, of_task)
+            estimate = network.differentiated(partial(fisher_information, scores))
+            fisher = estimate(carry.params, carry.state, x, samples.tasks, of_task)
         assert how.consolidate is not None
         return carry._replace(
             memory=how.consolidate(carry.memory, carry.params, fisher), old_state=_old_state(how, carry.state)
