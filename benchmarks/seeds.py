@@ -19,11 +19,13 @@ from benchmarks.report import curves, options, publish
 from benchmarks.timing import in_turns
 from benchmarks.update_cost import with_synapse
 from experiments.lab.figures import panels
-from experiments.lab.models.mlp import make_model
+from experiments.lab.models.mlp import MLP
+from experiments.lab.models.network import make_network
+from experiments.lab.options.model import FullyConnected
 from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.tables import Table
 
-SIZES = (784, 400, 400, 10)
+INPUTS, OUTPUTS = 784, 10
 BATCH = 128
 SEEDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 STANDARD, SYNAPSE = "Adam", "K=10, alpha=10"
@@ -45,12 +47,13 @@ class Training:
     """
 
     def __init__(self, tx: optax.GradientTransformation, seeds: int, n_steps: int, how: str) -> None:
-        init, apply = make_model(SIZES)
-        self._x = jax.random.uniform(jax.random.key(0), (seeds, BATCH, SIZES[0]))
-        self._y = jax.random.randint(jax.random.key(1), (seeds, BATCH), 0, SIZES[-1])
+        network = make_network(MLP, (INPUTS,), OUTPUTS, FullyConnected())
+        self._x = jax.random.uniform(jax.random.key(0), (seeds, BATCH, INPUTS))
+        self._y = jax.random.randint(jax.random.key(1), (seeds, BATCH), 0, OUTPUTS)
 
         def loss(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-            return optax.softmax_cross_entropy_with_integer_labels(apply(params, x), y).mean()
+            outputs, _ = network.learn(params, no_state, x)
+            return optax.softmax_cross_entropy_with_integer_labels(outputs, y).mean()
 
         def train(gradient: Any, carry: Any, x: jax.Array, y: jax.Array) -> Any:
             def step(carry: Any, _: None) -> Any:
@@ -61,17 +64,15 @@ class Training:
             return jax.lax.scan(step, carry, length=n_steps)[0]
 
         of_one = partial(train, jax.grad(loss))
-        keys = jax.random.split(jax.random.key(2), seeds)
+        params, no_state = network.init(jax.random.split(jax.random.key(2), seeds))
         if how == "batched":
-            params = init(keys)
             self._carry = params, tx.init(params)
             run = partial(train, jax.vmap(jax.grad(loss)))
         elif how == "bare":
-            params = jax.tree.map(lambda leaf: leaf[0], init(keys[:1]))
+            params = jax.tree.map(lambda leaf: leaf[0], params)
             self._carry, self._x, self._y = (params, tx.init(params)), self._x[0], self._y[0]
             run = of_one
         else:
-            params = init(keys)
             self._carry = params, jax.vmap(tx.init)(params)
             if how == "vmap":
                 run = jax.vmap(of_one)

@@ -12,6 +12,7 @@ from experiments.lab.command.guard import guarded
 from experiments.lab.command.outcome import draw
 from experiments.lab.command.parsing import parse
 from experiments.lab.options.declaration import from_record
+from experiments.lab.options.model import from_record as model_from_record
 from experiments.lab.options.own import settings_with
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate
@@ -122,7 +123,8 @@ def read_results(path: Path) -> Results:
                 from_record(method, of_method.get("declared", {}))
                 for method, of_method in summary["methods"].items()
                 if method not in Settings.methods
-            )
+            ),
+            model_from_record(summary.get("model")),
         )
         given = {one.name: config[one.name] for one in fields(Settings) if one.name in config}
         if given.get("stream_file") is not None:

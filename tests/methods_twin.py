@@ -6,8 +6,8 @@ In the task scenario, with plain gradient descent, on task after task.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from small_networks import mlp
 
-from experiments.lab.models.mlp import make_model
 from experiments.lab.tasks.problems import make_problem
 from experiments.lab.tasks.samples import fisher_samples
 from experiments.lab.tasks.streams import replay_stream
@@ -28,7 +28,7 @@ class Twin:
         self.shown, self.learned = (of(settings, problem, seed) for of in (replay_stream, fisher_samples))
         self.shape = problem.n_tasks, problem.classes_per_task
         hidden = [settings.fc_units] * (settings.fc_layers - 1)
-        init, self.apply = make_model((problem.n_pixels, *hidden, problem.n_outputs))
+        init, self.apply = mlp(problem.n_pixels, *hidden, problem.n_outputs)
         self.params = jax.tree.map(lambda leaf: leaf[0], init(jax.random.key(seed)[None]))
         self.anchor = self.params
         self.importance = self.gained = jax.tree.map(jnp.zeros_like, self.params)

@@ -198,7 +198,9 @@ def test_every_method_gives_the_same_with_64_bit_types_and_other_random_numbers_
 def test_the_fisher_information_has_the_dtype_of_its_parameters(x64):
     params = {"w": jnp.ones((1, 4, 3), jnp.float32)}
     x, tasks = jnp.ones((1, 6, 4), jnp.float32), jnp.zeros((1, 6), jnp.int32)
-    estimated = fisher_information(lambda p, x, _: x @ p["w"], params, x, tasks, jax.random.key(0)[None])
+    estimated = fisher_information(
+        lambda p, s, x, t: x @ p["w"], params, (), x, tasks, jax.random.key(0)[None]
+    )
     assert estimated["w"].dtype == jnp.float32
 
 
@@ -315,10 +317,10 @@ def test_the_fisher_information_is_its_slow_twin():
     tasks = jnp.zeros((2, 28), jnp.int32)
     keys = jnp.stack([jax.random.key(5), jax.random.key(6)])
 
-    def scores(params, x, tasks):
+    def scores(params, state, x, tasks):
         return x @ params["w"] + params["b"]
 
-    estimated = fisher_information(scores, params, x, tasks, keys)
+    estimated = fisher_information(scores, params, (), x, tasks, keys)
     for seed in range(2):
         w, b = params["w"][seed], params["b"][seed]
         labels = jax.random.categorical(keys[seed], x[seed] @ w + b)
@@ -336,7 +338,12 @@ def test_the_fisher_information_is_right_on_average():
     w = jnp.asarray(np.random.default_rng(0).normal(size=(1, 3, 2)), jnp.float32)
     x = jnp.ones((1, 20_000, 3))
     estimated = fisher_information(
-        lambda params, x, tasks: x @ params, w, x, jnp.zeros((1, 20_000), jnp.int32), jax.random.key(0)[None]
+        lambda params, state, x, tasks: x @ params,
+        w,
+        (),
+        x,
+        jnp.zeros((1, 20_000), jnp.int32),
+        jax.random.key(0)[None],
     )[0]
     p = np.asarray(jax.nn.softmax(x[0, 0] @ w[0]))
     np.testing.assert_allclose(estimated, np.tile(p * (1 - p), (3, 1)), rtol=0.05)

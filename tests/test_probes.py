@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_runs
+from small_networks import mlp
 
 from cs_optax import diagnose
 from experiments import run
 from experiments.lab.data.dataset import load
 from experiments.lab.methods.interface import make_method
-from experiments.lab.models.mlp import make_model
 from experiments.lab.results import stamps, store
 from experiments.lab.training.checkpoints import Checkpoints
 from experiments.lab.training.probes import distances_and_flows, layer_names
@@ -64,7 +64,7 @@ def test_all_beakers_start_as_the_weights_and_then_lag_behind():
 def test_they_are_what_the_library_diagnoses(method):
     """Over all layers, one seed at a time, in the unit of the method's time."""
     settings = dataclasses.replace(SMALL, lr=0.01)
-    init, _ = make_model((5, 4, 2))
+    init, _ = mlp(5, 4, 2)
     params = init(jax.random.split(jax.random.key(0), 2))
     tx = make_method(settings, method).optimizer
     state = tx.init(params)

@@ -79,7 +79,7 @@ def test_what_a_program_puts_into_the_modules_is_other_code(monkeypatch):
     assert after.digest != before.digest
     assert after.changed(before.files) == [f"{__name__}.OtherNetwork"]
     monkeypatch.undo()
-    monkeypatch.setattr(compiled, "make_model", optax.sgd)  # of a library: the environment has its version
+    monkeypatch.setattr(compiled, "network_of", optax.sgd)  # of a library: the environment has its version
     assert sources.current() == before
 
 

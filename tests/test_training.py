@@ -9,10 +9,11 @@ import optax
 import pytest
 import small_runs
 from scipy import stats
+from small_networks import mlp
 
 from experiments.lab.data.dataset import Dataset, load
 from experiments.lab.methods.interface import make_method
-from experiments.lab.models.mlp import make_model
+from experiments.lab.models.network import network_of
 from experiments.lab.training import programs
 from experiments.lab.training.train import train as train_together
 
@@ -110,19 +111,19 @@ def test_an_evaluation_at_another_interval_leaves_the_training_bit_identical(met
 def test_a_subset_that_is_the_whole_test_set_leaves_no_empty_evaluation(monkeypatch):
     shown = []
 
-    def watched(sizes):
-        init, apply = make_model(sizes)
+    def watched(*what):
+        network = network_of(*what)
 
-        def reshaping(params, x):
+        def answer(params, state, x):
             shown.append(x.shape)
-            return apply(params, x.reshape(len(x), -1) if x.ndim == 2 else x)  # fails where x is empty
+            return network.answer(params, state, x)
 
-        return init, reshaping
+        return network._replace(answer=answer)
 
-    monkeypatch.setattr("experiments.lab.training.compiled.make_model", watched)
+    monkeypatch.setattr("experiments.lab.training.compiled.network_of", watched)
     (run,), _ = train(dataclasses.replace(SMALL, eval_n=1024), "standard", [0], load("Digits"), quietly)
+    assert shown
     assert all(min(shape) > 0 for shape in shown)
-    assert any(len(shape) == 2 for shape in shown)
     ends = np.isin(run.evaluated_at, run.matrix_at)
     np.testing.assert_array_equal(run.accuracy[ends], run.accuracy_matrix)
 
@@ -159,7 +160,7 @@ def test_training_is_its_slow_twin():
     (run,), _ = train(settings, "cs", [seed], data, quietly)
     problem = make_problem(settings, data)
     stream, orders = training_stream(settings, problem, seed), problem.permutations(seed)
-    init, apply = make_model((64, 8, 8, 50))
+    init, apply = mlp(64, 8, 8, 50)
     params = one_seed(init, seed)
     tx = make_method(settings, "cs").optimizer
     state, losses = tx.init(params), []
@@ -348,7 +349,7 @@ def test_reports_tell_the_accuracy_over_the_tasks_seen_so_far(stream):
 
 
 def test_initial_weights_are_uniform_within_the_inverse_root_of_the_fan_in():
-    init, _ = make_model((100, 400, 10))
+    init, _ = mlp(100, 400, 10)
     params = one_seed(init, 0)
     leaves = jax.tree.leaves(params)
     assert sorted(leaf.shape for leaf in leaves) == [(10,), (100, 400), (400,), (400, 10)]
@@ -359,7 +360,7 @@ def test_initial_weights_are_uniform_within_the_inverse_root_of_the_fan_in():
 
 
 def test_the_network_is_linear_layers_with_relu_in_between():
-    init, apply = make_model((4, 6, 3))
+    init, apply = mlp(4, 6, 3)
     params = one_seed(init, 0)
     of_shape = {leaf.shape: np.asarray(leaf) for leaf in jax.tree.leaves(params)}
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)

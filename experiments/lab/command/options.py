@@ -9,6 +9,7 @@ import tyro
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import Baselines
+from experiments.lab.options.model import BUILT_IN, Model
 from experiments.lab.options.own import settings_with
 from experiments.lab.options.settings import (
     DataAndTasks,
@@ -17,6 +18,7 @@ from experiments.lab.options.settings import (
     Settings,
     Synapse,
 )
+from experiments.lab.system.errors import SettingsError
 
 if TYPE_CHECKING:
     from experiments.lab.data.dataset import Dataset
@@ -114,14 +116,26 @@ class DataAndTasksToShow(DataAndTasks):
 
 
 @dataclass(frozen=True)
+class NetworkToShow(NetworkAndOptimizer):
+    """The network, and how it is trained.
+
+    Attributes:
+        model: The network: mlp, fully connected layers with ReLU in between; or MODULE:FUNCTION, one of your
+            own. The module is a dotted name or a file.py, and the help then shows the model's settings.
+    """
+
+    model: Annotated[str, tyro.conf.arg(metavar=f"{BUILT_IN.name}|MODULE:FUNCTION")] = BUILT_IN.name
+
+
+@dataclass(frozen=True)
 class CommonOptions:
     """What all commands that train understand, in blocks as their help shows it."""
 
     data: Annotated[DataAndTasksToShow, tyro.conf.arg(name="data and tasks")] = field(
         default_factory=DataAndTasksToShow
     )
-    network: Annotated[NetworkAndOptimizer, tyro.conf.arg(name="network and optimizer")] = field(
-        default_factory=NetworkAndOptimizer
+    network: Annotated[NetworkToShow, tyro.conf.arg(name="network and optimizer")] = field(
+        default_factory=NetworkToShow
     )
     synapse: Annotated[Synapse, tyro.conf.arg(name="complex synapse")] = field(default_factory=Synapse)
     baselines: Annotated[Baselines, tyro.conf.arg(name="other methods")] = field(default_factory=Baselines)
@@ -132,12 +146,27 @@ class CommonOptions:
         default_factory=Machines
     )
 
-    own: ClassVar[tuple[Declaration, ...]] = ()  # methods of the user's own, whose settings are blocks too
+    # Of the user's own; their settings are blocks too.
+    own: ClassVar[tuple[Declaration, ...]] = ()
+    own_model: ClassVar[Model] = BUILT_IN
 
     @property
     def known_methods(self) -> Mapping[str, Declaration]:
         """All methods that can be named, by their names."""
-        return settings_with(self.own).methods
+        return settings_with(self.own, self.own_model).methods
+
+    @property
+    def model(self) -> Model:
+        """What makes the network.
+
+        Raises:
+            SettingsError: if there is no such model.
+        """
+        known = {BUILT_IN.name: BUILT_IN, self.own_model.reference: self.own_model}
+        if self.network.model not in known:
+            allowed = f"{BUILT_IN.name}, or MODULE:FUNCTION, one of your own"
+            raise SettingsError(f"--model {self.network.model}: must be {allowed}")
+        return known[self.network.model]
 
     def job(self, dataset: "Dataset", **what: Any) -> "Job":
         """Runs to find or to train, kept and computed as these options say.
@@ -168,7 +197,7 @@ class CommonOptions:
 
     def settings(self) -> Settings:
         """The settings that change results, in one flat object."""
-        kind = settings_with(self.own)
+        kind = settings_with(self.own, self.model)
         blocks = [getattr(self, one.name) for one in fields(self)]
         given = {name: value for one in blocks if is_dataclass(one) for name, value in asdict(one).items()}  # type: ignore[arg-type]
         settings = kind(**{one.name: given[one.name] for one in fields(kind) if one.name in given})

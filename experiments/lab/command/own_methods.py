@@ -1,9 +1,9 @@
-"""Methods of the user's own on a command line: found before it is read, for they bring flags of their own."""
+"""Methods and models of the user's own on a command line: found before it is read, for they bring flags."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, fields, is_dataclass, make_dataclass, replace
+from dataclasses import field, is_dataclass, make_dataclass, replace
 from textwrap import dedent
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -11,9 +11,10 @@ import tyro
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
-from experiments.lab.options.own import find_method, settings_with
+from experiments.lab.options.declaring import Declared
+from experiments.lab.options.own import find_method, find_model, settings_with
 from experiments.lab.system import modules
-from experiments.lab.system.errors import SettingsError, flag
+from experiments.lab.system.errors import flag
 
 Options = TypeVar("Options")
 
@@ -37,28 +38,32 @@ def searched_in_words() -> str:
     return ", ".join(name.replace("_", "-") for name in names)
 
 
-def with_own_methods(kind: type[Options], given: Sequence[str]) -> type[Options]:
-    """The options of a command, with the methods of the user's own that its words name, and their settings.
+def with_own(kind: type[Options], given: Sequence[str]) -> type[Options]:
+    """The options of a command, with the methods and the model of the user's own that its words name.
+
+    Their settings are options too.
 
     Raises:
-        SettingsError: one line that names the method, and what is wrong with it.
+        SettingsError: one line that names the method or model, and what is wrong with it.
     """
-    given_as = dict.fromkeys(_references(kind, given))
-    if not given_as:
+    own = tuple(find_method(one) for one in dict.fromkeys(_values(kind, given, "method", "methods")))
+    named = [*_values(kind, given, "model")]
+    models = [find_model(one) for one in named[-1:]]  # as with any option, the last one counts
+    if not (own or models):
         return kind
-    own = tuple(find_method(reference) for reference in given_as)
-    settings_with(own)  # whose names must be free
+    settings_with(own, *models)  # whose names must be free
     taken = set(_names_of_flags(kind))
-    for one in own:
+    blocks: list[Any] = []
+    for number, one in enumerate((*own, *models)):
         for name in one.own:
-            if name in taken:
-                raise SettingsError(f"method {one.name}: its setting {name} has the name of {flag(name)}")
-    blocks = [
-        (f"own_{number}", _block(one), field(default_factory=one.settings))
-        for number, one in enumerate(own)
-        if one.settings is not None
-    ]
-    namespace = {"own": own, "__doc__": dedent(kind.__doc__ or "")}
+            one.require(name not in taken, f"its setting {name} has the name of {flag(name)}")
+        if one.settings is not None:
+            blocks.append((f"own_{number}", _block(one), field(default_factory=one.settings)))
+    namespace = {
+        "own": own,
+        **({"own_model": models[0]} if models else {}),
+        "__doc__": dedent(kind.__doc__ or ""),
+    }
     return make_dataclass(kind.__name__, blocks, bases=(kind,), frozen=True, namespace=namespace)
 
 
@@ -80,14 +85,14 @@ def as_given(methods: Mapping[str, Declaration], name: str) -> str:
     return methods[name].reference or name if name in methods else name
 
 
-def _block(declared: Declaration) -> Any:
-    """The method's own settings as a block of the help."""
-    return Annotated[declared.settings, tyro.conf.arg(name=f"method {declared.name}")]
+def _block(declared: Declared) -> Any:
+    """The own settings of a method or a model as a block of the help."""
+    return Annotated[declared.settings, tyro.conf.arg(name=f"{declared.what} {declared.name}")]
 
 
-def _references(kind: type[Any], given: Sequence[str]) -> Iterator[str]:
-    """The words that name methods of the user's own: values of ``--method`` and ``--methods``."""
-    flags = {flag(one.name) for one in fields(kind) if one.name in ("method", "methods")}
+def _values(kind: type[Any], given: Sequence[str], *options: str) -> Iterator[str]:
+    """The values of these options that name something of the user's own."""
+    flags = {flag(name) for name in options if name in _names_of_flags(kind)}
     inside = False
     for word in given:
         name, equals, value = word.partition("=")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import tyro
 
 from experiments.lab.command.guard import fail
-from experiments.lab.command.own_methods import by_name, with_own_methods
+from experiments.lab.command.own_methods import by_name, with_own
 from experiments.lab.system.errors import SettingsError, flag
 from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.standard_streams import lasting_streams, readable_columns
@@ -49,7 +49,7 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
     with lasting_streams() as streams, readable_columns():
         suit_the_terminal()
         try:
-            kind = with_own_methods(kind, given)
+            kind = with_own(kind, given)
         except SettingsError as error:
             sys.exit(fail(f"error: {error}", status=2))
         try:

@@ -82,6 +82,7 @@ def prepare(
     }
     processes.agree({**_what_decides(options), **checksums})
     check_own_methods(settings, methods)
+    _check_own_model(settings, dataset)
     return settings, dataset
 
 
@@ -110,6 +111,21 @@ def check_own_methods(settings: Settings, methods: Sequence[str], numbers: Colle
     jax.eval_shape(made, {name: float(getattr(settings, name)) for name in numbers})  # as the loop does
 
 
+def _check_own_model(settings: Settings, dataset: "Dataset") -> None:
+    """Try a model of the user's own on the shapes of a batch.
+
+    Raises:
+        SettingsError: one line that names the model, and what is wrong with it.
+    """
+    if settings.model.defined_in:
+        from experiments.lab.models.network import network_of
+        from experiments.lab.options.pinned import pinned
+        from experiments.lab.tasks.problems import make_problem
+
+        with pinned():
+            network_of(settings, make_problem(settings, dataset))
+
+
 OF_EACH_PROCESS = ("coordinator", "process_id", "data_dir", "results_dir", "plot_dir", "stream_file")
 
 
@@ -127,7 +143,8 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
         "the compiler's flags": pinned.compiler_flags(),
     }
     for own in options.own:
-        decides[f"the code of method {own.name}"] = sources.of_method(own)
+        decides[f"the code of method {own.name}"] = sources.of_own(own)
+    decides["the code of the model"] = sources.of_own(options.own_model)
     for name, value in asdict(options).items():
         for inner, one in value.items() if isinstance(value, dict) else [(name, value)]:
             if inner not in OF_EACH_PROCESS:

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
-from experiments.lab.system import modules
-from experiments.lab.system.errors import SettingsError
-from experiments.lab.system.names import file_part, printable
+from experiments.lab.options.declaring import Declared, first_line, named
+from experiments.lab.system.names import printable
 
 LONGEST_LABEL = 24  # letters
 OF_FIGURES = ("label", "color", "line", "mixes_tasks")
-KINDS = (int, float, bool, str)  # of settings
 
 Line = Literal["solid", "dashed", "dotted", "dash-dotted"]
 
@@ -64,7 +59,7 @@ SHAPES = (SPAN, SPACING, DEPTH)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Declaration:
+class Declaration(Declared):
     """A method, before it is made. Called with settings, it makes the method.
 
     Attributes:
@@ -97,10 +92,8 @@ class Declaration:
         SettingsError: one line that names the method and what is wrong with what it says.
     """
 
-    name: str
-    make: Callable[[Any], Any] | str
-    summary: str = ""
-    settings: type[Any] | None = None
+    what: ClassVar[str] = "method"
+
     uses: Collection[str] = ()
     ignores: Collection[str] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -113,48 +106,21 @@ class Declaration:
     mixes_tasks: bool = False
     has_beakers: bool = False
     is_plain: bool = False
-    module: str = ""
-    reference: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.name)
+        super().__post_init__()
         _check_words(self)
-        _check_settings(self)
         _check_names(self)
 
     def __call__(self, settings: Any) -> Any:
         """The method that these settings make."""
-        make = modules.load(self.make)[1] if isinstance(self.make, str) else self.make
-        return make(settings)
-
-    @property
-    def own(self) -> tuple[str, ...]:
-        """The names of its own settings."""
-        return tuple(one.name for one in fields(self.settings)) if self.settings else ()
+        return self.function(settings)
 
     @property
     def used(self) -> frozenset[str]:
         """The names of the settings that it makes use of, beside those that all methods have."""
         return frozenset({*self.own, *self.uses})
-
-    @property
-    def defined_in(self) -> str:
-        """The name of the module that the user's function is defined in; empty for a built-in method."""
-        if self.module or isinstance(self.make, str):
-            return self.module
-        make = self.make
-        while isinstance(make, partial):
-            make = make.func
-        return str(getattr(make, "__module__", ""))
-
-    @property
-    def origin(self) -> str:
-        """The file and the function of a method of one's own, ``rules.py:mine``; empty for a built-in one."""
-        if not self.defined_in:
-            return ""
-        file = getattr(sys.modules.get(self.defined_in), "__file__", None)
-        name = self.reference.rpartition(":")[2] or named(self.make)
-        return f"{Path(file).name if file else self.defined_in}:{name}"
 
 
 def method(name: str | None = None, **declared: Any) -> Callable[[Callable[[Any], Any]], Declaration]:
@@ -198,57 +164,16 @@ def from_record(name: str, record: Mapping[str, Any]) -> Declaration:
     return Declaration(name=name, make="", **{one: record[one] for one in OF_FIGURES if one in record})
 
 
-def named(make: Any) -> str:
-    """The name that a function was defined with."""
-    return str(getattr(make, "__name__", type(make).__name__))
-
-
-def first_line(make: Callable[[Any], Any]) -> str:
-    """The first line of a function's docstring, without its full stop."""
-    lines = (getattr(make, "__doc__", None) or "").strip().splitlines()
-    return lines[0] if lines else ""
-
-
-def _require(declared: Declaration, holds: bool, what: str) -> None:
-    if not holds:
-        raise SettingsError(f"method {printable(str(declared.name))}: {what}")
-
-
 def _check_words(declared: Declaration) -> None:
-    is_name = re.fullmatch(r"[^\W\d_][\w-]*", declared.name) is not None
-    _require(
-        declared,
-        is_name and file_part(declared.name) == declared.name,
-        "its name must be short, of letters, digits, hyphens and underscores, with a letter first",
-    )
-    _require(declared, callable(declared.make) or isinstance(declared.make, str), "must be a function")
     label = declared.label
-    _require(
-        declared,
+    declared.require(
         printable(label) == label and len(label) <= LONGEST_LABEL,
         f"its label must be printable, and have at most {LONGEST_LABEL} letters",
     )
     is_color = declared.color is None or re.fullmatch("#[0-9a-fA-F]{6}", declared.color) is not None
-    _require(declared, is_color, f"its color {declared.color!r} must be written as #rrggbb")
+    declared.require(is_color, f"its color {declared.color!r} must be written as #rrggbb")
     lines = Line.__args__  # type: ignore[attr-defined]
-    _require(
-        declared, declared.line in lines, f"its line {declared.line!r} must be one of {', '.join(lines)}"
-    )
-
-
-def _check_settings(declared: Declaration) -> None:
-    own = declared.settings
-    if own is None:
-        return
-    frozen = isinstance(own, type) and is_dataclass(own) and own.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    _require(declared, frozen, "its settings must be a dataclass that is frozen: @dataclass(frozen=True)")
-    kinds = get_type_hints(own)
-    for one in fields(own):
-        kind = kinds[one.name]
-        known = kind in KINDS or get_origin(kind) is Literal
-        _require(declared, known, f"its setting {one.name} must be an int, float, bool, str or Literal")
-        _require(declared, one.default is not MISSING, f"its setting {one.name} must have a default")
-        _require(declared, not one.name.startswith("_"), f"its setting {one.name} must begin with a letter")
+    declared.require(declared.line in lines, f"its line {declared.line!r} must be one of {', '.join(lines)}")
 
 
 def _check_names(declared: Declaration) -> None:
@@ -256,10 +181,10 @@ def _check_names(declared: Declaration) -> None:
     known = {"lr", *declared.used}
     searched = known | (set(SHAPES) if declared.has_beakers else set())
     for name, usual in declared.search.items():
-        _require(declared, name in searched, f"its search names {name}, which is no setting of its own")
-        _require(declared, isinstance(usual, Range), f"its search must give a Range for {name}")
+        declared.require(name in searched, f"its search names {name}, which is no setting of its own")
+        declared.require(isinstance(usual, Range), f"its search must give a Range for {name}")
     for name in declared.together:
-        _require(declared, name in known, f"its together names {name}, which is no setting of its own")
+        declared.require(name in known, f"its together names {name}, which is no setting of its own")
     if declared.has_beakers:
         missing = {"beakers", "alpha", "beta"} - declared.used
-        _require(declared, not missing, f"has beakers, so it must use {', '.join(sorted(missing))}")
+        declared.require(not missing, f"has beakers, so it must use {', '.join(sorted(missing))}")

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from experiments.lab.options.declaration import Declaration
+from experiments.lab.options.declaring import Declared
+from experiments.lab.options.model import BUILT_IN
 from experiments.lab.options.settings import NetworkAndOptimizer, Settings
 from experiments.lab.system.names import printable
 
@@ -75,9 +77,10 @@ def figure_title(
         "random": f"{tasks} mixed, {lengths}",
         "file": f"{tasks} as in a file, {lengths}",
     }[settings.stream]
-    training = f"{settings.optimizer} {settings.lr:g}, batch {settings.batch}"
+    network = "" if settings.model is BUILT_IN else f"{settings.model.name}, "
+    training = f"{network}{settings.optimizer} {settings.lr:g}, batch {settings.batch}"
     if at_their_best:
-        training = f"{settings.optimizer}, batch {settings.batch}; each method at its best"
+        training = f"{network}{settings.optimizer}, batch {settings.batch}; each method at its best"
     with_synapse = [one for one in methods if _has_synapse_of_the_flags(settings.methods[one])]
     if method is not None:
         training = f"{method}, seed {seed}: {training}"
@@ -110,7 +113,10 @@ def listed(names: Sequence[str], most: int = 4) -> str:
 
 def _unusual_network(settings: Settings) -> list[str]:
     usual, parts = NetworkAndOptimizer(), []
-    if (settings.fc_layers, settings.fc_units) != (usual.fc_layers, usual.fc_units):
+    if settings.model is not BUILT_IN:
+        values = ", ".join(_setting(settings, name, settings.model) for name in settings.model.own)
+        parts.append(f"network {settings.model.name}{f' ({values})' if values else ''}")
+    elif (settings.fc_layers, settings.fc_units) != (usual.fc_layers, usual.fc_units):
         parts.append(f"{counted(settings.fc_layers, 'layer')} of {counted(settings.fc_units, 'unit')}")
     return [*parts, "single head"] if settings.singlehead else parts
 
@@ -125,19 +131,16 @@ def _strength(settings: Settings, declared: Declaration) -> str:
     parts = [_synapse(settings)] if declared.has_beakers else []
     if declared.has_beakers and "readout" in declared.used:
         parts.append(f"beaker {settings.beaker_to_read} read")
-    for name in sorted(declared.own):
-        value = getattr(settings, name)
-        shown = f"{value:g}" if isinstance(value, float) else f"{value}"
-        parts.append(f"{_without_the_method(name, declared)} {shown}")
+    parts += [_setting(settings, name, declared, declared.label) for name in sorted(declared.own)]
     return f"{declared.name}: {', '.join(parts)}"
 
 
-def _without_the_method(setting: str, declared: Declaration) -> str:
-    """A setting in words, without the name of the method that it may begin with."""
-    words = setting.replace("_", " ")
-    for name in (declared.name, declared.label):
-        words = words.removeprefix(f"{name.replace('-', ' ').replace('_', ' ').lower()} ")
-    return words
+def _setting(settings: Settings, name: str, of: Declared, *other_names: str) -> str:
+    """A setting in words, without the name of the method or model that it may begin with."""
+    words, value = name.replace("_", " "), getattr(settings, name)
+    for owner in (of.name, *other_names):
+        words = words.removeprefix(f"{owner.replace('-', ' ').replace('_', ' ').lower()} ")
+    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
 
 
 def _synapse(settings: Settings) -> str:

@@ -1,16 +1,22 @@
-"""Methods of the user's own beside the built-in ones, and the settings that they bring."""
+"""Methods and models of the user's own beside what is built in, and the settings that they bring."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, make_dataclass, replace
 from functools import cache
+from typing import TypeVar
 
-from experiments.lab.options.declaration import Declaration, first_line
+from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
+from experiments.lab.options.declaring import Declared, first_line
+from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
+from experiments.lab.options.model import Model
 from experiments.lab.options.settings import Settings
 from experiments.lab.system import modules
 from experiments.lab.system.errors import SettingsError, flag
+
+Kind = TypeVar("Kind", bound=Declared)
 
 
 def find_method(reference: str) -> Declaration:
@@ -19,21 +25,36 @@ def find_method(reference: str) -> Declaration:
     Raises:
         SettingsError: one line that names it, and what is wrong with it.
     """
+    return _found(Declaration, reference)
+
+
+def find_model(reference: str) -> Model:
+    """The model that ``module:function`` names: a declaration, or a function that makes a network.
+
+    Raises:
+        SettingsError: one line that names it, and what is wrong with it.
+    """
+    return _found(Model, reference)
+
+
+def _found(kind: type[Kind], reference: str) -> Kind:
     try:
         module, found = modules.load(reference)
     except (modules.NotThereError, SettingsError) as error:
-        raise SettingsError(f"method {reference}: {error}") from error
+        raise SettingsError(f"{kind.what} {reference}: {error}") from error
     except Exception as error:
         where = reference.rpartition(":")[0]
         raise SettingsError(
-            f"method {reference}: {where} cannot be imported: {modules.told(error)}"
+            f"{kind.what} {reference}: {where} cannot be imported: {modules.told(error)}"
         ) from error
-    if isinstance(found, Declaration):
+    if isinstance(found, kind):
         return replace(found, reference=reference, module=module.__name__)
+    if isinstance(found, Declared):
+        raise SettingsError(f"{kind.what} {reference}: is a {found.what}")
     if not callable(found):
-        raise SettingsError(f"method {reference}: must be a function of the settings, not {found!r}")
+        raise SettingsError(f"{kind.what} {reference}: must be a function, not {found!r}")
     try:
-        return Declaration(
+        return kind(
             name=getattr(found, "__name__", reference.rpartition(":")[2]),
             make=found,
             summary=first_line(found),
@@ -41,37 +62,37 @@ def find_method(reference: str) -> Declaration:
             module=module.__name__,
         )
     except SettingsError as error:
-        raise SettingsError(f"method {reference}: {error}") from error
+        raise SettingsError(f"{kind.what} {reference}: {error}") from error
 
 
 @cache
-def settings_with(own: tuple[Declaration, ...]) -> type[Settings]:
-    """The settings, with these methods known beside the built-in ones, and with their own settings.
+def settings_with(own: tuple[Declaration, ...] = (), model: Model = BUILT_IN_MODEL) -> type[Settings]:
+    """The settings, with these methods known beside the built-in ones, this model, and their own settings.
 
     Raises:
         SettingsError: if a name is taken; it names both that have it.
     """
-    if not own:
+    if not own and model is BUILT_IN_MODEL:
         return Settings
     _check_names_of_methods(own)
-    owner: dict[str, Declaration] = {}
-    for one in own:
+    is_taken = model is not BUILT_IN_MODEL and model.name == BUILT_IN_MODEL.name
+    model.require(not is_taken, "has the name of the built-in model")
+    adding: tuple[Declared, ...] = own if model is BUILT_IN_MODEL else (*own, model)
+    owner: dict[str, Declared] = {}
+    for one in adding:
         for name in one.own:
             if hasattr(Settings, name):
-                raise SettingsError(f"method {one.name}: its setting {name} has the name of {flag(name)}")
+                one.require(False, f"its setting {name} has the name of {flag(name)}")
             if name in owner:
-                raise SettingsError(f"method {one.name}: its setting {name} is one of {owner[name].name} too")
+                one.require(False, f"its setting {name} is one of {owner[name].name} too")
             owner[name] = one
     known = {one.name for one in fields(Settings)} | owner.keys()
-    for one in own:
-        for name in (*one.uses, *one.ignores, *one.fixed):
-            if name not in known:
-                raise SettingsError(f"method {one.name}: names {name}, but there is no such setting")
-    bases = dict.fromkeys(one.settings for one in own if one.settings)
-    methods = {**Settings.methods, **{one.name: one for one in own}}
-    return make_dataclass(
-        "Settings", [], bases=(*bases, Settings), frozen=True, namespace={"methods": methods}
-    )
+    for each in own:
+        for name in (*each.uses, *each.ignores, *each.fixed):
+            each.require(name in known, f"names {name}, but there is no such setting")
+    bases = dict.fromkeys(one.settings for one in adding if one.settings)
+    added = {"methods": {**Settings.methods, **{one.name: one for one in own}}, "model": model}
+    return make_dataclass("Settings", [], bases=(*bases, Settings), frozen=True, namespace=added)
 
 
 def _check_names_of_methods(own: Sequence[Declaration]) -> None:

@@ -11,6 +11,8 @@ from typing import ClassVar, Literal, get_args
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN, Baselines
+from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
+from experiments.lab.options.model import FullyConnected, Model
 from experiments.lab.system.names import printable
 
 Experiment = Literal[  # those that are built in
@@ -69,12 +71,12 @@ class DataAndTasks:
 
 
 @dataclass(frozen=True)
-class NetworkAndOptimizer:
-    """A fully connected network, and how it is trained.
+class NetworkAndOptimizer(FullyConnected):
+    """The network, and how it is trained.
 
     Attributes:
-        fc_layers: Number of layers, the output layer included.
-        fc_units: Units in each hidden layer.
+        fc_layers: Number of layers of the built-in network, the output layer included.
+        fc_units: Units in each of its hidden layers.
         singlehead: One output layer shared by all tasks, instead of one per task. For the task
             scenario; the others have a single head anyway.
         lr: Learning rate.
@@ -82,8 +84,6 @@ class NetworkAndOptimizer:
         decay: Weight decay of all methods but those with complex synapses.
     """
 
-    fc_layers: int = 3
-    fc_units: int = 400
     singlehead: bool = False
     lr: float = 0.001
     optimizer: Optimizer = "adam"
@@ -152,14 +152,16 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
     """Every setting that changes the result of one run, in one flat object.
 
     The fields, their units and their defaults are those of the groups it inherits from; the
-    command-line flag of a field is its name with hyphens. Methods of the user's own add theirs
+    command-line flag of a field is its name with hyphens. Methods and models of the user's own add theirs
     (`experiments.lab.options.own.settings_with`).
 
     Attributes:
         methods: the methods that are known, by their names.
+        model: what makes the network.
     """
 
     methods: ClassVar[Mapping[str, Declaration]] = BUILT_IN
+    model: ClassVar[Model] = BUILT_IN_MODEL
 
     @property
     def built_in(self) -> bool:
@@ -214,7 +216,7 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
 
     @classmethod
     def unused_by(cls, method: str) -> frozenset[str]:
-        """The settings that a method makes no use of.
+        """The settings that a training with a method makes no use of.
 
         >>> sorted(Settings.unused_by("cs-published") - Settings.unused_by("cs"))
         ['time_step']
@@ -223,7 +225,12 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
             *(one.own for one in cls.methods.values())
         )
         declared = cls.methods[method]
-        return frozenset(of_methods - declared.used | {*declared.ignores})
+        return frozenset(of_methods - declared.used | {*declared.ignores}) | cls.unused_by_the_model()
+
+    @classmethod
+    def unused_by_the_model(cls) -> frozenset[str]:
+        """The settings of the built-in network, where it is not the one that is trained."""
+        return frozenset(BUILT_IN_MODEL.own) - {*cls.model.own}
 
     def of_method(self, method: str) -> "Settings":
         """These settings as the method has them: what it makes no use of is as usual, or what it fixes.

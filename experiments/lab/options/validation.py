@@ -148,6 +148,9 @@ def without_effect(settings: Settings, methods: Sequence[str]) -> list[str]:
     if settings.beakers < 2 and any(settings.methods[method].has_beakers for method in methods):
         without = ("alpha", "beta", "time_step") if settings.beakers == 0 else ("alpha",)
         reasons |= dict.fromkeys(without, f"with --beakers {settings.beakers}")
+    reasons |= dict.fromkeys(
+        settings.unused_by_the_model(), f"with --model {settings.model.reference or settings.model.name}"
+    )
     if settings.stream != "gradual":
         reasons = {"overlap": "without --stream gradual", **reasons}
     if settings.stream == "file":

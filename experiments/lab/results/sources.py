@@ -2,8 +2,8 @@
 
 Other code is any file of `cs_optax` or `experiments.lab` whose content differs, a comment included; of the
 latter, only those that show, sum up or keep results are left out. Functions and classes that a program of the
-user's own has put into these modules count as well: such as another network. For a method of the user's own
-its file counts, and every file that it imports from which belongs to no library.
+user's own has put into these modules count as well. For a method or a model of the user's own its file
+counts, and every file that it imports from which belongs to no library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import cs_optax
 import experiments.lab
-from experiments.lab.options.declaration import Declaration
+from experiments.lab.options.declaring import Declared
 
 # What decides no result, of experiments/lab. Data and streams of tasks have checksums of their own in a run's
 # identity, and the layout of its file has FORMAT. All other files count, so that none is forgotten.
@@ -73,8 +73,8 @@ def current() -> Code:
     return Code(_digest(repr(sorted(files.items())).encode()), files)
 
 
-def of_method(declared: Declaration) -> dict[str, str]:
-    """The code of a method of the user's own: the digest of each file; empty for a built-in method."""
+def of_own(declared: Declared) -> dict[str, str]:
+    """The code of a method or model of the user's own: each file's digest; empty for what is built in."""
     module = declared.defined_in
     if not module:
         return {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from experiments.lab.options.model import BUILT_IN
 from experiments.lab.options.settings import FromTheData, Settings
 from experiments.lab.results.runs import FinishedRun
 from experiments.lab.system.digests import digest_of_arrays
@@ -48,7 +49,8 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
     if settings.stream != "gradual":
         without_effect |= {"overlap"}
     usual, declared = type(settings)(), settings.methods[method]
-    own = sources.of_method(declared)
+    model = settings.model
+    own = {**sources.of_own(declared), **sources.of_own(model)}
     return {
         "format": FORMAT,
         "cs_optax": cs_optax.__version__,
@@ -56,12 +58,15 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
         "compiler_flags": pinned.compiler_flags(),
         "data_sha256": data_sha256,
         "method": method,
-        **({"own_method": declared.origin, "own_code": own} if own else {}),
+        **({"own_method": declared.origin} if declared.origin else {}),
+        **({"own_model": model.origin} if model.origin else {}),
+        **({"own_code": own} if own else {}),
         "seed": int(seed),
         "stream_sha256": stream_digest(settings),
         # Through the field's own type, so that 500 and 500.0 name the same run.
         "settings": {
             "experiment": settings.name,
+            **({"model": model.name} if model is not BUILT_IN else {}),
             **{
                 field.name: type(getattr(usual, field.name))(getattr(settings, field.name))
                 for field in fields(settings)
@@ -139,9 +144,12 @@ def name_of_summary(name: str, finished: Iterable[FinishedRun]) -> str:
 
 
 def _protocol(settings: Mapping[str, Any]) -> str:
-    return (
-        f"{file_part(settings['experiment'])}{settings['tasks']}-{settings['scenario']}-{settings['stream']}"
-    )
+    parts = [
+        f"{file_part(settings['experiment'])}{settings['tasks']}",
+        settings["scenario"],
+        settings["stream"],
+    ]
+    return "-".join([*parts, settings["model"]] if "model" in settings else parts)
 
 
 def _synapse(identities: Sequence[Mapping[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.lab.options.declaration import as_record
+from experiments.lab.options.model import recorded
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import measures, sources, statistics
 from experiments.lab.results.runs import FinishedRun, Run, Seconds
@@ -62,6 +63,7 @@ def summary(
             }
             for method, group in finished.items()
         },
+        **({"model": recorded(settings.model)} if settings.model.origin else {}),
         "paired": compared(finished)[1],
         "seconds": {
             **asdict(sum(seconds.values(), Seconds(0.0, 0.0, 0.0))),

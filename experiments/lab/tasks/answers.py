@@ -27,7 +27,7 @@ class View(NamedTuple):
 
 
 def show(problem: Problem, data: Data, samples: Samples, view: View) -> tuple[jax.Array, jax.Array]:
-    """Inputs ``[seeds, samples, pixels]`` in [0, 1] and classes ``[seeds, samples]``."""
+    """Inputs ``[seeds, samples, *problem.input_shape]`` in [0, 1] and classes ``[seeds, samples]``."""
     x = data.x[samples.rows]
     if problem.permuted:
         order = jax.vmap(lambda of_seed, task: of_seed[task])(view.permutations, samples.tasks)
@@ -35,7 +35,8 @@ def show(problem: Problem, data: Data, samples: Samples, view: View) -> tuple[ja
     y = data.y[samples.rows]
     if problem.shuffled:
         y = jax.vmap(lambda places, y: places[y])(view.places, y)
-    return x.astype(jnp.float32) / problem.max_value, y
+    x = x.astype(jnp.float32) / problem.max_value
+    return x.reshape(*x.shape[:-1], *problem.input_shape), y
 
 
 def question(

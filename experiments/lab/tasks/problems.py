@@ -79,6 +79,7 @@ class Problem:
         train: the training samples.
         test: those the accuracy is taken on.
         max_value: the pixel value that stands for 1.
+        input_shape: the shape of a sample as the network gets it; its product is the number of pixels.
         shuffled: whether each seed has the classes in another order.
     """
 
@@ -90,11 +91,12 @@ class Problem:
     train: Half
     test: Half
     max_value: int
+    input_shape: tuple[int, ...]
     shuffled: bool = False
 
     @property
     def n_pixels(self) -> int:
-        """Number of inputs of the network."""
+        """Number of numbers in a sample."""
         return int(self.train.x.shape[1])
 
     @property
@@ -155,12 +157,13 @@ def make_problem(settings: Settings, dataset: Dataset) -> Problem:
 @lru_cache(maxsize=1)
 def _laid_out(settings: Settings, dataset: Dataset) -> Problem:
     def half(x: np.ndarray, y: np.ndarray, task: np.ndarray | None) -> Half:
-        x, y = _flat(x, padded=settings.permuted), y.astype(np.int32)
+        x, y = x.reshape(len(x), -1), y.astype(np.int32)
         if settings.permuted:
             return Half(x, y, y, None)
         return _by_class(x, y, settings.classes_per_task) if task is None else Half(x, y, y, task)
 
-    x, y, task = dataset.x_train, dataset.y_train, dataset.task_train
+    x, x_test = (_framed(each) if settings.permuted else each for each in (dataset.x_train, dataset.x_test))
+    y, task = dataset.y_train, dataset.task_train
     if settings.evaluate_on == "validation":
         held_out = _held_out(dataset)
         train, test = (
@@ -168,7 +171,7 @@ def _laid_out(settings: Settings, dataset: Dataset) -> Problem:
             for chosen in (~held_out, held_out)
         )
     else:
-        train, test = half(x, y, task), half(dataset.x_test, dataset.y_test, dataset.task_test)
+        train, test = half(x, y, task), half(x_test, dataset.y_test, dataset.task_test)
     return Problem(
         n_tasks=settings.tasks,
         classes_per_task=settings.classes_per_task,
@@ -178,6 +181,7 @@ def _laid_out(settings: Settings, dataset: Dataset) -> Problem:
         train=train,
         test=test,
         max_value=dataset.max_value,
+        input_shape=_with_channel(x.shape[1:]),
         shuffled=settings.class_order == "shuffled",
     )
 
@@ -187,12 +191,17 @@ def _by_class(x: np.ndarray, y: np.ndarray, classes_per_task: int) -> Half:
     return Half(x, y, y % classes_per_task, y // classes_per_task)
 
 
-def _flat(x: np.ndarray, padded: bool) -> np.ndarray:
-    """Samples as vectors; images of 28 x 28 with a margin about them where that is asked for."""
-    if padded and x.shape[1:] == (28, 28):
-        margin = (PERMUTED_SIDE - 28) // 2
-        x = np.pad(x, ((0, 0), (margin, margin), (margin, margin)))
-    return x.reshape(len(x), -1)
+def _framed(x: np.ndarray) -> np.ndarray:
+    """Images of 28 x 28 with a margin about them; others as they are."""
+    if x.shape[1:] != (28, 28):
+        return x
+    margin = (PERMUTED_SIDE - 28) // 2
+    return np.pad(x, ((0, 0), (margin, margin), (margin, margin)))
+
+
+def _with_channel(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Images that have no axis for the channels get one, the last, as convolutions want it."""
+    return (*shape, 1) if len(shape) == 2 else shape
 
 
 def _held_out(dataset: Dataset) -> np.ndarray:

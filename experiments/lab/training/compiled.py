@@ -11,12 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.methods.interface import Method, make_method
-from experiments.lab.models.mlp import make_model
+from experiments.lab.models.network import network_of
 from experiments.lab.options.settings import Settings
 from experiments.lab.tasks.problems import Problem
 from experiments.lab.tasks.samples import Samples
 from experiments.lab.training.devices import Spread
-from experiments.lab.training.programs import Carry, count_answers, end_of_task, probe_beakers, training_loop
+from experiments.lab.training.programs import (
+    Carry,
+    at_the_start,
+    count_answers,
+    end_of_task,
+    probe_beakers,
+    training_loop,
+)
 from experiments.lab.training.teams import Material, Team
 
 
@@ -49,11 +56,10 @@ class CompiledPrograms:
         self._settings, self._n, self._method = configurations[0], len(configurations), method
         self._problem, self._material, self._spread = problem, material, spread
         how = make_method(self._settings, method)
-        hidden = [self._settings.fc_units] * (self._settings.fc_layers - 1)
-        init, self._apply = make_model((problem.n_pixels, *hidden, problem.n_outputs))
+        self._network = network_of(self._settings, problem)
         numbers = _numbers(spread.configurations(configurations), method, arguments)
         self._numbers = spread.place(numbers, configurations=0)
-        self.axes, self._initial = self._start(init)
+        self.axes, self._initial = self._start()
         carry, team = self._initial[0], material.teams[0]  # for their shapes
         self._run = self._compile_loop(carry, team)
         self._on_subset = self._compile_evaluation(carry, team, team.subset)
@@ -130,33 +136,25 @@ class CompiledPrograms:
 
         return of_one if self._n == 1 else jax.vmap(of_one, in_axes=(0, *in_axes))
 
-    def _start(self, init: Callable[[jax.Array], Any]) -> tuple[Any, list[Carry]]:
+    def _start(self) -> tuple[Any, list[Carry]]:
         """The axes of what is handed on, and what the loop begins with."""
-
-        def start(one: Settings, how: Method) -> Callable[..., Carry]:
-            def of_weights(params: Any) -> Carry:
-                losses = jnp.zeros((one.total_iterations, len(jax.tree.leaves(params)[0])))
-                return Carry(params, how.optimizer.init(params), how.start(params), losses)
-
-            return of_weights
-
-        teams, spread = self._material.teams, self._spread
+        teams, spread, init = self._material.teams, self._spread, self._network.init
         weights = jax.eval_shape(init, teams[0].keys)
-        begin = self._configured(start, None)
+        begin = self._configured(at_the_start, None, None)
 
         def shapes(number: int) -> Any:
             """Of what is handed on, with this number of seeds."""
             few = jax.tree.map(lambda w: jax.ShapeDtypeStruct((number, *w.shape[1:]), w.dtype), weights)
-            return jax.eval_shape(begin, self._numbers, few)
+            return jax.eval_shape(begin, self._numbers, *few)
 
         axes = spread.axes(shapes)
         initial = [spread.place(init(team.keys), seeds=0) for team in teams]
-        started = spread.compile(begin, self._numbers, initial[0], out=axes)
-        return axes, [started(self._numbers, of_team) for of_team in initial]
+        started = spread.compile(begin, self._numbers, *initial[0], out=axes)
+        return axes, [started(self._numbers, *of_team) for of_team in initial]
 
     def _compile_loop(self, carry: Carry, team: Team) -> Callable[..., Any]:
         def loop(one: Settings, how: Method) -> Callable[..., Carry]:
-            return training_loop(one, self._problem, self._apply, how)
+            return training_loop(one, self._problem, self._network, how)
 
         run = self._configured(loop, 0, None, None, None, None, None)
         needed = carry, 0, 0, team.stream, self._material.train, team.view
@@ -164,7 +162,7 @@ class CompiledPrograms:
 
     def _compile_evaluation(self, carry: Carry, team: Team, part: Samples) -> Callable[..., Any]:
         def count(one: Settings, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
-            return count_answers(self._problem, self._apply, how)
+            return count_answers(self._problem, self._network, how)
 
         counting = self._configured(count, 0, None, None, None)
         out = self._spread.axis(seeds=0 if self._n == 1 else 1, configurations=0)
@@ -176,7 +174,7 @@ class CompiledPrograms:
         assert self._n == 1, "probes are for a single configuration"
 
         def probe(one: Settings, how: Method) -> Callable[..., dict[str, jax.Array]]:
-            return probe_beakers(one, self._problem, self._apply)
+            return probe_beakers(one, self._problem, self._network)
 
         needed = carry, team.subset, self._material.test, team.view
         return self._spread.compile(
@@ -185,7 +183,7 @@ class CompiledPrograms:
 
     def _compile_end_of_task(self, carry: Carry, team: Team) -> Callable[..., Any]:
         def end(one: Settings, how: Method) -> Callable[..., Carry]:
-            return end_of_task(self._problem, self._apply, how)
+            return end_of_task(self._problem, self._network, how)
 
         ended = self._configured(end, 0, None, None, None, None, None)
         needed = carry, 0, team.keys, team.learned, self._material.train, team.view

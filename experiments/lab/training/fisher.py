@@ -13,8 +13,9 @@ BLOCK = 25  # samples whose gradients are held at once, for one seed
 
 
 def fisher_information(
-    scores: Callable[[Any, jax.Array, jax.Array], jax.Array],
+    scores: Callable[[Any, Any, jax.Array, jax.Array], jax.Array],
     params: Any,
+    state: Any,
     x: jax.Array,
     tasks: jax.Array,
     keys: jax.Array,
@@ -26,9 +27,10 @@ def fisher_information(
     Hennig & Balles 2019).
 
     Args:
-        scores: ``(params, x, tasks) -> scores`` of one seed, to choose from, ``[samples, classes]``.
+        scores: ``(params, state, x, tasks) -> scores`` of one seed, to choose from, ``[samples, classes]``.
         params: stacked over seeds.
-        x: inputs ``[seeds, samples, pixels]``.
+        state: what the network has beside them, stacked over seeds.
+        x: inputs ``[seeds, samples, …]``.
         tasks: their tasks, int32 ``[seeds, samples]``.
         keys: one random key for each seed.
 
@@ -39,16 +41,16 @@ def fisher_information(
     n_blocks = -(-n_samples // BLOCK)
     padding = -n_samples % BLOCK
 
-    def likelihood(params: Any, x: jax.Array, task: jax.Array, label: jax.Array) -> jax.Array:
-        return jax.nn.log_softmax(scores(params, x[None], task[None])[0])[label]
+    def likelihood(params: Any, state: Any, x: jax.Array, task: jax.Array, label: jax.Array) -> jax.Array:
+        return jax.nn.log_softmax(scores(params, state, x[None], task[None])[0])[label]
 
     def of_seed(arguments: Any) -> Any:
-        params, x, tasks, key = arguments
-        labels = jax.random.categorical(key, scores(params, x, tasks))
+        params, state, x, tasks, key = arguments
+        labels = jax.random.categorical(key, scores(params, state, x, tasks))
 
         def add(total: Any, block: Any) -> tuple[Any, None]:
             *samples, counts = block
-            grads = jax.vmap(jax.grad(likelihood), in_axes=(None, 0, 0, 0))(params, *samples)
+            grads = jax.vmap(jax.grad(likelihood), in_axes=(None, None, 0, 0, 0))(params, state, *samples)
             return jax.tree.map(lambda t, g: t + jnp.tensordot(counts, g**2, axes=1), total, grads), None
 
         def blocks(array: jax.Array) -> jax.Array:
@@ -59,4 +61,4 @@ def fisher_information(
         total, _ = lax.scan(add, jax.tree.map(jnp.zeros_like, params), parts)
         return jax.tree.map(lambda t: t / n_samples, total)
 
-    return lax.map(of_seed, (params, x, tasks, keys))
+    return lax.map(of_seed, (params, state, x, tasks, keys))

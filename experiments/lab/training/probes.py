@@ -46,10 +46,15 @@ def _root_mean_square(u: Any, v: Any) -> jax.Array:
 
 
 def _by_layer(tree: Any) -> dict[str, list[jax.Array]]:
-    """The leaves of each layer: those whose paths are the same but for the last part."""
+    """The leaves of each layer: those whose paths are the same but for the last part.
+
+    A parameter of the whole network's own is a layer by itself.
+    """
     layers: dict[str, list[jax.Array]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        names = [str(getattr(part, "key", getattr(part, "name", part))) for part in path]
-        names = [name for name in names if name != "value"]
-        layers.setdefault(".".join(names[:-1]), []).append(leaf)
+        inside = [
+            part for part in path if not isinstance(part, jax.tree_util.GetAttrKey)
+        ]  # a variable's value
+        names = [str(getattr(part, "key", getattr(part, "idx", part))) for part in inside]
+        layers.setdefault(".".join(names[:-1] or names), []).append(leaf)
     return layers

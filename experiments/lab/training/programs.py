@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import optax
 from jax import lax
 
 from experiments.lab.methods.interface import Method
+from experiments.lab.models.network import Network
 from experiments.lab.options.settings import Settings
 from experiments.lab.tasks.answers import Data, View, distillation, question, show
 from experiments.lab.tasks.problems import Problem
@@ -20,8 +22,6 @@ from experiments.lab.training.probes import beakers_of, distances_and_flows
 
 EVALUATION_BLOCK = 1000  # test samples a seed at a time
 
-Apply = Callable[[Any, jax.Array], jax.Array]
-
 
 class Carry(NamedTuple):
     """What the loop hands on, stacked over seeds but for single numbers of the optimizer.
@@ -30,37 +30,64 @@ class Carry(NamedTuple):
     """
 
     params: Any
+    state: Any  # what the network has beside them: statistics, counters of random streams; empty without any
     opt_state: Any
     memory: Any  # what the method remembers
     losses: jax.Array  # [iterations, seeds]
+    old_state: Any  # of the network at the end of the last task, where its outputs are to be kept; else empty
 
 
-def training_loop(settings: Settings, problem: Problem, apply: Apply, how: Method) -> Callable[..., Carry]:
+def at_the_start(settings: Settings, how: Method) -> Callable[..., Carry]:
+    """``(params, state) -> carry``, of what `Network.init` gives."""
+
+    def start(params: Any, state: Any) -> Carry:
+        losses = jnp.zeros((settings.total_iterations, len(jax.tree.leaves(params)[0])))
+        return Carry(
+            params, state, how.optimizer.init(params), how.start(params), losses, _old_state(how, state)
+        )
+
+    return start
+
+
+def training_loop(
+    settings: Settings, problem: Problem, network: Network, how: Method
+) -> Callable[..., Carry]:
     """``(carry, first, stop, stream, data, view) -> carry``."""
 
     def loss_of_one(
-        params: Any, old: Any, x: jax.Array, y: jax.Array, of: Samples, n_done: Any
-    ) -> tuple[jax.Array, jax.Array]:
-        """What is minimised, and what is recorded for all methods alike: the loss on the new samples."""
-        outputs = apply(params, x)
+        params: Any,
+        state: Any,
+        old: Any,
+        x: jax.Array,
+        y: jax.Array,
+        of: Samples,
+        n_done: Any,
+        temperature: Any,
+    ) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+        """What is minimised; the loss on the new samples, which is what is recorded; and the state."""
+        outputs, state = network.learn(params, state, x)
         scores, target = question(problem, outputs, y, of.tasks)
         each = optax.softmax_cross_entropy_with_integer_labels(scores, target)
         recorded = each[: settings.batch].mean()
         loss = recorded if of.weights is None else (each * of.weights).sum()
         if not how.distils:
-            return loss, recorded
-        kept = distillation(problem, outputs, apply(old, x), n_done, settings.lwf_temperature)
-        return (loss + n_done * kept) / (n_done + 1), recorded
+            return loss, (recorded, state)
+        old_params, old_state = old
+        targets = network.answer(old_params, old_state, x)
+        kept = distillation(problem, outputs, targets, n_done, temperature)
+        return (loss + n_done * kept) / (n_done + 1), (recorded, state)
 
-    gradient = jax.vmap(jax.grad(loss_of_one, has_aux=True), in_axes=(0, 0, 0, 0, 0, None))
+    seeds = (0, 0, 0, 0, 0, 0, None, None)
+    gradient = network.differentiated(jax.vmap(jax.grad(loss_of_one, has_aux=True), in_axes=seeds))
 
     def run(carry: Carry, first: int, stop: int, stream: Samples, data: Data, view: View) -> Carry:
         def step(i: jax.Array, carry: Carry) -> Carry:
-            params, opt_state, memory, losses = carry
+            params, state, opt_state, memory, losses, old_state = carry
             batch = jax.tree.map(lambda a: a[i], stream)
             x, y = show(problem, data, batch, view)
-            old = memory if how.distils else ()
-            grads, loss = gradient(params, old, x, y, batch, i // settings.iters)
+            old = (memory, old_state) if how.distils else ()
+            n_done, temperature = i // settings.iters, settings.lwf_temperature
+            grads, (loss, state) = gradient(params, state, old, x, y, batch, n_done, temperature)
             pulled = grads
             if how.pull is not None:
                 pulled = jax.tree.map(jnp.add, grads, how.pull(params, memory))
@@ -68,21 +95,22 @@ def training_loop(settings: Settings, problem: Problem, apply: Apply, how: Metho
             new = optax.apply_updates(params, updates)
             if how.remember is not None:
                 memory = how.remember(memory, params, new, grads)
-            return Carry(new, opt_state, memory, losses.at[i].set(loss))
+            return Carry(new, state, opt_state, memory, losses.at[i].set(loss), old_state)
 
         return lax.fori_loop(first, stop, step, carry)
 
     return run
 
 
-def end_of_task(problem: Problem, apply: Apply, how: Method) -> Callable[..., Carry]:
+def end_of_task(problem: Problem, network: Network, how: Method) -> Callable[..., Carry]:
     """``(carry, task, keys, learned, data, view) -> carry``, with one random key for each seed.
 
     ``learned`` are the samples ``[tasks, seeds, samples]`` for the Fisher information; None without it.
     """
 
-    def scores(params: Any, x: jax.Array, task: jax.Array) -> jax.Array:
-        return question(problem, apply(params, x), jnp.zeros(task.shape, jnp.int32), task)[0]
+    def scores(params: Any, state: Any, x: jax.Array, task: jax.Array) -> jax.Array:
+        outputs = network.answer(params, state, x)
+        return question(problem, outputs, jnp.zeros(task.shape, jnp.int32), task)[0]
 
     def end(
         carry: Carry, task: int, keys: jax.Array, learned: Samples | None, data: Data, view: View
@@ -92,39 +120,60 @@ def end_of_task(problem: Problem, apply: Apply, how: Method) -> Callable[..., Ca
             samples = jax.tree.map(lambda a: a[task], learned)
             x, _ = show(problem, data, samples, view)
             of_task = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, task)
-            fisher = fisher_information(scores, carry.params, x, samples.tasks, of_task)
+            estimate = network.differentiated(partial(fisher_information, scores))
+            fisher = estimate(carry.params, carry.state, x, samples.tasks, of_task)
         assert how.consolidate is not None
-        return carry._replace(memory=how.consolidate(carry.memory, carry.params, fisher))
+        return carry._replace(
+            memory=how.consolidate(carry.memory, carry.params, fisher), old_state=_old_state(how, carry.state)
+        )
 
     return end
 
 
-def probe_beakers(settings: Settings, problem: Problem, apply: Apply) -> Callable[..., dict[str, jax.Array]]:
+def _old_state(how: Method, state: Any) -> Any:
+    """A copy, which is donated apart from the state itself."""
+    return jax.tree.map(jnp.copy, state) if how.distils else ()
+
+
+def probe_beakers(
+    settings: Settings, problem: Problem, network: Network
+) -> Callable[..., dict[str, jax.Array]]:
     """``(carry, samples, data, view) -> what is measured of the beakers``, seeds last."""
 
     def probe(carry: Carry, samples: Samples, data: Data, view: View) -> dict[str, jax.Array]:
         distance, flow = distances_and_flows(settings, carry.params, carry.opt_state)
         fractions = []
         for weights in beakers_of(carry.params, carry.opt_state):
-            right, shown = _count_right(problem, apply, weights, samples, data, view)
+            right, shown = _count_right(problem, network, weights, carry.state, samples, data, view)
             fractions.append(jnp.moveaxis(right / shown, 0, -1))
         return {"distance": distance, "flow": flow, "accuracy": jnp.stack(fractions)}
 
     return probe
 
 
-def count_answers(problem: Problem, apply: Apply, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """``(carry, samples, data, view) -> right, shown``; both int [seeds, tasks]."""
+def count_answers(
+    problem: Problem, network: Network, how: Method
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """``(carry, samples, data, view) -> right, shown``; both int [seeds, tasks].
+
+    The weights that a method has evaluated come with the state of those that are trained.
+    """
 
     def count(carry: Carry, samples: Samples, data: Data, view: View) -> tuple[jax.Array, jax.Array]:
         weights = how.weights(carry.params, carry.memory, carry.opt_state)
-        return _count_right(problem, apply, weights, samples, data, view)
+        return _count_right(problem, network, weights, carry.state, samples, data, view)
 
     return count
 
 
 def _count_right(
-    problem: Problem, apply: Apply, params: Any, samples: Samples, data: Data, view: View
+    problem: Problem,
+    network: Network,
+    params: Any,
+    state: Any,
+    samples: Samples,
+    data: Data,
+    view: View,
 ) -> tuple[jax.Array, jax.Array]:
     """How many samples of each task are answered right, and how many there are; both int [seeds, tasks].
 
@@ -133,7 +182,7 @@ def _count_right(
 
     def block(part: Samples) -> tuple[jax.Array, jax.Array]:
         x, y = show(problem, data, part, view)
-        scores, target = question(problem, jax.vmap(apply)(params, x), y, part.tasks)
+        scores, target = question(problem, jax.vmap(network.answer)(params, state, x), y, part.tasks)
         of_task = jax.nn.one_hot(part.tasks, problem.n_tasks, dtype=jnp.int32)
         right = (scores.argmax(axis=-1) == target) & jnp.isfinite(scores).all(axis=-1)
         return (right[..., None] * of_task).sum(axis=1), of_task.sum(axis=1)

@@ -1,0 +1,119 @@
+"""What methods and models have in common: a function, perhaps of the user's own, and what it says of itself.
+
+Nothing here needs JAX: what is built in is declared without its code, which is imported when it is trained.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_origin, get_type_hints
+
+from experiments.lab.system import modules
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.names import file_part, printable
+
+KINDS = (int, float, bool, str)  # of settings
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Declared:
+    """A function that makes something, before it has made it.
+
+    Attributes:
+        name: in tables and in the names of files: letters, digits, hyphens and underscores.
+        make: the function. Or ``module:function``, imported when it is first called.
+        summary: a line for the help.
+        settings: a frozen dataclass of its own settings: numbers, truth values and words, all with defaults.
+            They become flags and fields of the settings; the `Attributes` of its docstring are their help.
+        module: the name of the module that it was found in; that of ``make`` by default.
+        reference: what names it on the command line, ``module:function``; empty for what is built in.
+
+    Raises:
+        SettingsError: one line that names it and what is wrong with what it says.
+    """
+
+    what: ClassVar[str]  # it makes
+
+    name: str
+    make: Callable[..., Any] | str
+    summary: str = ""
+    settings: type[Any] | None = None
+    module: str = ""
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        is_name = re.fullmatch(r"[^\W\d_][\w-]*", self.name) is not None
+        self.require(
+            is_name and file_part(self.name) == self.name,
+            "its name must be short, of letters, digits, hyphens and underscores, with a letter first",
+        )
+        self.require(callable(self.make) or isinstance(self.make, str), "must be a function")
+        self._check_settings()
+
+    def require(self, holds: bool, what: str) -> None:
+        """Refuse what does not hold, in its name.
+
+        Raises:
+            SettingsError: one line that names it and what must be.
+        """
+        if not holds:
+            raise SettingsError(f"{self.what} {printable(str(self.name))}: {what}")
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What makes it."""
+        return modules.load(self.make)[1] if isinstance(self.make, str) else self.make
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The names of its own settings."""
+        return tuple(one.name for one in fields(self.settings)) if self.settings else ()
+
+    @property
+    def defined_in(self) -> str:
+        """The name of the module that the user's function is defined in; empty for what is built in."""
+        if self.module or isinstance(self.make, str):
+            return self.module
+        make = self.make
+        while isinstance(make, partial):
+            make = make.func
+        return str(getattr(make, "__module__", ""))
+
+    @property
+    def origin(self) -> str:
+        """The file and the function of the user's own, ``rules.py:mine``; empty for what is built in."""
+        if not self.defined_in:
+            return ""
+        file = getattr(sys.modules.get(self.defined_in), "__file__", None)
+        name = self.reference.rpartition(":")[2] or named(self.make)
+        return f"{Path(file).name if file else self.defined_in}:{name}"
+
+    def _check_settings(self) -> None:
+        own = self.settings
+        if own is None:
+            return
+        frozen = isinstance(own, type) and is_dataclass(own) and own.__dataclass_params__.frozen  # type: ignore[attr-defined]
+        self.require(frozen, "its settings must be a dataclass that is frozen: @dataclass(frozen=True)")
+        kinds = get_type_hints(own)
+        for one in fields(own):
+            kind = kinds[one.name]
+            known = kind in KINDS or get_origin(kind) is Literal
+            self.require(known, f"its setting {one.name} must be an int, float, bool, str or Literal")
+            self.require(one.default is not MISSING, f"its setting {one.name} must have a default")
+            self.require(not one.name.startswith("_"), f"its setting {one.name} must begin with a letter")
+
+
+def named(make: Any) -> str:
+    """The name that a function was defined with."""
+    return str(getattr(make, "__name__", type(make).__name__))
+
+
+def first_line(make: Callable[..., Any]) -> str:
+    """The first line of a function's docstring, without its full stop."""
+    lines = (getattr(make, "__doc__", None) or "").strip().splitlines()
+    return lines[0] if lines else ""

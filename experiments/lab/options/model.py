@@ -1,0 +1,99 @@
+"""What a model says of itself; and the network that is built in, as a model of the user's own is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from experiments.lab.options.declaring import Declared, first_line, named
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Model(Declared):
+    """A network, before it is made. Called as its function is, it makes the network.
+
+    Attributes:
+        name: in the texts above tables and figures and in the names of files: letters, digits, hyphens and
+            underscores.
+        make: a function that returns a ``flax.nnx.Module``, or a class of them. It takes by name
+            ``input_shape`` (of one sample, without the batch), ``n_outputs``, ``rngs`` (``nnx.Rngs``) and, if
+            it has settings of its own, ``settings``. What it does not name it is not given. The module is
+            called with ``x``, float32 ``[batch, *input_shape]``, and returns ``[batch, n_outputs]``. Or
+            ``module:function``, imported when it is first called.
+        summary: a line for the help.
+        settings: a frozen dataclass of its own settings, as `Declared` says. ``make`` gets one of these.
+        module: the name of the module that it was found in; that of ``make`` by default.
+        reference: what names it on the command line, ``module:function``; empty for the built-in one.
+
+    Raises:
+        SettingsError: one line that names the model and what is wrong with what it says.
+    """
+
+    what: ClassVar[str] = "model"
+
+    def __call__(self, *arguments: Any, **by_name: Any) -> Any:
+        """The network that its function makes."""
+        return self.function(*arguments, **by_name)
+
+    def settings_in(self, settings: object) -> Hashable:
+        """Its own settings, taken out of all; None where it has none."""
+        if self.settings is None:
+            return None
+        return self.settings(**{name: getattr(settings, name) for name in self.own})
+
+
+def model(name: str | None = None, **declared: Any) -> Callable[[Callable[..., Any]], Model]:
+    """Declare a model of one's own: a decorator of the function that makes it, or of its class.
+
+    Args:
+        name: the model's name; the function's by default.
+        declared: whatever else there is to say (`Model`). The first line of the docstring is its summary.
+
+    Examples:
+        >>> @model("small")
+        ... def network(input_shape, n_outputs, rngs):
+        ...     '''One layer.'''
+        >>> network.name, network.summary
+        ('small', 'One layer.')
+    """
+
+    def declare(make: Callable[..., Any]) -> Model:
+        return Model(**{"name": name or named(make), "make": make, "summary": first_line(make), **declared})
+
+    return declare
+
+
+def recorded(model: Model) -> dict[str, str]:
+    """What is kept of a model of the user's own beside the settings."""
+    return {"name": model.name, "origin": model.origin}
+
+
+def from_record(record: Mapping[str, str] | None) -> Model:
+    """A model that can be named in figures, but not made; without a record the built-in one.
+
+    Raises:
+        SettingsError: if it cannot be meant.
+    """
+    return BUILT_IN if record is None else Model(name=record["name"], make="")
+
+
+@dataclass(frozen=True)
+class FullyConnected:
+    """The settings of the network that is built in.
+
+    Attributes:
+        fc_layers: Number of layers, the output layer included.
+        fc_units: Units in each hidden layer.
+    """
+
+    fc_layers: int = 3
+    fc_units: int = 400
+
+
+BUILT_IN = Model(
+    name="mlp",
+    make="experiments.lab.models.mlp:MLP",
+    summary="fully connected layers with ReLU in between",
+    settings=FullyConnected,
+)
