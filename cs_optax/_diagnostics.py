@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from cs_optax._state import (
     array_of,
@@ -22,8 +23,6 @@ from cs_optax._state import (
 from cs_optax._transform import ComplexSynapseState
 from cs_optax._trees import is_array, map_leaves, merge_masked
 from cs_optax._xla import wide_dtype
-
-Tree = Any
 
 
 class Diagnostics(NamedTuple):
@@ -61,7 +60,7 @@ class DriftReport(NamedTuple):
     lost: float
 
 
-def diagnose(opt_state: Any, params: Tree, *, per_leaf: bool = False) -> Diagnostics:
+def diagnose(opt_state: optax.OptState, params: optax.Params, *, per_leaf: bool = False) -> Diagnostics:
     """Norms of the beakers, their distances from the weights, and the flow through each link.
 
     Can be jitted. Flows are those of this moment, ``g_k (u_k − u_{k+1})``, also through links that wait.
@@ -90,7 +89,7 @@ def diagnose(opt_state: Any, params: Tree, *, per_leaf: bool = False) -> Diagnos
         raise ValueError("opt_state must be of a chain with at least one beaker, it has none")
     absent = jnp.array(math.nan if per_leaf else 0.0, jnp.float32)
 
-    def measure(state: ComplexSynapseState) -> Tree:
+    def measure(state: ComplexSynapseState) -> optax.Params:
         g = array_of(state.chain)[1]
 
         def of_leaf(p: Any, *others: Any) -> Any:
@@ -129,7 +128,7 @@ def _squares(us: list[jax.Array], end: jax.Array, g: jax.Array) -> jax.Array:
     return rows.at[2].multiply(jnp.square(g).astype(rows.dtype))
 
 
-def drift_report(opt_state: Any, params: Tree) -> DriftReport:
+def drift_report(opt_state: optax.OptState, params: optax.Params) -> DriftReport:
     r"""How fast the chain moves the weights, how long they would last, and what the leak has taken.
 
     .. math::

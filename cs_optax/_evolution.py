@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from scipy.linalg import expm
 
 from cs_optax import _checks
@@ -14,10 +15,10 @@ from cs_optax._state import chain_of, known, map_synapses, mix_contents, only_sy
 from cs_optax._step import advance_clocks, new_clocks, shares
 from cs_optax.chain import BeakerChain
 
-Tree = Any
 
-
-def relax(opt_state: Any, params: Tree, duration: float) -> tuple[Tree, Any]:
+def relax(
+    opt_state: optax.OptState, params: optax.Params, duration: float
+) -> tuple[optax.Params, optax.OptState]:
     """Let time pass without input: the exact solution, in one step of any length.
 
     First every link exchanges for the time it still owes, then all contents are multiplied by
@@ -72,7 +73,9 @@ def _propagator(chain: BeakerChain, recall: np.ndarray, duration: float) -> np.n
     return expm(A * duration)
 
 
-def resize_beakers(opt_state: Any, params: Tree, new_chain: BeakerChain) -> tuple[Tree, Any]:
+def resize_beakers(
+    opt_state: optax.OptState, params: optax.Params, new_chain: BeakerChain
+) -> tuple[optax.Params, optax.OptState]:
     """Move the contents of a chain into another one: a checkpoint with 5 beakers, continued with 8.
 
     Links first exchange for the time they still owe. Then each hidden beaker of the new chain takes the

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.typing import DTypeLike
 
 from cs_optax import _checks
 from cs_optax._trees import is_masked
@@ -18,7 +19,7 @@ from cs_optax.chain import BeakerChain
 
 
 def check_update(
-    updates: Any, state: Any, params: Any, n_beakers: int, keeps_initial: bool
+    updates: optax.Updates, state: Any, params: optax.Params | None, n_beakers: int, keeps_initial: bool
 ) -> tuple[optax.Params, optax.Updates]:
     """Parameters and updates as arrays, where they and the state belong together."""
     if params is None:
@@ -35,7 +36,7 @@ def check_update(
     return params, updates
 
 
-def _beside(updates: Any, params: Any) -> Any:
+def _beside(updates: optax.Updates, params: optax.Params) -> optax.Params:
     """The parameters without what has no update, such as the functions in a whole Equinox model."""
     try:
         known = jax.tree.map(
@@ -50,7 +51,7 @@ def _beside(updates: Any, params: Any) -> Any:
     return known
 
 
-def _check_state(state: Any, params: Any, n_beakers: int, keeps_initial: bool) -> None:
+def _check_state(state: Any, params: optax.Params, n_beakers: int, keeps_initial: bool) -> None:
     """Refuse a state that was made for another chain or for other parameters."""
     held = state.clocks.shape[1] - 1
     if held != n_beakers:
@@ -113,7 +114,7 @@ def broadcast_prefix(name: str, prefix: Any, params: optax.Params) -> Any:
     return tree
 
 
-def new_beaker(k: int, init: Any, params: optax.Params, beaker_dtype: Any) -> optax.Params:
+def new_beaker(k: int, init: Any, params: optax.Params, beaker_dtype: DTypeLike | None) -> optax.Params:
     """Beaker k as it starts."""
     if isinstance(init, str):
         return jax.tree.map(lambda p: _new_leaf(p, p, beaker_dtype, empty=init == "zero"), params)
@@ -163,7 +164,10 @@ def copy_leaf(param: Any) -> Any:
 
 
 def warn_of_coarse_parameters(
-    params: optax.Params, chain: BeakerChain | None, time_step: Any, recall: Any
+    params: optax.Params,
+    chain: BeakerChain | None,
+    time_step: optax.ScalarOrSchedule,
+    recall: optax.ScalarOrSchedule,
 ) -> None:
     """Warn of weights that round away what the chain gives back in one step."""
     if chain is None or not chain.is_known or chain.n_beakers < 2:

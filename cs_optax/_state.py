@@ -19,10 +19,8 @@ from cs_optax._trees import is_array, is_masked, map_leaves, merge_masked
 from cs_optax._xla import to_device, to_host, wide_dtype
 from cs_optax.chain import BeakerChain
 
-Tree = Any
 
-
-def get_beakers(opt_state: Any, *, params: Tree | None = None) -> tuple[Tree, ...]:
+def get_beakers(opt_state: optax.OptState, *, params: optax.Params | None = None) -> tuple[optax.Params, ...]:
     """The hidden beakers in an optimizer state, wherever in it they are.
 
     A slow link waits for many steps before it exchanges (:meth:`BeakerChain.exchange_periods`), so that its
@@ -60,7 +58,9 @@ def get_beakers(opt_state: Any, *, params: Tree | None = None) -> tuple[Tree, ..
     return tuple(merged)
 
 
-def readout(opt_state: Any, params: Tree, weights: Sequence[float], *, settle: bool = False) -> Tree:
+def readout(
+    opt_state: optax.OptState, params: optax.Params, weights: Sequence[float], *, settle: bool = False
+) -> optax.Params:
     """Evaluation weights: the weighted sum of all beakers, ``Σ_k w_k u_k``.
 
     Args:
@@ -113,7 +113,7 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float], *, settle: b
     return map_leaves(combine, params, *beakers)
 
 
-def settle_beakers(opt_state: Any, params: Tree) -> tuple[Tree, Any]:
+def settle_beakers(opt_state: optax.OptState, params: optax.Params) -> tuple[optax.Params, Any]:
     """Let every link exchange what it still owes, in the order 1 … K, without input or time passing.
 
     Can be jitted. A training that goes on from here exchanges as from the start of its periods.
@@ -169,7 +169,9 @@ def settlement(state: ComplexSynapseState) -> jax.Array:
     return result[:n_beakers, :n_beakers]
 
 
-def mix_contents(weights: Any, contents: tuple[Tree, ...], rest: Tree | None) -> tuple[Tree, ...]:
+def mix_contents(
+    weights: Any, contents: tuple[optax.Params, ...], rest: optax.Params | None
+) -> tuple[optax.Params, ...]:
     """New contents, each ``rest + Σ_j weights[k, j] (contents[j] − rest)``, in the dtypes of the old ones.
 
     Beakers beyond the old ones are like the last. No rest is a rest of zero. Entries in which a content is
@@ -196,7 +198,7 @@ def mix_contents(weights: Any, contents: tuple[Tree, ...], rest: Tree | None) ->
     )
 
 
-def reset_beakers(opt_state: Any, params: Tree, mask: Tree | None = None) -> Any:
+def reset_beakers(opt_state: optax.OptState, params: optax.Params, mask: optax.Params | None = None) -> Any:
     """The state with every beaker, and the ``initial`` copy, set to ``params`` and all clocks at zero.
 
     The counter that schedules read goes on. With a ``mask``, for weights that were pruned or initialised
@@ -227,7 +229,7 @@ def reset_beakers(opt_state: Any, params: Tree, mask: Tree | None = None) -> Any
             return u
         return jnp.where(marked[0], p.astype(u.dtype), u) if marked else jnp.array(p, u.dtype)
 
-    def to_params(tree: Tree) -> Tree:
+    def to_params(tree: optax.Params) -> optax.Params:
         return map_leaves(to_param, tree, params, *([] if chosen is None else [chosen]))
 
     def reset(state: ComplexSynapseState) -> ComplexSynapseState:
@@ -241,7 +243,7 @@ def reset_beakers(opt_state: Any, params: Tree, mask: Tree | None = None) -> Any
     return map_synapses(reset, opt_state)
 
 
-def offload_beakers(opt_state: Any, first: int) -> Any:
+def offload_beakers(opt_state: optax.OptState, first: int) -> Any:
     """The state with the slow beakers, from ``u_first`` on, in host memory, the others on the device.
 
     They stay there: an update fetches a beaker only where a link of it fires, which is the more seldom the
@@ -288,12 +290,12 @@ def _is_synapse(node: Any) -> bool:
     return isinstance(node, ComplexSynapseState)
 
 
-def synapses(opt_state: Any) -> list[ComplexSynapseState]:
+def synapses(opt_state: optax.OptState) -> list[ComplexSynapseState]:
     """All synapse states inside a state."""
     return [node for node in jax.tree.leaves(opt_state, is_leaf=_is_synapse) if _is_synapse(node)]
 
 
-def require_synapse(opt_state: Any) -> None:
+def require_synapse(opt_state: optax.OptState) -> None:
     """Refuse a state without a synapse."""
     if not synapses(opt_state):
         found = "it holds none"
@@ -305,7 +307,7 @@ def require_synapse(opt_state: Any) -> None:
         raise ValueError(f"opt_state must hold a complex synapse, {found}")
 
 
-def require_owned_synapse(opt_state: Any) -> None:
+def require_owned_synapse(opt_state: optax.OptState) -> None:
     """Refuse a state without a synapse, and one of which it cannot be known whose synapse it is."""
     require_synapse(opt_state)
     for node in jax.tree.leaves(opt_state, is_leaf=_is_masked_state):
@@ -320,7 +322,7 @@ def _is_masked_state(node: Any) -> bool:
     return isinstance(node, optax.MaskedState)
 
 
-def _holds_fields(opt_state: Any) -> bool:
+def _holds_fields(opt_state: optax.OptState) -> bool:
     """Whether something in a state has the names of a synapse's fields without being one."""
     paths = jax.tree_util.tree_flatten_with_path(opt_state)[0]
     names = {getattr(entry, "key", getattr(entry, "name", None)) for path, _ in paths for entry in path}
@@ -341,7 +343,7 @@ def known(field: Any) -> np.ndarray:
     return np.asarray(array, np.float64)
 
 
-def only_synapse(opt_state: Any) -> ComplexSynapseState:
+def only_synapse(opt_state: optax.OptState) -> ComplexSynapseState:
     """The one synapse state inside."""
     require_owned_synapse(opt_state)
     found = synapses(opt_state)
@@ -368,7 +370,7 @@ def chain_of(state: ComplexSynapseState) -> tuple[BeakerChain, np.ndarray]:
     return BeakerChain(C, g), recall
 
 
-def map_synapses(function: Callable[[ComplexSynapseState], Any], opt_state: Any) -> Any:
+def map_synapses(function: Callable[[ComplexSynapseState], Any], opt_state: optax.OptState) -> Any:
     """The state with ``function`` applied to every synapse state inside."""
     return jax.tree.map(
         lambda node: function(node) if _is_synapse(node) else node, opt_state, is_leaf=_is_synapse

@@ -207,17 +207,17 @@ class _Synapse:
     """The arguments of :func:`complex_synapse`, checked. Without a ``chain``, the timescales may change."""
 
     n_beakers: int
-    timescales: tuple[Any, Any]
+    timescales: tuple[optax.ScalarOrSchedule | None, optax.ScalarOrSchedule | None]
     chain: BeakerChain | None
-    time_step: Any
-    init: Any
+    time_step: optax.ScalarOrSchedule
+    init: Init
     leak: str
-    backflow: Any
-    recall: Any
+    backflow: str | ArrayLike
+    recall: optax.ScalarOrSchedule
     method: str
-    resolutions: tuple[Any, Any]
-    beaker_dtype: Any
-    seed: Any
+    resolutions: tuple[ArrayLike, ArrayLike]
+    beaker_dtype: DTypeLike | None
+    seed: ArrayLike
 
     @property
     def is_closed(self) -> bool:
@@ -346,7 +346,7 @@ class _Synapse:
         return Links(due, a, b, (C[0] * right[0], recall[0]))
 
 
-def value_at(value: optax.ScalarOrSchedule, n_updates: jax.Array, dtype: Any) -> jax.Array:
+def value_at(value: optax.ScalarOrSchedule, n_updates: jax.Array, dtype: DTypeLike) -> jax.Array:
     """What a number or schedule gives after so many updates."""
     return jnp.asarray(value(n_updates) if callable(value) else value).astype(dtype)
 
@@ -388,7 +388,7 @@ def _partition_by_chain(chains: Any, options: dict[str, Any]) -> optax.GradientT
     return optax.partition(synapses, structure.unflatten(labels))
 
 
-def warn_of_pitfalls(chain: BeakerChain | None, time_step: Any, method: str) -> None:
+def warn_of_pitfalls(chain: BeakerChain | None, time_step: optax.ScalarOrSchedule, method: str) -> None:
     """Warn of a chain that is known and probably not meant."""
     if chain is None or not chain.is_known:
         return

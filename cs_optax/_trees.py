@@ -12,8 +12,6 @@ import optax
 
 from cs_optax._xla import to_device, to_memory_of
 
-Tree = Any
-
 
 def is_masked(node: Any) -> bool:
     """Whether ``optax.masked`` has left out a node."""
@@ -30,7 +28,7 @@ def is_absent(node: Any) -> bool:
     return node is None or is_masked(node)
 
 
-def merge_masked(one: Tree, other: Tree) -> Tree:
+def merge_masked(one: optax.Params, other: optax.Params) -> optax.Params:
     """One tree of two that are masked where the other one is not; a mask may stand for a subtree."""
     if is_absent(one):
         return other
@@ -45,7 +43,7 @@ def merge_masked(one: Tree, other: Tree) -> Tree:
     return structure.unflatten(map(merge_masked, children, others))
 
 
-def map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+def map_leaves(function: Callable[..., Any], tree: optax.Params, *others: optax.Params) -> optax.Params:
     """``jax.tree.map`` over leaves of the same path, whatever containers they are in; in those of the first.
 
     Model libraries keep a parameter and what belongs to it in containers of different types. None and
@@ -83,7 +81,7 @@ def map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     return structure.unflatten(of_leaf(path, leaf) for path, leaf in paths)
 
 
-def _paths(tree: Tree) -> tuple[list[tuple[tuple[Any, ...], Any]], Any]:
+def _paths(tree: optax.Params) -> tuple[list[tuple[tuple[Any, ...], Any]], Any]:
     """All leaves with their paths, as plain keys, and the structure."""
     found, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_absent)
 

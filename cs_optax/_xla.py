@@ -10,10 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
+from jax.typing import DTypeLike
 
-Tree = Any
-Move = Callable[[Tree, Tree, jax.Array], Tree]  # contents, operands and a seed -> new contents
+Move = Callable[
+    [optax.Params, optax.Params, jax.Array], optax.Params
+]  # contents, operands and a seed -> new contents
 
 
 # Dtypes
@@ -25,7 +28,7 @@ def wide_dtype(*arrays: jax.Array) -> Any:
     dtypes = (array.dtype for array in arrays if is_complex(array) or jnp.finfo(array.dtype).bits > 8)
     # Under strict promotion rules jnp.promote_types refuses to answer.
     with jax.numpy_dtype_promotion("standard"):
-        return reduce(jnp.promote_types, dtypes, jnp.float32)
+        return reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
 
 
 def is_complex(array: jax.Array) -> bool:
@@ -38,7 +41,7 @@ def is_low_precision(array: jax.Array) -> bool:
     return jnp.issubdtype(array.dtype, jnp.inexact) and jnp.finfo(array.dtype).bits < 32
 
 
-def beaker_dtype_of(param: Any, beaker_dtype: Any = None) -> Any:
+def beaker_dtype_of(param: Any, beaker_dtype: DTypeLike | None = None) -> Any:
     """The dtype of a parameter's beakers: ``beaker_dtype``, or the parameter's own but at least float32.
 
     Complex parameters have complex beakers, of the precision asked for.
@@ -51,7 +54,7 @@ def beaker_dtype_of(param: Any, beaker_dtype: Any = None) -> Any:
     return beaker_dtype
 
 
-def truncate(x: jax.Array, dtype: Any) -> jax.Array:
+def truncate(x: jax.Array, dtype: DTypeLike) -> jax.Array:
     """``x`` in ``dtype`` without its further digits.
 
     XLA may leave out a cast to bfloat16 and back, but not ``reduce_precision``.
@@ -88,7 +91,7 @@ def to_memory_of(like: jax.Array, array: jax.Array) -> jax.Array:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
-def round_stochastically(x: jax.Array, dtype: Any, seed: jax.Array) -> jax.Array:
+def round_stochastically(x: jax.Array, dtype: DTypeLike, seed: jax.Array) -> jax.Array:
     """``x`` as one of the two numbers of ``dtype`` around it, the nearer one more often: E[result] = x.
 
     The derivative is that of the mean.
@@ -156,13 +159,17 @@ def _mix(x: jax.Array) -> jax.Array:
 # Loops of no or one trip
 
 
-def run_if(due: jax.Array | None, move: Move, contents: Tree, operands: Tree, seed: jax.Array) -> Tree:
+def run_if(
+    due: jax.Array | None, move: Move, contents: optax.Params, operands: optax.Params, seed: jax.Array
+) -> optax.Params:
     """``move(contents, operands, seed)`` if ``due``, or if ``due`` is None, else ``contents``."""
     return move(contents, operands, seed) if due is None else _run_if(move, due, contents, operands, seed)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _run_if(move: Move, due: jax.Array, contents: Tree, operands: Tree, seed: jax.Array) -> Tree:
+def _run_if(
+    move: Move, due: jax.Array, contents: optax.Params, operands: optax.Params, seed: jax.Array
+) -> optax.Params:
     """A loop of no or one trip: XLA keeps what a loop carries in place, and copies around a branch.
 
     XLA would move what is the same in all trips out of the loop, and so compute it in every step and keep it
@@ -170,7 +177,7 @@ def _run_if(move: Move, due: jax.Array, contents: Tree, operands: Tree, seed: ja
     new in each trip prevent that.
     """
 
-    def trip(n: jax.Array, carry: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+    def trip(n: jax.Array, carry: tuple[optax.Params, optax.Params]) -> tuple[optax.Params, optax.Params]:
         contents, operands = carry
         kept = jax.tree.map(lambda x: lax.optimization_barrier(x) if is_low_precision(x) else x, operands)
         return move(contents, operands, seed + n), kept
@@ -182,7 +189,9 @@ def _run_if(move: Move, due: jax.Array, contents: Tree, operands: Tree, seed: ja
 def _(move: Move, primals: Any, tangents: Any) -> Any:
     """The derivative of the branch that the loop stands for: a loop has none in reverse mode."""
 
-    def branch(due: jax.Array, contents: Tree, operands: Tree, seed: jax.Array) -> Tree:
+    def branch(
+        due: jax.Array, contents: optax.Params, operands: optax.Params, seed: jax.Array
+    ) -> optax.Params:
         return lax.cond(due, move, lambda contents, *_: contents, contents, operands, seed)
 
     return jax.jvp(branch, primals, tangents)
@@ -191,13 +200,13 @@ def _(move: Move, primals: Any, tangents: Any) -> Any:
 def sweep(
     move: Move,
     due: tuple[jax.Array | None, ...],
-    contents: tuple[Tree, ...],
-    left: Tree,
-    end: Tree,
+    contents: tuple[optax.Params, ...],
+    left: optax.Params,
+    end: optax.Params,
     fixed: tuple[Any, ...],
     seed: jax.Array,
     first: int = 0,
-) -> tuple[Tree, ...]:
+) -> tuple[optax.Params, ...]:
     """Move each of ``contents`` that is due, from left to right: its left neighbour has moved already.
 
     Args:
@@ -212,7 +221,9 @@ def sweep(
     """
     if contents and first < _n_nested():
 
-        def run(contents: tuple[Tree, ...], operands: Any, seed: jax.Array) -> tuple[Tree, ...]:
+        def run(
+            contents: tuple[optax.Params, ...], operands: Any, seed: jax.Array
+        ) -> tuple[optax.Params, ...]:
             left, end, due, fixed = operands
             head, *others = contents
             right = (*others, end)[0]

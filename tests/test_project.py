@@ -34,6 +34,7 @@ def test_format():
     run("ruff", "format", "--no-cache", "--check", ".")
 
 
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the types of newer libraries are others")
 def test_types():
     run("mypy")
 

@@ -28,7 +28,7 @@ from cs_optax import (
 CHAIN = BeakerChain.from_timescales(4, 50.0, 800.0)
 STEPS = 100
 X = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
-Y = np.sin(3 * X)
+Y = np.sin(3 * X + 1)  # neither odd nor even: rounding would decide which way the biases go
 
 
 def optimizer():
