@@ -2,20 +2,16 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from experiments.lab.command.guard import guarded
 from experiments.lab.command.outcome import draw
 from experiments.lab.command.parsing import parse
-from experiments.lab.options.declaration import from_record
-from experiments.lab.options.model import from_record as model_from_record
-from experiments.lab.options.own import settings_with
-from experiments.lab.options.settings import Settings
-from experiments.lab.options.validation import validate
+from experiments.lab.command.results import read_results
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.packages import check_package
 from experiments.lab.system.tables import print_whole
@@ -46,23 +42,6 @@ class FigureOptions:
     def folders(self) -> Iterator[tuple[str, Path]]:
         """Every folder that the command writes in, with the option that names it."""
         yield "plot_dir", self.plot_dir
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a finished command left behind.
-
-    Attributes:
-        name: the name of its folder.
-        settings: what its runs have in common of their settings.
-        finished: the runs of each method, in the same order of seeds.
-        searches: of each method what was tried, where its settings were searched.
-    """
-
-    name: str
-    settings: Settings
-    finished: "Mapping[str, Sequence[FinishedRun]]"
-    searches: Mapping[str, Mapping[str, Any]] | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,65 +79,6 @@ def figures(options: FigureOptions) -> None:
             formats=options.formats,
         )
         _show_seconds(one.finished)
-
-
-def read_results(path: Path) -> Results:
-    """Read a summary, and the runs it is made of.
-
-    Args:
-        path: the summary.
-
-    Raises:
-        SettingsError: one line that names the file that is missing or damaged.
-    """
-    import json
-
-    from experiments.lab.results import store
-
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8-sig"))
-        config = summary["config"]
-        kind = settings_with(
-            tuple(
-                from_record(method, of_method.get("declared", {}))
-                for method, of_method in summary["methods"].items()
-                if method not in Settings.methods
-            ),
-            model_from_record(summary.get("model")),
-        )
-        given = {one.name: config[one.name] for one in fields(Settings) if one.name in config}
-        if given.get("stream_file") is not None:
-            given["stream_file"] = Path(given["stream_file"])
-        settings = kind(**given)
-        validate(settings)
-        stamps = {method: list(of_method["stamps"]) for method, of_method in summary["methods"].items()}
-        searches = summary.get("searches")
-        if not stamps or not all(stamps.values()):
-            raise ValueError("it names no runs")
-        for of_method in (searches or {}).values():
-            tried = [{"validation_accuracy", "per_seed"} <= one.keys() for one in of_method["candidates"]]
-            if not (of_method["space"] and tried and all(tried)):
-                raise ValueError("a search without what it found")
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise SettingsError(f"{path} is damaged, or no summary") from error
-    folder = path.parent.parent
-    try:
-        finished = {
-            method: [store.read_run(folder, stamp) for stamp in of_method]
-            for method, of_method in stamps.items()
-        }
-    except FileNotFoundError as error:
-        raise SettingsError(f"{error.filename}: this run, of {path}, is missing") from error
-    except OSError as error:
-        raise SettingsError(f"{error.filename}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    runs = [one.run for group in finished.values() for one in group]
-    if any(run.accuracy.shape != (len(runs[0].evaluated_at), settings.tasks) for run in runs):
-        raise SettingsError(f"{path}: its runs and its settings do not belong together")
-    return Results(path.parent.name, settings, finished, searches)
 
 
 def _summaries(given: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import pytest
 from test_commands import laboratory_in
 
 from experiments import compare, figures, run, sweep
+from experiments.lab.command.results import read_results
 from experiments.lab.results import store
 
 SHORT = ["--tasks=2", "--iters=16", "--eval-log=1", "--loss-log=16"]
@@ -121,7 +122,7 @@ def test_a_missing_run_is_named_and_nothing_drawn(kept, tmp_path, capsys):
 def test_a_summary_that_an_editor_of_windows_saved_again_is_read(kept):
     path = summary_of(kept, "run")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert figures.read_results(path).finished
+    assert read_results(path).finished
 
 
 def test_a_damaged_run_is_named(kept, capsys):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from experiments import figures, memory, run, sharded, submit, sweep
-from experiments.compare import CompareOptions
 from experiments.lab.command import options, parsing
+from experiments.lab.command.comparing import CompareOptions
 from experiments.lab.system import folders
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.folders import check_folders, check_writable

@@ -16,7 +16,7 @@ from test_figures import SIGHTS, cielab
 from test_methods import SMALL, assert_alone_as_in_company
 
 from experiments import compare, figures, run, submit, sweep
-from experiments.lab.command import parsing
+from experiments.lab.command import comparing, parsing
 from experiments.lab.command.preparation import _what_decides
 from experiments.lab.data.dataset import load
 from experiments.lab.figures.style import FREE_COLORS, looks
@@ -154,7 +154,7 @@ def test_jobs_are_given_the_method_as_the_command_was(tmp_path):
         SIGN,
         ANCHOR,
     ]
-    options, _ = parsing.parse(compare.CompareOptions, "experiments.compare", shards[2].arguments)
+    options, _ = parsing.parse(comparing.CompareOptions, "experiments.compare", shards[2].arguments)
     assert options.methods == ("slow-anchor",)
     assert options.settings().anchor_time == 3
     ranged = submit.Shard(
@@ -169,7 +169,7 @@ def test_processes_must_have_the_same_code_of_it(tmp_path):
     for rate in (1, 2):
         path.write_text(f"import optax\ndef mine(settings):\n    return optax.sgd({rate})\n")
         options, _ = parsing.parse(
-            compare.CompareOptions, "experiments.compare", ["--methods", f"{path}:mine"]
+            comparing.CompareOptions, "experiments.compare", ["--methods", f"{path}:mine"]
         )
         told.append(_what_decides(options)["the code of method mine"])
     assert told[0] != told[1]

@@ -4,14 +4,19 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from experiments.lab.command.failures import Failures
 from experiments.lab.command.options import CommonOptions, Output
 from experiments.lab.command.outcome import CommandResults, finish, show_page
+from experiments.lab.command.own_methods import NAME, methods_in_words
 from experiments.lab.command.preparation import prepare
+from experiments.lab.command.report import show_table
 from experiments.lab.options.settings import Settings
 from experiments.lab.system import processes
+from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.processes import note
 
 # JAX, Flax and matplotlib are imported only where they are used: --help and a mistyped flag answer at once.
@@ -45,8 +50,52 @@ class Comparison:
     show: Show
 
 
-def compare_methods(options: CommonOptions, command: str, what: Comparison) -> None:
+@dataclass(frozen=True)
+class CompareOptions(CommonOptions):
+    """Train with and without complex synapses, and with other methods, over several seeds, and compare.
+
+    Each seed's initial weights and batches are the same for all methods.
+
+    Attributes:
+        methods: What to compare; differences are to the first one named.
+        seed: First seed (of the initial weights and of the batches).
+        n_seeds: Number of seeds. They are consecutive, and train in one program.
+    """
+
+    methods: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(
+            metavar=f"[{NAME} …]",
+            help=f"What to compare; differences are to the first one named. {methods_in_words()}",
+        ),
+    ] = ("standard", "cs")
+    seed: int = 0
+    n_seeds: int = 5
+
+
+def compare(options: CompareOptions, command: str, show: Show = show_table) -> CommandResults | None:
+    """Train all methods, or find their runs again, and sum the comparison up: see `compare_methods`."""
+    if not options.methods:
+        raise SettingsError("--methods: must name at least one")
+    from experiments.lab.results import stamps
+
+    what = Comparison(
+        name="compare",
+        methods=options.methods,
+        seed=options.seed,
+        n_seeds=options.n_seeds,
+        config={"methods": options.methods, "seed": options.seed, "n_seeds": options.n_seeds},
+        stamp=stamps.comparison_stamp,
+        show=show,
+    )
+    return compare_methods(options, command, what)
+
+
+def compare_methods(options: CommonOptions, command: str, what: Comparison) -> CommandResults | None:
     """Train the methods, or find their runs again, and sum them up.
+
+    Returns:
+        What came of them; None where only the stamp was asked for, and in all processes but the first.
 
     Raises:
         SettingsError: if something is wrong with the options, the folders or the data.
@@ -66,7 +115,7 @@ def compare_methods(options: CommonOptions, command: str, what: Comparison) -> N
     stamp = what.stamp(of_runs)
     if output.get_stamp:
         print(stamp)
-        return
+        return None
     _note_what_is_alike(settings, what.methods)
     name = f"{what.name}-{stamp}"
     check_folders([("results_dir", output.results_dir / name)])
@@ -79,7 +128,7 @@ def compare_methods(options: CommonOptions, command: str, what: Comparison) -> N
                 (finished[method],), seconds[method] = job.finish()
         failures.raise_if_all()
     if not processes.is_first():
-        return
+        return None
     name = stamps.name_of_summary(name, itertools.chain(*finished.values()))
     what.show(finished, settings, list(failures.errors))
     config = {**asdict(settings), **what.config}
@@ -87,6 +136,7 @@ def compare_methods(options: CommonOptions, command: str, what: Comparison) -> N
     results = CommandResults(name, command, config, settings, dataset, finished, seconds, began, more)
     finish(options, results)
     failures.raise_if_any()
+    return results
 
 
 def _note_what_is_alike(settings: Settings, methods: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ RUNS_ARE_KEPT = (
 )
 
 
-def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> int:
+def guarded(command: Callable[[], object], interrupted: str = RUNS_ARE_KEPT) -> int:
     """Run a command; turn what the user can mend into one line and an exit status.
 
     A command whose output cannot be written finishes its work all the same, and then returns another status
@@ -37,7 +37,7 @@ def guarded(command: Callable[[], None], interrupted: str = RUNS_ARE_KEPT) -> in
         return streams.status(status)
 
 
-def _status_of(command: Callable[[], None], interrupted: str) -> int:
+def _status_of(command: Callable[[], object], interrupted: str) -> int:
     suit_the_terminal()
     try:
         with warnings.catch_warnings():

@@ -12,6 +12,7 @@ import tyro
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.declaring import Declared
+from experiments.lab.options.model import Model
 from experiments.lab.options.own import find_method, find_model, settings_with
 from experiments.lab.system import modules
 from experiments.lab.system.errors import flag
@@ -49,6 +50,18 @@ def with_own(kind: type[Options], given: Sequence[str]) -> type[Options]:
     own = tuple(find_method(one) for one in dict.fromkeys(_values(kind, given, "method", "methods")))
     named = [*_values(kind, given, "model")]
     models = [find_model(one) for one in named[-1:]]  # as with any option, the last one counts
+    return options_with(kind, own, models)
+
+
+def options_with(
+    kind: type[Options], own: Sequence[Declaration] = (), models: Sequence[Model] = ()
+) -> type[Options]:
+    """The options of a command, with these methods and this model, if any, of the user's own.
+
+    Raises:
+        SettingsError: one line that names the method or model, and what is wrong with it.
+    """
+    own = tuple(own)
     if not (own or models):
         return kind
     settings_with(own, *models)  # whose names must be free

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, make_dataclass, replace
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
-from experiments.lab.options.declaring import Declared, first_line
+from experiments.lab.options.declaring import Declared, first_line, named
 from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
 from experiments.lab.options.model import Model
 from experiments.lab.options.settings import Settings
@@ -47,8 +47,37 @@ def _found(kind: type[Kind], reference: str) -> Kind:
         raise SettingsError(
             f"{kind.what} {reference}: {where} cannot be imported: {modules.told(error)}"
         ) from error
+    return _declared(kind, found, reference, module.__name__)
+
+
+def declared_method(found: Any) -> Declaration:
+    """The method that a declaration, or a function of the settings, stands for.
+
+    Raises:
+        SettingsError: one line that names it, and what is wrong with it.
+    """
+    return _declared(Declaration, found, *_where(found))
+
+
+def declared_model(found: Any) -> Model:
+    """The model that a declaration, or a function that makes a network, stands for.
+
+    Raises:
+        SettingsError: one line that names it, and what is wrong with it.
+    """
+    return _declared(Model, found, *_where(found))
+
+
+def _where(found: Any) -> tuple[str, str]:
+    """What would name it on a command line, and the name of its module."""
+    make = found.make if isinstance(found, Declared) else found
+    module = str(getattr(make, "__module__", ""))
+    return f"{module}:{named(make)}", module
+
+
+def _declared(kind: type[Kind], found: Any, reference: str, module: str) -> Kind:
     if isinstance(found, kind):
-        return replace(found, reference=reference, module=module.__name__)
+        return replace(found, reference=reference, module=module)
     if isinstance(found, Declared):
         raise SettingsError(f"{kind.what} {reference}: is a {found.what}")
     if not callable(found):
@@ -59,7 +88,7 @@ def _found(kind: type[Kind], reference: str) -> Kind:
             make=found,
             summary=first_line(found),
             reference=reference,
-            module=module.__name__,
+            module=module,
         )
     except SettingsError as error:
         raise SettingsError(f"{kind.what} {reference}: {error}") from error

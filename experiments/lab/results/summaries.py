@@ -2,8 +2,7 @@
 
 import csv
 import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -137,22 +136,33 @@ def _measures(runs: Sequence[Run], settings: Settings) -> dict[str, Any]:
     return summed
 
 
-def table_of_runs(finished: Mapping[str, Sequence[FinishedRun]], settings: Settings) -> str:
-    """Every seed's numbers as CSV: a line for each run, with its measures and its final accuracy per task.
-
-    What is undefined is empty.
-    """
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    tasks = [f"final_accuracy_task_{task + 1}" for task in range(settings.tasks)]
+def records_of_runs(
+    finished: Mapping[str, Sequence[FinishedRun]], settings: Settings
+) -> Iterator[dict[str, Any]]:
+    """Each run's numbers: its measures and its final accuracy per task; NaN where a measure is undefined."""
     for method, group in finished.items():
         for one in group:
             of_run = {name: measure.value for name, measure in measures.measures(one.run, settings).items()}
-            if not content.tell():
-                writer.writerow(["method", "seed", *of_run, *tasks, "diverged_at", "stamp"])
-            values = [*of_run.values(), *one.run.accuracy_matrix[-1]]
-            shown = [value if math.isfinite(value) else "" for value in values]
-            writer.writerow([method, one.run.seed, *shown, one.run.diverged_at or "", one.stamp])
+            last = enumerate(one.run.accuracy_matrix[-1].tolist(), start=1)
+            tasks = {f"final_accuracy_task_{task}": accuracy for task, accuracy in last}
+            yield {
+                "method": method,
+                "seed": one.run.seed,
+                **of_run,
+                **tasks,
+                "diverged_at": one.run.diverged_at,
+                "stamp": one.stamp,
+            }
+
+
+def table_of_runs(finished: Mapping[str, Sequence[FinishedRun]], settings: Settings) -> str:
+    """The records of all runs as CSV. What is undefined is empty."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    for number, record in enumerate(records_of_runs(finished, settings)):
+        if number == 0:
+            writer.writerow(record)
+        writer.writerow("" if value is None or value != value else value for value in record.values())
     return content.getvalue()
 
 

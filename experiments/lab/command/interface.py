@@ -1,0 +1,157 @@
+"""A comparison from Python, with the runs and the files of ``python -m experiments.compare``."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.lab.command.comparing import CompareOptions
+from experiments.lab.command.comparing import compare as compare_as_told
+from experiments.lab.command.own_methods import options_with
+from experiments.lab.command.parsing import expanded
+from experiments.lab.command.results import Results
+from experiments.lab.options.declaration import Declaration
+from experiments.lab.options.model import Model
+from experiments.lab.options.own import declared_method, declared_model, find_method, find_model
+from experiments.lab.options.settings import FromTheData, Settings
+from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.modules import is_reference
+
+OwnMethod = Declaration | Callable[[Any], Any]
+OwnModel = Model | Callable[..., Any]
+OF_THE_COMMAND = ("get_stamp", "distributed", "coordinator", "n_processes", "process_id")
+PATHS = ("results_dir", "plot_dir", "data_dir", "stream_file")
+KINDS: dict[type, Any] = {int: numbers.Real, float: numbers.Real}  # that are taken for an int, a float
+
+
+def compare(
+    settings: Settings | Mapping[str, Any],
+    methods: Sequence[str | OwnMethod] = ("standard", "cs"),
+    seeds: int | Sequence[int] = 5,
+    *,
+    model: str | OwnModel | None = None,
+    draw: bool = False,
+    quiet: bool = True,
+    **options: Any,
+) -> Results:
+    """Train methods with seeds, or find their runs again, and sum them up as the command does.
+
+    Each seed's initial weights and batches are the same for all methods.
+
+    Args:
+        settings: a `Settings`, or what is not as usual of them by name: ``{"iters": 100}``. The settings of
+            methods and models of one's own are among them.
+        methods: names of built-in methods, and methods of one's own: what `experiments.lab.methods.method`
+            declares, a function ``settings -> optax.GradientTransformation``, or ``"module:function"``.
+        seeds: how many, from 0; or consecutive ones, such as ``range(5, 10)``.
+        model: a network of one's own, declared by `experiments.lab.models.model`, a function, or
+            ``"module:function"``; fully connected layers by default.
+        draw: whether to write the figures in ``plot_dir``; `Results.figures` has them in any case.
+        quiet: whether to print nothing but notes and progress.
+        options: whatever else the command understands: ``results_dir``, ``plot_dir``, ``data_dir``,
+            ``probes``, ``resume``, ``devices`` …
+
+    Returns:
+        The results, as arrays, records and figures.
+
+    Raises:
+        SettingsError: one line that names what cannot be meant, before anything is computed.
+        MethodsFailedError: if a method failed; what the others gave is in the summary.
+
+    Examples:
+        >>> import tempfile
+        >>> from experiments import lab
+        >>> settings = lab.Settings(experiment="splitDigits", tasks=2, iters=2, batch=8, fc_units=4)
+        >>> results = lab.compare(settings, ["standard", "cs"], seeds=2, results_dir=tempfile.mkdtemp())
+        >>> results.final_accuracy["cs"].shape, results.accuracy_matrix["cs"].shape
+        ((2,), (2, 2, 2))
+    """
+    own = {number: _method(one) for number, one in enumerate(methods) if not _is_built_in(one)}
+    names = tuple(own[number].name if number in own else str(one) for number, one in enumerate(methods))
+    of_model = [] if model is None else [_model(model)]
+    kind = options_with(CompareOptions if draw else _Undrawn, list(dict.fromkeys(own.values())), of_model)
+    given = {**_as_mapping(settings), **options}
+    if of_model:
+        given["model"] = of_model[0].reference
+    seed, n_seeds = _span(seeds)
+    told = expanded(_filled(kind, given, methods=names, seed=seed, n_seeds=n_seeds))
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        results = compare_as_told(told, "experiments.lab.compare")
+    assert results is not None  # neither the stamp alone nor another process was asked for
+    path = told.output.results_dir / results.folder / "summary.json"
+    return Results(path, results.settings, results.finished)
+
+
+def _is_built_in(method: Any) -> bool:
+    return isinstance(method, str) and not is_reference(method)
+
+
+def _method(given: str | OwnMethod) -> Declaration:
+    return find_method(given) if isinstance(given, str) else declared_method(given)
+
+
+def _model(given: str | OwnModel) -> Model:
+    return find_model(given) if isinstance(given, str) else declared_model(given)
+
+
+@dataclass(frozen=True)
+class _Undrawn(CompareOptions):
+    @property
+    def draws(self) -> bool:
+        return False
+
+
+def _as_mapping(settings: Settings | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(settings, Settings):
+        return dict(settings)
+    of_the_data = {one.name for one in fields(FromTheData)}
+    return {name: value for name, value in asdict(settings).items() if name not in of_the_data}
+
+
+def _span(seeds: int | Sequence[int]) -> tuple[int, int]:
+    """The first seed, and how many there are."""
+    if isinstance(seeds, int):
+        return 0, seeds
+    given = [int(seed) for seed in seeds]
+    if not given or given != list(range(given[0], given[0] + len(given))):
+        raise SettingsError(f"seeds {seeds}: must be how many, or consecutive numbers")
+    return given[0], len(given)
+
+
+def _filled(kind: type[CompareOptions], given: Mapping[str, Any], **rest: Any) -> CompareOptions:
+    """The options of a command with these values, each in its block."""
+    left = dict(given)
+    blocks = {}
+    for block in fields(kind):
+        if block.default_factory is MISSING:
+            continue
+        usual: Any = block.default_factory()
+        known = [one.name for one in fields(usual) if one.name not in OF_THE_COMMAND]
+        values = {name: _value(name, left.pop(name), getattr(usual, name)) for name in known if name in left}
+        blocks[block.name] = replace(usual, **values)
+    if left:
+        raise SettingsError(f"{next(iter(left))}: there is no such setting or option")
+    return kind(**blocks, **rest)
+
+
+def _value(name: str, value: Any, usual: Any) -> Any:
+    """A value in the type of the usual one, as a command line would give it."""
+    if name in PATHS and value is not None:
+        return Path(value)
+    kind = type(usual)
+    if (
+        usual is None
+        or isinstance(value, bool) != (kind is bool)
+        or not isinstance(value, KINDS.get(kind, kind))
+    ):
+        if usual is None and not isinstance(value, bool):
+            return value
+        raise SettingsError(f"{name} {value!r}: must be of the type {kind.__name__}")
+    if kind is int and value != int(value):
+        raise SettingsError(f"{name} {value!r}: must be a whole number")
+    return kind(value)
