@@ -5,6 +5,8 @@ import dataclasses
 import itertools
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -161,6 +163,14 @@ def test_jobs_are_given_the_method_as_the_command_was(tmp_path):
         "sweep", ("--methods", "standard", ANCHOR, "--ranges", "anchor-time=1:9", "lr=1e-4:1e-2")
     )
     assert [shard.arguments[-1] for shard in submit.shards_of(ranged, 0)] == ["lr=1e-4:1e-2"] * 2
+
+
+def test_jobs_train_it(tmp_path):
+    command = [sys.executable, "-m", "experiments.submit", "--cluster=local", f"--logs={tmp_path / 'logs'}"]
+    command += ["compare", *TINY, "--methods", SIGN, "--n-seeds=1", *folders(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=EXAMPLE.parent.parent)
+    assert done.returncode == 0, done.stderr
+    assert "sign_descent: 1 of 1 runs found again" in done.stdout
 
 
 def test_processes_must_have_the_same_code_of_it(tmp_path):
