@@ -1,7 +1,5 @@
 """What a model says of itself; and the network that is built in, as a model of the user's own is declared."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
