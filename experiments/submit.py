@@ -157,6 +157,8 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> int:
             "cannot be printed"
         )
     check_package("submitit", "jobs", "cluster")
+    import submitit  # noqa: F401  # it closes all log handlers, so before a user's method imports Optax
+
     whole = Shard(command[0], tuple(command[1:]))
     shards = [
         replace(shard, arguments=(*shard.arguments, f"--plot-dir={options.logs / 'plots'}"))

@@ -1,7 +1,5 @@
 """Every method at its best, fairly: ``python -m experiments.sweep --help``."""
 
-import csv
-import io
 import itertools
 import sys
 import time
@@ -11,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.compare import named, print_table
 from experiments.lab.command.failures import Failures
 from experiments.lab.command.guard import guarded
 from experiments.lab.command.options import CommonOptions
-from experiments.lab.command.outcome import draw, finish, show_page
+from experiments.lab.command.outcome import CommandResults, finish, show_page
 from experiments.lab.command.own_methods import NAME, methods_in_words, searched_in_words
 from experiments.lab.command.parsing import parse
 from experiments.lab.command.preparation import check_own_methods, prepare
+from experiments.lab.command.report import named, print_table
 from experiments.lab.options.description import counted, describe, describe_methods
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate_seeds
@@ -29,8 +27,11 @@ from experiments.lab.system.processes import note
 if TYPE_CHECKING:
     from experiments.lab.data.dataset import Dataset
     from experiments.lab.live import Live
-    from experiments.lab.options.search import Range
+    from experiments.lab.options.declaration import Range
     from experiments.lab.results.runs import FinishedRun, Seconds
+    from experiments.lab.results.searches import Search
+
+Plan = tuple["Mapping[str, Range]", Sequence[Settings]]  # what is searched, and the configurations to try
 
 
 @dataclass(frozen=True)
@@ -80,60 +81,6 @@ class SweepOptions(CommonOptions):
     together: int = 1
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One configuration of a method, tried.
-
-    Attributes:
-        settings: the configuration, evaluated on validation data.
-        accuracies: its final average accuracy (fraction) with each tuning seed.
-        diverged: the tuning seeds with which the training diverged.
-    """
-
-    settings: Settings
-    accuracies: tuple[float, ...]
-    diverged: tuple[int, ...] = ()
-
-    @property
-    def score(self) -> float:
-        """The mean accuracy, by which configurations are chosen."""
-        return sum(self.accuracies) / len(self.accuracies)
-
-    @property
-    def shown(self) -> str:
-        """The score in percent, with a mark if trainings diverged."""
-        lost = len(self.diverged)
-        mark = f" ({lost} of {len(self.accuracies)} diverged)" if lost else ""
-        return f"{100 * self.score:.2f} %{mark}"
-
-
-@dataclass(frozen=True)
-class Search:
-    """What was tried of one method.
-
-    Attributes:
-        space: what was searched.
-        candidates: the configurations, in the order in which they were tried.
-        runs: of all of them.
-    """
-
-    space: "Mapping[str, Range]"
-    candidates: tuple[Candidate, ...]
-    runs: "tuple[FinishedRun, ...]"
-
-    @property
-    def best(self) -> Candidate:
-        """The one with the highest score of those that never diverged, or of all; of equals, the first."""
-        return max(self.candidates, key=lambda candidate: (not candidate.diverged, candidate.score))
-
-    @property
-    def edges(self) -> list[str]:
-        """The settings in which the best one lies at an edge."""
-        from experiments.lab.options import search
-
-        return search.at_the_edge(self.best.settings, self.space, [one.settings for one in self.candidates])
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options, command = parse(SweepOptions, "experiments.sweep", arguments)
@@ -147,70 +94,80 @@ def sweep(options: SweepOptions, command: str) -> None:
     _validate(options)
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
     from experiments.lab.live import Live
-    from experiments.lab.options import search
     from experiments.lab.results import stamps
-    from experiments.lab.system import files
     from experiments.lab.system.folders import check_folders
 
-    ranges = search.read_ranges(options.ranges, [settings.methods[method] for method in methods])
-    spaces = {method: search.search_space(settings, method, ranges) for method in methods}
-    planned = {
-        method: search.configurations(replace(settings, evaluate_on="validation"), space, options.budget)
-        for method, space in spaces.items()
-    }
-    for method, those in planned.items():
-        for one in those:
-            search.check(one, method, spaces[method])
-            check_own_methods(one, [method])
-    stamp = stamps.sweep_stamp(
-        [
-            stamps.identity(one, method, options.tuning_seed, dataset.sha256)
-            for method, those in planned.items()
-            for one in those
-        ],
-        (options.tuning_seed, options.n_tuning_seeds, options.seed, options.n_seeds),
-    )
+    plan = _plan(options, settings)
+    stamp = _stamp(options, plan, dataset)
     if options.output.get_stamp:
         print(stamp)
         return
     name = f"sweep-{stamp}"
-    folder = options.output.results_dir / name
-    check_folders([("results_dir", folder)])
+    check_folders([("results_dir", options.output.results_dir / name)])
     print(f"{describe(settings)}\n{describe_methods(settings, [])}")
     searches, seconds, failures = {}, {}, Failures(methods)
-    for method in methods:
+    for method, (space, planned) in plan.items():
         with failures.of(method):
-            searches[method], seconds[method] = _search(
-                options, method, spaces[method], planned[method], dataset
-            )
+            searches[method], seconds[method] = _search(options, method, space, planned, dataset)
     with Live(options.output, settings, methods, name) as live:
         show_page(live)
         finished = _test(options, dataset, searches, live, seconds, failures)
     if not processes.is_first():
         return
     searches = {method: searches[method] for method in finished}
+    seconds = {method: seconds[method] for method in finished}
     runs = [*itertools.chain(*finished.values()), *(run for one in searches.values() for run in one.runs)]
-    name = stamps.name_of_summary(f"sweep-{stamp}", runs)
+    name = stamps.name_of_summary(name, runs)
     _show(settings, searches, finished, list(failures.errors))
-    records = {method: _as_record(of_method) for method, of_method in searches.items()}
-    folder = options.output.results_dir / name
-    files.write_atomically(folder / "searches.csv", _table(options, searches).encode())
-    print(f"table of configurations: {folder / 'searches.csv'}")
+    records = _write_searches(options, name, searches)
     chosen = ("methods", "budget", "ranges", "tuning_seed", "n_tuning_seeds", "seed", "n_seeds")
-    finish(
-        options.output,
-        folder=name,
-        command=command,
-        config={**asdict(settings), **{each: getattr(options, each) for each in chosen}},
-        settings=settings,
-        dataset=dataset,
-        finished=finished,
-        seconds={method: seconds[method] for method in finished},
-        began=began,
-        figures=lambda: draw(finished, settings, options.output.plot_dir, name, searches=records),
-        more={"searches": records, "failed": failures.errors},
-    )
+    config = {**asdict(settings), **{each: getattr(options, each) for each in chosen}}
+    more = {"searches": records, "failed": failures.errors}
+    finish(options, CommandResults(name, command, config, settings, dataset, finished, seconds, began, more))
     failures.raise_if_any()
+
+
+def _plan(options: SweepOptions, settings: Settings) -> dict[str, Plan]:
+    """What is searched for each method, and the configurations to try.
+
+    Raises:
+        SettingsError: if a range or a configuration cannot be meant.
+    """
+    from experiments.lab.options import search
+
+    declared = [settings.methods[method] for method in options.methods]
+    ranges = search.read_ranges(options.ranges, declared)
+    validated = replace(settings, evaluate_on="validation")
+    plan: dict[str, Plan] = {}
+    for method in options.methods:
+        space = search.search_space(settings, method, ranges)
+        planned = search.configurations(validated, space, options.budget)
+        for one in planned:
+            search.check(one, method, space)
+            check_own_methods(one, [method], _numbers(method, one, space))
+        plan[method] = space, planned
+    return plan
+
+
+def _numbers(method: str, configuration: Settings, space: "Mapping[str, Range]") -> list[str]:
+    """What is searched that a compiled program takes as an argument."""
+    from experiments.lab.options import search
+
+    together = configuration.methods[method].together
+    return [name for name in search.varied(configuration, space) if name in together]
+
+
+def _stamp(options: SweepOptions, plan: Mapping[str, Plan], dataset: "Dataset") -> str:
+    from experiments.lab.results import stamps
+
+    return stamps.sweep_stamp(
+        [
+            stamps.identity(one, method, options.tuning_seed, dataset.sha256)
+            for method, (_, planned) in plan.items()
+            for one in planned
+        ],
+        (options.tuning_seed, options.n_tuning_seeds, options.seed, options.n_seeds),
+    )
 
 
 def _validate(options: SweepOptions) -> None:
@@ -240,14 +197,14 @@ def _search(
     space: "Mapping[str, Range]",
     planned: Sequence[Settings],
     dataset: "Dataset",
-) -> tuple[Search, "Seconds"]:
+) -> "tuple[Search, Seconds]":
     """Try the configurations of one method."""
     from experiments.lab.options import search
     from experiments.lab.results.runs import Seconds
+    from experiments.lab.results.searches import Candidate, Search
 
     seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
-    numbers = planned[0].methods[method].together
-    searched = [name for name in search.varied(planned[0], space) if name in numbers]
+    searched = _numbers(method, planned[0], space)
     candidates: dict[int, Candidate] = {}
     kept: list[FinishedRun] = []
     seconds = Seconds(0.0, 0.0, 0.0)
@@ -275,7 +232,7 @@ def _search(
 def _test(
     options: SweepOptions,
     dataset: "Dataset",
-    searches: Mapping[str, Search],
+    searches: "Mapping[str, Search]",
     live: "Live",
     seconds: "dict[str, Seconds]",
     failures: Failures,
@@ -297,7 +254,7 @@ def _test(
 
 def _show(
     settings: Settings,
-    searches: Mapping[str, Search],
+    searches: "Mapping[str, Search]",
     finished: Mapping[str, Sequence["FinishedRun"]],
     failed: Sequence[str],
 ) -> None:
@@ -324,48 +281,17 @@ def _show(
     )
 
 
-def _as_record(of_method: Search) -> dict[str, Any]:
-    """A search in the summary."""
-    from experiments.lab.options import search
-    from experiments.lab.results import stamps
+def _write_searches(
+    options: SweepOptions, name: str, searches: "Mapping[str, Search]"
+) -> dict[str, dict[str, Any]]:
+    """Write the table of configurations, and return what the summary says of each search."""
+    from experiments.lab.results.searches import search_record, table_of_searches
+    from experiments.lab.system import files
 
-    best = search.varied(of_method.best.settings, of_method.space)
-    return {
-        "space": {name: [one.low, one.high] for name, one in of_method.space.items()},
-        "candidates": [
-            {
-                **search.varied(one.settings, of_method.space),
-                "validation_accuracy": one.score,
-                "per_seed": one.accuracies,
-                "diverged": one.diverged,
-            }
-            for one in of_method.candidates
-        ],
-        "other_code": stamps.files_of_other_code(of_method.runs),
-        "best": best,
-        "flags_of_best": search.as_flags(best),
-        "at_the_edge": of_method.edges,
-    }
-
-
-def _table(options: SweepOptions, searches: Mapping[str, Search]) -> str:
-    """Every configuration and tuning seed, a line each."""
-    from experiments.lab.options import search
-
-    names = sorted(
-        {name for one in searches.values() for name in search.varied(one.best.settings, one.space)}
-    )
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["method", *names, "seed", "validation_accuracy", "diverged"])
-    for method, of_method in searches.items():
-        for one in of_method.candidates:
-            values: dict[str, Any] = search.varied(one.settings, of_method.space)
-            for number, accuracy in enumerate(one.accuracies):
-                seed = options.tuning_seed + number
-                diverged = "yes" if seed in one.diverged else ""
-                writer.writerow([method, *(values.get(name, "") for name in names), seed, accuracy, diverged])
-    return content.getvalue()
+    path = options.output.results_dir / name / "searches.csv"
+    files.write_atomically(path, table_of_searches(searches, options.tuning_seed).encode())
+    print(f"table of configurations: {path}")
+    return {method: search_record(of_method) for method, of_method in searches.items()}
 
 
 if __name__ == "__main__":

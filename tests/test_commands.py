@@ -19,7 +19,7 @@ from rich.text import Text
 
 from experiments import compare, memory, run, sharded, submit, sweep
 from experiments.lab import figures
-from experiments.lab.command import guard, parsing
+from experiments.lab.command import guard, parsing, report
 from experiments.lab.data import dataset as data
 from experiments.lab.options import settings
 from experiments.lab.results import sources, statistics, store
@@ -642,7 +642,7 @@ def test_names_reach_the_table_as_they_are():
     written = io.StringIO()
     name = "mnist[v2] [bold]:smile:[/]"
     console = plain_console(file=written, width=200)
-    compare.print_table(console, name, {name: statistics.estimate([0.5])}, {})
+    report.print_table(console, name, {name: statistics.estimate([0.5])}, {})
     assert written.getvalue().count(name) == 2
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.lab.data import canonical as canonical_data
 from experiments.lab.data import dataset as data
 from experiments.lab.data import tfds as _tfds
 
@@ -334,8 +335,8 @@ def canonical(monkeypatch: pytest.MonkeyPatch) -> dict[str, data.Arrays]:
             ("FashionMNIST", "MD5", hashlib.md5),
         )
     }
-    monkeypatch.setattr(data, "_CANONICAL", table)
-    monkeypatch.setattr(data, "_COUNTS", (60, 60, 20, 20))
+    monkeypatch.setattr(canonical_data, "_CANONICAL", table)
+    monkeypatch.setattr(canonical_data, "_COUNTS", (60, 60, 20, 20))
     return sets
 
 

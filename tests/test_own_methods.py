@@ -1,9 +1,12 @@
 """A method of the user's own goes wherever a built-in one goes: flags, stamps, searches, figures, errors."""
 
+import ast
 import dataclasses
 import itertools
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -162,6 +165,14 @@ def test_jobs_are_given_the_method_as_the_command_was(tmp_path):
     assert [shard.arguments[-1] for shard in submit.shards_of(ranged, 0)] == ["lr=1e-4:1e-2"] * 2
 
 
+def test_jobs_train_it(tmp_path):
+    command = [sys.executable, "-m", "experiments.submit", "--cluster=local", f"--logs={tmp_path / 'logs'}"]
+    command += ["compare", *TINY, "--methods", SIGN, "--n-seeds=1", *folders(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=EXAMPLE.parent.parent)
+    assert done.returncode == 0, done.stderr
+    assert "sign_descent: 1 of 1 runs found again" in done.stdout
+
+
 def test_processes_must_have_the_same_code_of_it(tmp_path):
     path = tmp_path / "mine.py"
     told = []
@@ -309,10 +320,19 @@ def test_a_learning_rate_that_decides_a_branch_is_explained():
         )
         if together:
             with pytest.raises(
-                SettingsError, match=r"method branching: needs one of lr as a number .*together=\(\)"
+                SettingsError, match=r"method branching: needs a number .* together \(now lr\)"
             ):
                 train([settings], "branching", [0], load("Digits"), lambda progress: None, arguments=["lr"])
         train([settings], "branching", [0], load("Digits"), lambda progress: None, arguments=together and ())
+
+
+def test_a_search_finds_out_before_it_trains(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text("import optax\ndef mine(settings):\n    return optax.sgd(min(settings.lr, 1.0))\n")
+    arguments = [*TINY, "--methods", "standard", f"{path}:mine", "--get-stamp"]
+    assert compare.main(arguments) == 0
+    assert sweep.main(arguments) == 2
+    assert re.search(r"error: method mine: needs a number .*mine\.py, line 3", capsys.readouterr().err)
 
 
 def test_words_and_whole_numbers_are_settings_too():
@@ -446,3 +466,16 @@ def test_settings_that_cannot_be_flags_are_refused(tmp_path, field, message):
     )
     with pytest.raises(SettingsError, match=message):
         settings_with((find_method(f"{path}:mine"),))
+
+
+def test_no_code_knows_a_method_by_its_name():
+    """But for its declaration, and what the commands compare if nothing is said."""
+    usual = {"compare.py": {"standard", "cs"}, "sweep.py": {"standard", "cs"}, "run.py": {"standard", "cs"}}
+    usual["pinned.py"] = {"standard"}  # a word of JAX's
+    folder = Path(compare.__file__).parent
+    for path in [*folder.glob("*.py"), *(folder / "lab").rglob("*.py")]:
+        if path.name != "declared.py":
+            constants = {
+                node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)
+            }
+            assert constants & BUILT_IN.keys() <= usual.get(path.name, set()), path

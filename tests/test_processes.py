@@ -17,7 +17,7 @@ import pytest
 from experiments import compare
 from experiments.lab.results import store
 from experiments.lab.system import processes
-from experiments.lab.training.jobs import _parts, _products
+from experiments.lab.training.groups import parts_of, products
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 ROOT = Path(__file__).parent.parent
@@ -267,8 +267,8 @@ def test_a_port_that_is_taken_is_said(tmp_path, capsys):
     ],
 )
 def test_a_group_is_divided_by_configurations_and_then_by_seeds(group, n, parts):
-    assert _parts(group, n) == parts
+    assert parts_of(group, n) == parts
 
 
 def test_configurations_that_lack_the_same_seeds_train_together():
-    assert _products([(0, 1), (1, 1), (1, 2), (2, 1)]) == [([0, 2], [1]), ([1], [1, 2])]
+    assert products([(0, 1), (1, 1), (1, 2), (2, 1)]) == [([0, 2], [1]), ([1], [1, 2])]

@@ -1,5 +1,6 @@
 """The project itself: style, types, documentation, and what a wheel contains."""
 
+import ast
 import inspect
 import json
 import os
@@ -69,7 +70,7 @@ PAGES = [
     *ROOT.glob("*.md"),
     *(
         page
-        for folder in ("docs", "experiments", "benchmarks", "tests")
+        for folder in ("docs", "experiments", "examples", "benchmarks", "tests")
         for page in (ROOT / folder).rglob("*.md")
     ),
     *(ROOT / "notebooks").glob("*.ipynb"),
@@ -159,3 +160,102 @@ def test_an_editable_install_makes_the_library_and_the_experiments_importable_al
 def test_importing_the_library_imports_no_experiment():
     code = "import sys, cs_optax; assert not {'flax', 'experiments', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+# Each room of the laboratory knows those before it alone; the commands know all of them.
+ROOMS = [
+    "system",
+    "data",
+    "options",
+    "tasks",
+    "models",
+    "methods",
+    "results",
+    "training",
+    "figures",
+    "live",
+    "command",
+]
+EXPERIMENTS = ROOT / "experiments"
+SOURCES = sorted(EXPERIMENTS.rglob("*.py"))
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 300, 60
+
+
+def imported(tree):
+    """Everything that is imported anywhere in a module: in functions too, and for the types alone."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms_that_a_module_may_not_know(room, tree):
+    """What a module of a room imports from those after it, and from the commands."""
+    known = ROOMS[: ROOMS.index(room) + 1]
+    for name in imported(tree):
+        package, *rest = name.split(".")
+        if package == "experiments" and not (rest[:1] == ["lab"] and (len(rest) < 2 or rest[1] in known)):
+            yield name
+
+
+def test_every_room_of_the_laboratory_has_its_place():
+    assert {path.name for path in (EXPERIMENTS / "lab").iterdir() if path.is_dir()} - {"__pycache__"} == set(
+        ROOMS
+    )
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_knows_the_rooms_before_it_alone(room):
+    for path in (EXPERIMENTS / "lab" / room).rglob("*.py"):
+        assert list(rooms_that_a_module_may_not_know(room, ast.parse(path.read_text()))) == [], path
+
+
+def test_an_import_that_climbs_is_found():
+    """The check of the rooms can fail."""
+    climbing = ast.parse(
+        "from experiments.lab.data import dataset\n"
+        "from experiments.lab import live, options\n"
+        "def f():\n    import experiments.lab.results.runs\n    from experiments.run import run\n"
+    )
+    found = list(rooms_that_a_module_may_not_know("options", climbing))
+    assert found == ["experiments.lab.live", "experiments.lab.results.runs", "experiments.run.run"]
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def circles_in(needs):
+    """The modules that need themselves, by way of others; ``needs`` has what each imports."""
+    left = set(needs)
+    while free := {name for name in left if not needs[name] & left}:
+        left -= free
+    return left
+
+
+def test_no_modules_of_the_experiments_import_one_another_in_a_circle():
+    trees = {name_of(path): ast.parse(path.read_text()) for path in SOURCES}
+
+    def module_of(name):
+        while name not in trees and name:
+            name = name.rpartition(".")[0]
+        return name
+
+    needs = {name: {module_of(one) for one in imported(tree)} for name, tree in trees.items()}
+    assert circles_in(needs) == set()
+    needs["experiments.lab.system.names"].add("experiments.run")
+    assert {"experiments.run", "experiments.lab.system.names"} <= circles_in(needs)
+
+
+def functions_of(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(EXPERIMENTS)))
+def test_modules_and_functions_of_the_experiments_are_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= MOST_LINES
+    for function in functions_of(ast.parse(text)):
+        first = min(node.lineno for node in (function, *function.decorator_list))
+        assert function.end_lineno - first + 1 <= MOST_LINES_OF_A_FUNCTION, function.name

@@ -13,10 +13,16 @@ from experiments.lab.options.settings import Settings
 from experiments.lab.results.stamps import identity
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.npz import read_arrays
-from experiments.lab.tasks import problems, stream_files
+from experiments.lab.tasks import problems, stream_files, streams
 from experiments.lab.tasks.problems import generator, make_problem
 from experiments.lab.tasks.samples import Samples, evaluation_samples, fisher_samples, of_one_length
-from experiments.lab.tasks.streams import forget_streams, task_probabilities, tasks_seen, training_stream
+from experiments.lab.tasks.streams import (
+    forget_streams,
+    replay_stream,
+    task_probabilities,
+    tasks_seen,
+    training_stream,
+)
 
 
 def tiny_dataset(name="MNIST", per_class=30, side=28):
@@ -218,6 +224,53 @@ def test_a_file_is_read_once_for_all_runs_of_a_command_and_anew_for_the_next(tmp
     saved(tmp_path, tasks=np.repeat([0, 1], 4))
     settings, _ = preparation.prepare(options, ["standard"], 0)
     assert settings.iters == 8
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The seeds of the streams that are made, one after the other."""
+    seeds = []
+    draw = streams._drawn
+
+    def watched(settings, problem, seed):
+        seeds.append(seed)
+        return draw(settings, problem, seed)
+
+    monkeypatch.setattr(streams, "_drawn", watched)
+    forget_streams()
+    return seeds
+
+
+@pytest.mark.parametrize("class_order", ["canonical", "shuffled"])
+def test_a_stream_is_made_once_for_all_methods_and_configurations(class_order, drawn):
+    for lr in (0.1, 0.2):
+        settings = dataclasses.replace(SMALL, class_order=class_order, lr=lr)
+        problem = make_problem(settings, DATA)
+        for seed in (0, 1):
+            stream = training_stream(settings, problem.seen_by(seed), seed)
+            replayed = replay_stream(settings, problem.seen_by(seed), seed)
+            np.testing.assert_array_equal(replayed.rows[:, : settings.batch], stream.rows)
+            with pytest.raises(ValueError, match="read-only"):
+                stream.rows[0] = 0
+    assert drawn == [0, 1]
+
+
+@pytest.mark.parametrize("other", [{"iters": 20}, {"scenario": "class"}, {"stream": "gradual"}, {"tasks": 2}])
+def test_another_stream_is_made_for_other_settings(other, drawn):
+    ours, theirs = (
+        training_stream(settings, make_problem(settings, DATA), 0)
+        for settings in (SMALL, dataclasses.replace(SMALL, **other))
+    )
+    assert drawn == [0, 0]
+    assert ours.rows.shape != theirs.rows.shape or (ours.rows != theirs.rows).any()
+
+
+def test_streams_that_are_too_large_to_be_kept_are_made_again(drawn, monkeypatch):
+    size = 2 * 4 * SMALL.total_iterations * SMALL.batch
+    monkeypatch.setattr(streams, "MOST_KEPT", 2 * size)
+    for seed in (0, 1, 2, 0, 1, 2):
+        training_stream(SMALL, make_problem(SMALL, DATA), seed)
+    assert drawn == [0, 1, 2, 2]
 
 
 def test_a_sample_of_another_task_is_refused(tmp_path):

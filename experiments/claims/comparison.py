@@ -24,6 +24,9 @@ from experiments.lab.figures import STYLE, panels
 
 SHOWN = 10**5  # synapses in the figure
 
+# By the model's name and the number of synapses: the setting that is best, and the lifetime it gives.
+Best = dict[str, dict[int, tuple[float, float]]]
+
 
 def measure(seed: int, *, largest: int = 8) -> Outcome:
     """Compare lifetimes of bistable, multistate and cascade synapses, exponentials and complex synapses.
@@ -38,58 +41,14 @@ def measure(seed: int, *, largest: int = 8) -> Outcome:
     del seed
     few, many = [10**3], [10**exponent for exponent in range(4, largest + 1)]
     small = [10**3, 10**4, 10**5]  # the best rows have 1.7 sqrt(N) states, too many for a matrix beyond
-    best: dict[str, dict[int, tuple[float, float]]] = {
+    best: Best = {
         "bistable": {N: _best(_bistable, _probabilities(N), N) for N in few + many},
         "multistate": {N: _best(_multistate, _state_numbers(N), N) for N in small},
         "cascade": {N: _best(_cascade, range(1, 25), N) for N in many},
         "exponential": {N: _best(_exponential, _timescales(N), N) for N in many},
         "complex synapse": {N: _complex(N) for N in many},
     }
-    rows = []
-    for name, low, high in (("bistable", 0.35, 0.37), ("cascade", 0.85, 1.2)):
-        scaled = [found[1] / math.sqrt(N) for N, found in best[name].items()]
-        sizes = f"N = 1e{math.log10(min(best[name])):.0f} … 1e{math.log10(max(best[name])):.0f}"
-        rows.append(
-            Row(
-                f"best lifetime over sqrt(N), {name}, {sizes}",
-                f"{low} to {high}",
-                f"{min(scaled):.3f} to {max(scaled):.3f}",
-                all(low <= value <= high for value in scaled),
-            )
-        )
-    fewest = _best(_cascade, range(1, 25), few[0])[1] / math.sqrt(few[0])
-    rows.append(
-        Row(f"best lifetime over sqrt(N), cascade, N = {few[0]:.0e}: too few", "reported", f"{fewest:.3f}")
-    )
-    ages = np.arange(8 * 4**5 + 1)  # to beta
-    below = exponential_envelope(ages, 1) / BeakerChain.benna_fusi(6).snr(ages, 1, dt=1.0)
-    power_law = below[8:]  # from alpha
-    rows.append(
-        Row(
-            "envelope of all exponentials over the complex synapse, K = 6",
-            "≤ 2.0 at every age from alpha to beta",
-            f"{power_law.min():.2f} to {power_law.max():.2f}; below alpha up to {below[:8].max():.2f}",
-            bool(power_law.max() <= 2.0),
-        )
-    )
-    longer = best["exponential"][SHOWN][1] / best["complex synapse"][SHOWN][1]
-    rows.append(
-        Row(
-            f"one unbounded exponential at its best outlives the complex synapse, N = {SHOWN:.0e}",
-            "reported",
-            f"{longer:.2f} times as long",
-        )
-    )
-    scaled = [found[1] / N for N, found in best["multistate"].items()]
-    start = float(multistate(int(best["multistate"][SHOWN][0])).snr(0, SHOWN))
-    rows.append(
-        Row(
-            f"best lifetime over N, multistate in exact balance, N = 1e3 … 1e{math.log10(max(small)):.0f}",
-            "0.29 ± 0.01",
-            f"{min(scaled):.3f} to {max(scaled):.3f}, at an SNR of {start:.2f} at first",
-            all(0.28 <= value <= 0.30 for value in scaled),
-        )
-    )
+    rows = [*_scalings(best, few[0]), *_against_exponentials(best), _in_balance(best, max(small))]
     surpassed = _most_of_the_frontier()
     rows.append(
         Row(
@@ -104,6 +63,58 @@ def measure(seed: int, *, largest: int = 8) -> Outcome:
         for name, found in best.items()
     }
     return Outcome(rows, numbers, {"comparison": _figure(best)})
+
+
+def _scalings(best: Best, fewest: int) -> list[Row]:
+    """Lifetimes that grow as the square root of the number of synapses."""
+    rows = []
+    for name, low, high in (("bistable", 0.35, 0.37), ("cascade", 0.85, 1.2)):
+        scaled = [found[1] / math.sqrt(N) for N, found in best[name].items()]
+        sizes = f"N = 1e{math.log10(min(best[name])):.0f} … 1e{math.log10(max(best[name])):.0f}"
+        rows.append(
+            Row(
+                f"best lifetime over sqrt(N), {name}, {sizes}",
+                f"{low} to {high}",
+                f"{min(scaled):.3f} to {max(scaled):.3f}",
+                all(low <= value <= high for value in scaled),
+            )
+        )
+    of_fewest = _best(_cascade, range(1, 25), fewest)[1] / math.sqrt(fewest)
+    claim = f"best lifetime over sqrt(N), cascade, N = {fewest:.0e}: too few"
+    return [*rows, Row(claim, "reported", f"{of_fewest:.3f}")]
+
+
+def _against_exponentials(best: Best) -> list[Row]:
+    """The complex synapse beside exponentials of any timescale."""
+    ages = np.arange(8 * 4**5 + 1)  # to beta
+    below = exponential_envelope(ages, 1) / BeakerChain.benna_fusi(6).snr(ages, 1, dt=1.0)
+    power_law = below[8:]  # from alpha
+    longer = best["exponential"][SHOWN][1] / best["complex synapse"][SHOWN][1]
+    return [
+        Row(
+            "envelope of all exponentials over the complex synapse, K = 6",
+            "≤ 2.0 at every age from alpha to beta",
+            f"{power_law.min():.2f} to {power_law.max():.2f}; below alpha up to {below[:8].max():.2f}",
+            bool(power_law.max() <= 2.0),
+        ),
+        Row(
+            f"one unbounded exponential at its best outlives the complex synapse, N = {SHOWN:.0e}",
+            "reported",
+            f"{longer:.2f} times as long",
+        ),
+    ]
+
+
+def _in_balance(best: Best, largest: int) -> Row:
+    """The lifetime of rows of states, which grows as the number of synapses."""
+    scaled = [found[1] / N for N, found in best["multistate"].items()]
+    start = float(multistate(int(best["multistate"][SHOWN][0])).snr(0, SHOWN))
+    return Row(
+        f"best lifetime over N, multistate in exact balance, N = 1e3 … 1e{math.log10(largest):.0f}",
+        "0.29 ± 0.01",
+        f"{min(scaled):.3f} to {max(scaled):.3f}, at an SNR of {start:.2f} at first",
+        all(0.28 <= value <= 0.30 for value in scaled),
+    )
 
 
 Model = BeakerChain | MarkovSynapse
@@ -165,7 +176,7 @@ def _most_of_the_frontier() -> float:
 
 
 @matplotlib.rc_context(STYLE)
-def _figure(best: dict[str, dict[int, tuple[float, float]]]) -> Figure:
+def _figure(best: Best) -> Figure:
     figure, (left, right) = panels(
         [f"SNR of one memory, $10^{{{math.log10(SHOWN):.0f}}}$ synapses", "lifetime"]
     )

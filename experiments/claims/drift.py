@@ -6,8 +6,7 @@ to the target itself, just after it has learned from its newest observation. No 
 observations does better than Kalman's, which knows the processes and the noise.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,18 +14,16 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 import optax
-import scipy.linalg
-import scipy.signal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cs_optax import complex_synapse
 from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
+from experiments.claims.targets import WORLDS, Trajectories, World, drifting, kalman_error, kalman_variance
 from experiments.lab.figures import STYLE, panels
 from experiments.lab.results.statistics import Estimate, estimate
 
-NOISE = 1.0  # variance of the observations around the target, whose own is 1
 RATES = tuple(np.geomspace(0.003, 0.8, 15).round(4).tolist())
 ALPHAS = (2.0, 8.0, 32.0, 128.0, 512.0)  # iterations; x about 2
 NEWEST = (0.03, 0.1, 0.3, 0.6)  # weight of the newest in the average of SGD's weights
@@ -36,42 +33,6 @@ TUNING = 1_000_003  # added to the seed for what settings are chosen with
 
 # An optimizer for each of the learning rates [rates, 1, 1] at once.
 Optimizer = Callable[[jax.Array], optax.GradientTransformation]
-
-
-@dataclass(frozen=True)
-class World:
-    """What drifts.
-
-    Attributes:
-        name: in words.
-        timescales: of the processes, in iterations; their variances are equal and sum to 1.
-    """
-
-    name: str
-    timescales: tuple[float, ...]
-
-    @property
-    def kept(self) -> np.ndarray:
-        """What is left of each process after an iteration."""
-        return np.exp(-1 / np.array(self.timescales))
-
-    @property
-    def variance(self) -> float:
-        """Of each process."""
-        return 1 / len(self.timescales)
-
-
-WORLDS = (
-    World("timescales 10 to 10 000", (10.0, 100.0, 1000.0, 10_000.0)),
-    World("one timescale, 100", (100.0,)),
-)
-
-
-class Run(NamedTuple):
-    """Targets and their observations, each ``[n_iterations, seeds, n_targets]``."""
-
-    target: np.ndarray
-    seen: np.ndarray
 
 
 class Choice(NamedTuple):
@@ -149,22 +110,7 @@ def measure(
     return Outcome(rows, numbers, figures)
 
 
-def drifting(world: World, seeds: Iterable[int], n_targets: int, n_iterations: int) -> Run:
-    """Targets, stationary from the first, and what is seen of them; each seed makes its own."""
-    targets, observations = [], []
-    for seed in seeds:
-        random = np.random.default_rng(seed)
-        target = np.zeros((n_iterations, n_targets))
-        for kept in world.kept:
-            steps = random.normal(0.0, np.sqrt(world.variance * (1 - kept**2)), target.shape)
-            steps[0] = random.normal(0.0, np.sqrt(world.variance), n_targets)
-            target += scipy.signal.lfilter([1.0], [1.0, -kept], steps, axis=0)
-        targets.append(target)
-        observations.append(target + random.normal(0.0, np.sqrt(NOISE), target.shape))
-    return Run(np.stack(targets, axis=1), np.stack(observations, axis=1))
-
-
-def moments(optimizer: Optimizer, rates: tuple[float, ...], run: Run) -> np.ndarray:
+def moments(optimizer: Optimizer, rates: tuple[float, ...], run: Trajectories) -> np.ndarray:
     """Second moments of what the optimizer holds, and of the target, over the second half of a run.
 
     Held are the weights, and the beakers or averages; the target comes last.
@@ -212,7 +158,7 @@ def error(moment: np.ndarray, mixture: np.ndarray) -> float:
     return float(vector @ moment @ vector)
 
 
-def _choose(run: Run, alphas: tuple[float, ...]) -> tuple[dict[str, Choice], dict[str, list[float]]]:
+def _choose(run: Trajectories, alphas: tuple[float, ...]) -> tuple[dict[str, Choice], dict[str, list[float]]]:
     """The best settings of each method, and errors over the learning rate of some."""
     synapses: dict[str, Optimizer] = {f"alpha {alpha:g}, ": _synapse(alpha) for alpha in alphas}
     averages: dict[str, Optimizer] = {f"newest {one:g}, ": _averages((one,)) for one in NEWEST}
@@ -267,7 +213,7 @@ def _fitted(moment: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(moment[:-1, :-1], moment[:-1, -1], rcond=1e-12)[0]
 
 
-def _errors_of(choice: Choice, run: Run) -> np.ndarray:
+def _errors_of(choice: Choice, run: Trajectories) -> np.ndarray:
     """Of each seed."""
     rates = (1.0,) if choice.place < 0 else (RATES[choice.place],)
     (of_seeds,) = moments(choice.optimizer, rates, run)
@@ -297,32 +243,6 @@ def _averages(newest: tuple[float, ...]) -> Optimizer:
         return optax.GradientTransformation(init, update)
 
     return optimizer
-
-
-def kalman_variance(world: World) -> float:
-    """Error of the best filter, from the Riccati equation, just after an observation."""
-    predicted, gain = _kalman(world)
-    return float(predicted.sum() - gain.sum() * predicted.sum())
-
-
-def kalman_error(world: World, run: Run) -> np.ndarray:
-    """Mean squared error of the stationary Kalman filter over the second half of a run, of each seed."""
-    _, gain = _kalman(world)
-    gain, kept = gain[:, None, None], world.kept[:, None, None]
-    state, errors = np.zeros((len(gain), *run.target.shape[1:])), []
-    for target, y in zip(run.target, run.seen, strict=True):
-        state = kept * state
-        state += gain * (y - state.sum(axis=0))
-        errors.append(np.mean((state.sum(axis=0) - target) ** 2, axis=1))
-    return np.asarray(np.mean(errors[len(errors) // 2 :], axis=0))
-
-
-def _kalman(world: World) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance of the processes just before an observation ``[n, n]``, and the gain ``[n]``."""
-    moved = np.diag(world.variance * (1 - world.kept**2))
-    seen = np.ones((len(moved), 1))
-    predicted = scipy.linalg.solve_discrete_are(np.diag(world.kept), seen, moved, np.array([[NOISE]]))
-    return predicted, predicted.sum(axis=1) / (predicted.sum() + NOISE)
 
 
 def _with_interval(found: Estimate) -> str:

@@ -21,13 +21,12 @@ import optax
 from matplotlib.figure import Figure
 
 from cs_optax import complex_synapse
+from experiments.claims.grid import MOVES, leads_to, one_step, transitions
 from experiments.claims.outcome import Outcome, Row
 from experiments.claims.style import CURVES
 from experiments.lab.figures import STYLE, panels
 from experiments.lab.results.statistics import estimate, standard_error
 
-DISCOUNT, TRACE, EXPLORATION = 0.9, 0.9, 0.05
-MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 GOOD = 0.95  # share of cells from which a good policy leads to the goal
 FIRST_COUNTED = 2  # phases before it are the first with each goal
 SKETCH = {0.1: 2.3, 0.3: 1.8, 1.0: 1.2}  # how many times sooner, at each learning rate
@@ -62,6 +61,25 @@ class Walk(NamedTuple):
     goals: np.ndarray
 
 
+class Found(NamedTuple):
+    """What a method does with a learning rate, in the phases that count.
+
+    Attributes:
+        walk: of all seeds, in all phases.
+        times: steps to a good policy, mean over phases ``[seeds]``.
+        goals: reached ``[seeds]``.
+        missed: phases without a good policy ``[seeds]``.
+    """
+
+    walk: Walk
+    times: np.ndarray
+    goals: np.ndarray
+    missed: np.ndarray
+
+
+Learned = dict[tuple[float, str], Found]  # by the learning rate and the method's name
+
+
 def measure(
     seed: int,
     *,
@@ -88,11 +106,24 @@ def measure(
         side: of the grid, in cells.
         every: steps between two looks at the policy; must divide ``phase``.
     """
-    rows: list[Row] = []
-    times: dict[tuple[float, str], np.ndarray] = {}
-    walks: dict[tuple[float, str], Walk] = {}
-    goals: dict[tuple[float, str], np.ndarray] = {}
-    missed: dict[tuple[float, str], np.ndarray] = {}
+    sizes = {"n_seeds": n_seeds, "n_phases": n_phases, "phase": phase, "side": side, "every": every}
+    learned = _learned(seed, **sizes)
+    rows, ratios = _compared(learned)
+    numbers: dict[str, Any] = {
+        f"{name}, learning rate {rate:g}": {
+            "steps to a good policy": one.times.tolist(),
+            "phases without one": one.missed.tolist(),
+            "goals reached": one.goals.tolist(),
+        }
+        for (rate, name), one in learned.items()
+    }
+    numbers["ratios"] = ratios
+    return Outcome(rows, numbers, {"q-learning": _figure(learned, phase, every)})
+
+
+def _learned(seed: int, *, n_seeds: int, n_phases: int, phase: int, side: int, every: int) -> Learned:
+    """Let all methods learn with all learning rates: the arguments are those of `measure`."""
+    learned: Learned = {}
     rates = jnp.repeat(jnp.array(list(SKETCH)), n_seeds)[:, None, None]
     for name, optimizer in METHODS.items():
         together = run(
@@ -107,11 +138,20 @@ def measure(
         )
         for place, rate in enumerate(SKETCH):
             own = slice(place * n_seeds, (place + 1) * n_seeds)
-            walk = walks[rate, name] = Walk(together.good[:, own], together.goals[:, own])
-            times[rate, name] = steps_to_good(walk.good, n_phases, every)[FIRST_COUNTED:].mean(axis=0)
+            walk = Walk(together.good[:, own], together.goals[:, own])
             best = walk.good.reshape(n_phases, -1, n_seeds)[FIRST_COUNTED:].max(axis=1)
-            missed[rate, name] = (best < GOOD).sum(axis=0)
-            goals[rate, name] = walk.goals.reshape(n_phases, -1, n_seeds)[FIRST_COUNTED:].sum(axis=(0, 1))
+            learned[rate, name] = Found(
+                walk,
+                times=steps_to_good(walk.good, n_phases, every)[FIRST_COUNTED:].mean(axis=0),
+                goals=walk.goals.reshape(n_phases, -1, n_seeds)[FIRST_COUNTED:].sum(axis=(0, 1)),
+                missed=(best < GOOD).sum(axis=0),
+            )
+    return learned
+
+
+def _compared(learned: Learned) -> tuple[list[Row], dict[str, Any]]:
+    """The rows of the table, and the ratios in them."""
+    rows: list[Row] = []
     ratios = {}
 
     def compare(claim: str, target: str, first: np.ndarray, second: np.ndarray, more: str = "") -> None:
@@ -122,33 +162,24 @@ def measure(
         ratios[claim] = {"ratio": math.exp(found.mean), "ci95": [low, high]}
 
     for rate, sketch in SKETCH.items():
-        plain, synapse, decay = (times[rate, name] for name in METHODS)
+        plain, synapse, decay = (learned[rate, name].times for name in METHODS)
         more = f"; {plain.mean():.0f} against {synapse.mean():.0f} steps"
         claim = f"steps to a good policy, plain over complex synapses, learning rate {rate:g}"
         compare(claim, f"sketch: {sketch} ×", plain, synapse, more)
         compare(f"the same, plain over decay alone, learning rate {rate:g}", "reported", plain, decay)
         claim = f"goals reached, complex synapses over plain, learning rate {rate:g}"
-        compare(claim, "reported", goals[rate, "complex"], goals[rate, "plain"])
+        compare(claim, "reported", learned[rate, "complex"].goals, learned[rate, "plain"].goals)
     of_plain, fastest = (
-        min(SKETCH, key=lambda rate: times[rate, name].mean()) for name in ("plain", "complex")
+        min(SKETCH, key=lambda rate: learned[rate, name].times.mean()) for name in ("plain", "complex")
     )
     claim = f"the same, each at its best learning rate (plain {of_plain:g}, complex synapses {fastest:g})"
     compare(
         claim.replace("the same", "steps to a good policy"),
         "reported",
-        times[of_plain, "plain"],
-        times[fastest, "complex"],
+        learned[of_plain, "plain"].times,
+        learned[fastest, "complex"].times,
     )
-    numbers: dict[str, Any] = {
-        f"{name}, learning rate {rate:g}": {
-            "steps to a good policy": times[rate, name].tolist(),
-            "phases without one": missed[rate, name].tolist(),
-            "goals reached": goals[rate, name].tolist(),
-        }
-        for rate, name in times
-    }
-    numbers["ratios"] = ratios
-    return Outcome(rows, numbers, {"q-learning": _figure(walks, times, phase, every)})
+    return rows, ratios
 
 
 def run(
@@ -198,57 +229,6 @@ def run(
     return Walk(np.asarray(good), np.asarray(goals))
 
 
-def act(key: jax.Array, table: jax.Array, cell: jax.Array) -> jax.Array:
-    """The greedy move, the first of equals in a random order; rarely any move."""
-    explore, order, any_move = jax.random.split(key, 3)
-    values = table[cell]
-    ties = jnp.where(values == values.max(), jax.random.uniform(order, values.shape), -1.0)
-    random_move = jax.random.randint(any_move, (), 0, len(MOVES))
-    return jnp.where(jax.random.uniform(explore) < EXPLORATION, random_move, ties.argmax())
-
-
-def one_step(
-    key: jax.Array,
-    table: jax.Array,
-    trace: jax.Array,
-    cell: jax.Array,
-    goal: jax.Array,
-    following: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """A step of one walker: its table's gradient, its trace and cell after it, and if it was rewarded."""
-    moving, starting = jax.random.split(key)
-    move = act(moving, table, cell)
-    after = following[cell, move]
-    reached = after == goal
-    value = jnp.where(reached, 1.0, DISCOUNT * table[after].max())
-    trace = (DISCOUNT * TRACE * trace).at[cell, move].set(1.0)
-    gradient = -(value - table[cell, move]) * trace
-    start = (goal + jax.random.randint(starting, (), 1, len(table))) % len(table)  # any cell but the goal
-    return gradient, jnp.where(reached, 0.0, trace), jnp.where(reached, start, after), reached
-
-
-def transitions(side: int) -> np.ndarray:
-    """The cell that each move leads to, ``[cells, moves]``; a move into the wall leads nowhere."""
-    row, column = np.divmod(np.arange(side * side), side)
-    cells = [
-        np.clip(row + down, 0, side - 1) * side + np.clip(column + right, 0, side - 1)
-        for down, right in MOVES
-    ]
-    return np.stack(cells, axis=1)
-
-
-def leads_to(table: jax.Array, goal: jax.Array, following: jax.Array) -> jax.Array:
-    """Share of all cells from which greedy moves lead to the goal."""
-    n_cells = table.shape[0]
-    after = following[jnp.arange(n_cells), table.argmax(axis=1)].at[goal].set(goal)
-
-    def double(_: int, after: jax.Array) -> jax.Array:
-        return after[after]
-
-    # As many moves as there are cells lead to the goal, or never will.
-    return (jax.lax.fori_loop(0, math.ceil(math.log2(n_cells)), double, after) == goal).mean()
-
-
 def steps_to_good(good: np.ndarray, n_phases: int, every: int) -> np.ndarray:
     """Steps until the policy is good, ``[phases, seeds]``; all of a phase where it never is."""
     of_phase = good.reshape(n_phases, -1, good.shape[1]) >= GOOD
@@ -257,16 +237,14 @@ def steps_to_good(good: np.ndarray, n_phases: int, every: int) -> np.ndarray:
 
 
 @matplotlib.rc_context(STYLE)
-def _figure(
-    walks: dict[tuple[float, str], Walk], times: dict[tuple[float, str], np.ndarray], phase: int, every: int
-) -> Figure:
+def _figure(learned: Learned, phase: int, every: int) -> Figure:
     figure, (left, right) = panels(
         ["after the goal has moved, learning rate 0.1", "steps to a good policy, each seed"]
     )
     ages = np.arange(1, phase // every + 1) * every
     styles = dict(zip(("complex", "plain", "decay"), CURVES, strict=False))
     for name, (color, line) in styles.items():
-        good = walks[0.1, name].good
+        good = learned[0.1, name].walk.good
         by_phase = 100 * good.reshape(-1, phase // every, good.shape[1])[FIRST_COUNTED:].mean(axis=0)
         mean, spread = by_phase.mean(axis=1), standard_error(by_phase.T)
         left.plot(ages, mean, color=color, linestyle=line, label=LABELS[name])
@@ -276,7 +254,7 @@ def _figure(
     left.legend(title="± SEM over seeds")
     for place, rate in enumerate(SKETCH):
         places = place + np.array([-0.22, 0.0, 0.22])
-        values = np.stack([times[rate, name] for name in ("plain", "decay", "complex")])
+        values = np.stack([learned[rate, name].times for name in ("plain", "decay", "complex")])
         right.plot(places, values, color="black", linewidth=0.4, alpha=0.4)
         for x, name, of_seeds in zip(places, ("plain", "decay", "complex"), values, strict=True):
             right.plot(np.full(len(of_seeds), x), of_seeds, "o", color=styles[name][0], markersize=3)

@@ -1,16 +1,13 @@
 """After a command has trained: files and figures, and where they are."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from experiments.lab.command.options import Output
-from experiments.lab.options.settings import (
-    Settings,
-)
+from experiments.lab.command.options import CommonOptions
+from experiments.lab.options.settings import Settings
 
 if TYPE_CHECKING:
     from experiments.lab.data.dataset import Dataset
@@ -18,36 +15,41 @@ if TYPE_CHECKING:
     from experiments.lab.results.runs import FinishedRun, Seconds
 
 
-def finish(
-    output: Output,
-    *,
-    folder: str,
-    command: str,
-    config: Mapping[str, Any],
-    settings: Settings,
-    dataset: "Dataset",
-    finished: Mapping[str, Sequence["FinishedRun"]],
-    seconds: Mapping[str, "Seconds"],
-    began: float,
-    figures: Callable[[], None],
-    more: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
+@dataclass(frozen=True)
+class CommandResults:
+    """What came of a command.
+
+    Attributes:
+        folder: name of the summary's folder in the results; the names of the figures begin with it.
+        command: the command line.
+        config: its options.
+        settings: what its runs have in common of their settings.
+        dataset: what was learned.
+        finished: the runs of each method, in the same order of seeds.
+        seconds: spent on training each.
+        began: when the command began, by `time.perf_counter`.
+        more: what else belongs in the summary.
+    """
+
+    folder: str
+    command: str
+    config: Mapping[str, Any]
+    settings: Settings
+    dataset: "Dataset"
+    finished: "Mapping[str, Sequence[FinishedRun]]"
+    seconds: "Mapping[str, Seconds]"
+    began: float
+    more: Mapping[str, Any]
+
+
+def finish(options: CommonOptions, results: CommandResults) -> None:
     """Write the summary, a table of all runs and the figures, and say where; the last lines of a command.
 
     Figures come after the rest, which is there if they cannot be drawn.
 
     Args:
-        output: the options that say where to.
-        folder: name of the summary's folder in the results.
-        command: the command line.
-        config: its options.
-        settings: what its runs have in common of their settings.
-        dataset: what was learned.
-        finished: the runs of each method.
-        seconds: spent on training each.
-        began: when the command began, by `time.perf_counter`.
-        figures: draws them.
-        more: what else belongs in the summary.
+        options: they say where to, and whether to draw.
+        results: what is to be summed up.
 
     Raises:
         OSError: if it cannot be written.
@@ -55,32 +57,35 @@ def finish(
     from experiments.lab.results import store, summaries
     from experiments.lab.system import files
 
+    output = options.output
     environment = store.current_environment()
-    total_seconds = time.perf_counter() - began
-    path = output.results_dir / folder / "summary.json"
+    total_seconds = time.perf_counter() - results.began
+    path = output.results_dir / results.folder / "summary.json"
     summary = summaries.summary(
-        command=command,
-        config=config,
-        settings=settings,
+        command=results.command,
+        config=results.config,
+        settings=results.settings,
         environment=environment,
-        dataset=dataset,
-        finished=finished,
-        seconds=seconds,
+        dataset=results.dataset,
+        finished=results.finished,
+        seconds=results.seconds,
         total_seconds=total_seconds,
     )
-    files.write_json(path, {**summary, **more}, indent=1)
+    files.write_json(path, {**summary, **results.more}, indent=1)
     table = path.with_name("runs.csv")
-    files.write_atomically(table, summaries.table_of_runs(finished, settings).encode())
+    files.write_atomically(table, summaries.table_of_runs(results.finished, results.settings).encode())
     if output.dump_stream:
-        for seed, content in _streams(settings, dataset, summary["seeds"]):
+        for seed, content in _streams(results.settings, results.dataset, summary["seeds"]):
             stream = path.with_name(f"stream-s{seed}.npz")
             files.write_atomically(stream, content)
             print(f"stream: {stream}")
     try:
-        figures()
+        if options.draws:
+            searches = results.more.get("searches")
+            draw(results.finished, results.settings, output.plot_dir, results.folder, searches=searches)
     finally:
         if output.time:
-            _show_seconds(seconds, total_seconds)
+            _show_seconds(results.seconds, total_seconds)
         print(f"table of runs: {table}")
         print(f"summary: {path}")
 

@@ -1,7 +1,7 @@
 """Before a command trains: what can be refused is refused, and the data are loaded."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,17 +86,29 @@ def prepare(
     return settings, dataset
 
 
-def check_own_methods(settings: Settings, methods: Sequence[str]) -> None:
+def check_own_methods(settings: Settings, methods: Sequence[str], numbers: Collection[str] = ()) -> None:
     """Make the methods of the user's own, rather than find out after the training of others that it fails.
+
+    Args:
+        settings: the settings to make them with.
+        methods: all methods.
+        numbers: names of settings that are to be arguments of the compiled program.
 
     Raises:
         SettingsError: one line that names the method, and what is wrong with it.
     """
-    for method in methods:
-        if settings.methods[method].defined_in:
-            from experiments.lab.methods.interface import make_method
+    own = [method for method in methods if settings.methods[method].defined_in]
+    if not own:
+        return
+    import jax
 
-            make_method(settings, method)
+    from experiments.lab.methods.interface import make_method
+
+    def made(values: dict[str, Any]) -> None:
+        for method in own:
+            make_method(replace(settings, **values), method)
+
+    jax.eval_shape(made, {name: float(getattr(settings, name)) for name in numbers})  # as the loop does
 
 
 def _check_own_model(settings: Settings, dataset: "Dataset") -> None:

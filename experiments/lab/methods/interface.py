@@ -136,10 +136,10 @@ def _made(settings: Settings, name: str) -> Method:
     try:
         made = declared(settings)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-        numbers = ", ".join(declared.together)
+        numbers = ", ".join(declared.together) or "nothing"
         raise SettingsError(
-            f"method {name}: needs one of {numbers} as a number of Python, so it must be declared with "
-            f"together=(), without it: {modules.told(error)}"
+            f"method {name}: needs a number of Python where it has an array of JAX: what it decides by must "
+            f"be computed with NumPy, and left out of together (now {numbers}): {modules.told(error)}"
         ) from error
     except SettingsError as error:
         raise SettingsError(f"method {name}: {error}") from error

@@ -37,6 +37,7 @@ WITHOUT_EFFECT = {
     "options/search.py",
     "results",
     "system",
+    "training/groups.py",
     "training/jobs.py",
     "training/progress.py",
 }

@@ -17,17 +17,13 @@ from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from experiments.lab.results.runs import FinishedRun, Run
+from experiments.lab.results.runs import FinishedRun, Probes, Run
 from experiments.lab.results.stamps import code_of, run_stamp, stamp_of_any_code, without_code
 from experiments.lab.system.files import write_json
-
-# JAX, which the library imports, is imported only where runs are made: reading and drawing them does without.
-if TYPE_CHECKING:
-    from experiments.lab.results.runs import Probes
 
 RUNS, CHECKPOINTS = "runs", "checkpoints"  # the folders of the two, in that of the results
 
@@ -43,7 +39,7 @@ def save_run(
     Raises:
         OSError: if it cannot be written; it then names the file outside of the results that it was saved to.
     """
-    from experiments.lab.results import sources
+    from experiments.lab.results import sources  # imports JAX: reading and drawing runs does without
 
     stamp = run_stamp(run_identity)
     code = {"commit": sources.commit(), "files": code_of(run_identity).files}
@@ -145,14 +141,6 @@ def _fields_of(run: Run) -> dict[str, Any]:
     return {**values, "probes": None if run.probes is None else asdict(run.probes)}
 
 
-def _probes_from(record: Mapping[str, Any] | None) -> "Probes | None":
-    if record is None:
-        return None
-    from experiments.lab.results.runs import Probes
-
-    return Probes.from_record(record)
-
-
 def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
     """Rebuild a run from its file, and refuse one whose parts do not fit together."""
     run = Run(
@@ -168,7 +156,7 @@ def _run_from(record: Mapping[str, Any], tasks: int) -> Run:
         matrix_at=np.array(record["matrix_at"], dtype=np.int64),
         final_accuracy=float(record["final_accuracy"]),
         diverged_at=None if record["diverged_at"] is None else int(record["diverged_at"]),
-        probes=_probes_from(record.get("probes")),
+        probes=None if record.get("probes") is None else Probes.from_record(record["probes"]),
     )
     evaluations, rows = len(run.evaluated_at), len(run.matrix_at)
     if (

@@ -27,7 +27,7 @@ from experiments.lab.training.programs import (
 from experiments.lab.training.teams import Material, Team
 
 
-class Programs:
+class CompiledPrograms:
     """The compiled parts of one training. All teams share them, for they are of one size.
 
     Args:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,16 +17,13 @@ from experiments.lab.results.runs import FinishedRun, Run, Seconds
 from experiments.lab.system import processes
 from experiments.lab.training.checkpoints import Checkpoints, interrupted_groups
 from experiments.lab.training.devices import Spread, local_devices
-from experiments.lab.training.progress import Progress, ProgressDisplay
+from experiments.lab.training.groups import Group, Pair, parts_of, products
+from experiments.lab.training.progress import Observe, Progress, ProgressDisplay
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from experiments.lab.data.dataset import Dataset
-    from experiments.lab.live import Live
-
-Pair = tuple[int, int]  # the place of a configuration, and a seed
-Group = tuple[list[int], list[int]]  # the places of configurations, and seeds, that train together
 
 
 class OutputOptions(Protocol):
@@ -43,6 +39,15 @@ class OutputOptions(Protocol):
     def probes(self) -> bool: ...  # noqa: D102
     @property
     def accept_other_code(self) -> bool: ...  # noqa: D102
+
+
+class Watching(Protocol):
+    """Shows the trainings of one command while they run: see `experiments.lab.live.Live`."""
+
+    def found(self, method: str, runs: Sequence[Run]) -> None: ...  # noqa: D102
+    def observers(  # noqa: D102
+        self, method: str, stamps: Mapping[int, str]
+    ) -> Sequence[AbstractContextManager[Observe]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +72,7 @@ class Job:
     dataset: Dataset
     output: OutputOptions
     devices: int = 1
-    live: Live | None = None
+    live: Watching | None = None
     title: str | None = None
     arguments: Collection[str] = ()
 
@@ -135,9 +140,9 @@ class Job:
             # Where some runs of a group were kept already, all of it are made again, to the same bits.
             for group in interrupted_groups(self.output.results_dir, wanted, by_stamp):
                 again = [by_stamp[stamp] for stamp in group]
-                plan += _products(again)
+                plan += products(again)
                 missing = [pair for pair in missing if pair not in again]
-        fresh = [part for group in _products(missing) for part in _parts(group, processes.count())]
+        fresh = [part for group in products(missing) for part in parts_of(group, processes.count())]
         return finished, plan + fresh
 
     def _usable(self, found: Mapping[Pair, FinishedRun | None]) -> dict[Pair, FinishedRun]:
@@ -165,41 +170,14 @@ class Job:
         from experiments.lab.training import train
 
         places, seeds = group
-        identities = [self._identity((place, seed)) for place in places for seed in seeds]
         spread = Spread(len(places), len(seeds), local_devices(self.devices))
         title = f"{self.title or self.method}, {counted(len(seeds), 'seed')}"
         if self.devices > 1:
             title += f" on {counted(spread.n_devices, 'device')}"
-        checkpoints = Checkpoints(
-            self.output.results_dir,
-            f"{self.method}-{stamps.comparison_stamp(identities)}{'-probed' if self._probed else ''}",
-            self.output.checkpoint_every,
-            self.output.resume,
-            identities,
-            at_the_end=processes.joined(),
-            title=title,
-        )
-        settings = [self.configurations[place] for place in places]
-        of_seeds = {seed: stamps.run_stamp(self._identity((places[-1], seed))) for seed in seeds}
-        console = None
-        if processes.joined():
-            title += f" (process 0 of {processes.count()})"
-            if not processes.is_first():
-                console = Console(file=open(os.devnull, "w"))  # noqa: SIM115
-        with (
-            ProgressDisplay(title, settings[0].total_iterations, console) as display,
-            ExitStack() as stack,
-        ):
-            live = self.live.observers(self.method, of_seeds) if self.live else []
-            observers = [stack.enter_context(one) for one in live]
-
-            def observe(progress: Progress) -> None:
-                for observer in observers:
-                    observer(progress)
-                display(progress)  # the last one, for it raises what Ctrl-C asks for
-
+        checkpoints = self._checkpoints(group, title)
+        with self._observed(group, title) as observe:
             trained, seconds = train.train(
-                settings,
+                [self.configurations[place] for place in places],
                 self.method,
                 seeds,
                 self.dataset,
@@ -226,6 +204,42 @@ class Job:
                 for run in of_one
             }
             return self._keep(runs, seconds, checkpoints)
+
+    def _checkpoints(self, group: Group, title: str) -> Checkpoints:
+        """Where the state of a group's training is kept."""
+        places, seeds = group
+        identities = [self._identity((place, seed)) for place in places for seed in seeds]
+        return Checkpoints(
+            self.output.results_dir,
+            f"{self.method}-{stamps.comparison_stamp(identities)}{'-probed' if self._probed else ''}",
+            self.output.checkpoint_every,
+            self.output.resume,
+            identities,
+            at_the_end=processes.joined(),
+            title=title,
+        )
+
+    @contextmanager
+    def _observed(self, group: Group, title: str) -> Iterator[Observe]:
+        """Show a group's training for as long as the context lasts; gives what takes its reports."""
+        places, seeds = group
+        of_seeds = {seed: stamps.run_stamp(self._identity((places[-1], seed))) for seed in seeds}
+        console = None
+        if processes.joined():
+            title += f" (process 0 of {processes.count()})"
+            if not processes.is_first():
+                console = Console(file=open(os.devnull, "w"))  # noqa: SIM115
+        total = self.configurations[places[0]].total_iterations
+        with ProgressDisplay(title, total, console) as display, ExitStack() as stack:
+            live = self.live.observers(self.method, of_seeds) if self.live else []
+            observers = [stack.enter_context(one) for one in live]
+
+            def observe(progress: Progress) -> None:
+                for observer in observers:
+                    observer(progress)
+                display(progress)  # the last one, for it raises what Ctrl-C asks for
+
+            yield observe
 
     def _keep(
         self,
@@ -270,23 +284,3 @@ def _warn_if_diverged(title: str, runs: Sequence[Run]) -> None:
     processes.note(
         f"warning: {title}, {seeds}: the loss is not finite from iteration {first}: the training diverged"
     )
-
-
-def _products(pairs: Sequence[Pair]) -> list[Group]:
-    """These runs as configurations that want the same seeds, and those seeds."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for place in sorted({place for place, _ in pairs}):
-        groups.setdefault(tuple(seed for other, seed in pairs if other == place), []).append(place)
-    return [(places, list(seeds)) for seeds, places in groups.items()]
-
-
-def _parts(group: Group, n: int) -> list[Group]:
-    """A group in at most ``n`` parts of about the same size: by configurations, and then by seeds."""
-    by_place = _split(group[0], n)
-    return [(places, seeds) for places in by_place for seeds in _split(group[1], n // len(by_place))]
-
-
-def _split(items: list[int], n: int) -> list[list[int]]:
-    n = min(n, len(items))
-    bounds = [len(items) * i // n for i in range(n + 1)]
-    return [items[a:b] for a, b in itertools.pairwise(bounds)]

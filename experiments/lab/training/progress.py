@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
@@ -50,6 +51,9 @@ class Progress:
         if self.accuracy is None or not self.seen.any():
             return None
         return float(accuracy_so_far(self.accuracy.ravel(), self.seen.ravel()))
+
+
+Observe = Callable[[Progress], None]
 
 
 class ProgressDisplay:

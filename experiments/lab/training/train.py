@@ -9,7 +9,7 @@ between two log points, for the sake of its cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import jax
 import numpy as np
@@ -21,14 +21,12 @@ from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.tasks.problems import make_problem
 from experiments.lab.training.checkpoints import Checkpoints
-from experiments.lab.training.compiled import Programs
+from experiments.lab.training.compiled import CompiledPrograms
 from experiments.lab.training.devices import Spread, local_devices
 from experiments.lab.training.log import Log, Timer
 from experiments.lab.training.probes import layer_names
-from experiments.lab.training.progress import Progress
+from experiments.lab.training.progress import Observe
 from experiments.lab.training.teams import Material, make_material, tasks_shown
-
-Observer = Callable[[Progress], None]
 
 
 @pinned()
@@ -37,7 +35,7 @@ def train(
     method: str,
     seeds: Sequence[int],
     dataset: Dataset,
-    observe: Observer,
+    observe: Observe,
     checkpoints: Checkpoints | None = None,
     arguments: Collection[str] = (),
     probed: bool = False,
@@ -76,7 +74,7 @@ def train(
     log, timer = Log(settings, n * len(seeds), probed), Timer()
     log.seen = np.tile(tasks_shown(settings, problem, seeds, log.evaluated_at), (n, 1, 1))
     with timer("compile"):
-        programs = Programs(configurations, method, problem, material, spread, arguments, probed)
+        programs = CompiledPrograms(configurations, method, problem, material, spread, arguments, probed)
     training = _Training(programs, material, spread, log, timer, checkpoints)
     training.go_on()
     training.finish(observe)
@@ -98,7 +96,7 @@ class _Training:
 
     def __init__(
         self,
-        programs: Programs,
+        programs: CompiledPrograms,
         material: Material,
         spread: Spread,
         log: Log,
@@ -125,7 +123,7 @@ class _Training:
             self._carries = self._spread.scatter(kept.carry, self._programs.axes)
             self._log.restore(kept.records)
 
-    def finish(self, observe: Observer) -> None:
+    def finish(self, observe: Observe) -> None:
         """Train to the end, log point by log point.
 
         Raises:
