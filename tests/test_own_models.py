@@ -20,7 +20,7 @@ from experiments.lab.options.description import describe_methods, figure_title
 from experiments.lab.options.own import find_model, settings_with
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import without_effect
-from experiments.lab.results import stamps
+from experiments.lab.results import sources, stamps
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.tasks.answers import Data, View, show
 from experiments.lab.tasks.problems import make_problem
@@ -314,6 +314,39 @@ def test_an_edited_model_is_trained_again(tmp_path, capsys):
     output = capsys.readouterr()
     assert "training again 1 run" in output.err
     assert "changed since: mine.py" in output.err
+
+
+NOTEBOOK = """
+from flax import nnx
+
+class Base(nnx.Module):
+    def width(self):
+        return WIDTH
+
+class Part(nnx.Module):
+    def __init__(self, rngs):
+        self.layer = nnx.Linear(64, 8, rngs=rngs)
+
+class Net(Base):
+    def __init__(self, n_outputs, rngs):
+        self.part = Part(rngs)
+        self.output = nnx.Linear(8, n_outputs, rngs=rngs)
+
+WIDTH = 8
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("64, 8", "64, 9"), ("WIDTH = 8", "WIDTH = 9"), ("self.part", "self.p")]
+)
+def test_the_code_of_a_model_without_a_file_is_all_that_it_refers_to(before, after):
+    def digest(text):
+        module = {"__name__": "a_notebook"}
+        exec(text, module)
+        return sources.of_own(Model(name="net", make=module["Net"]))
+
+    assert digest(NOTEBOOK) == digest(NOTEBOOK)
+    assert digest(NOTEBOOK) != digest(NOTEBOOK.replace(before, after))
 
 
 def test_settings_of_the_built_in_network_have_no_effect_on_it():
