@@ -460,7 +460,10 @@ def test_a_model_that_cannot_be_trained_is_refused_in_a_line(make, told):
         (f"{EXAMPLE}:net", f"model {EXAMPLE}:net: {EXAMPLE} has no function net"),
         ("cnn", "--model cnn: must be mlp, or MODULE:FUNCTION, one of your own"),
         (f"{EXAMPLE.with_name('own_method.py')}:slow_anchor", "is a method"),
-        ("test_own_models:GIVEN", "model test_own_models:GIVEN: must be a function, not {"),
+        (
+            "test_own_models:GIVEN",
+            "model test_own_models:GIVEN: must be a class of modules, or a function that makes one, not {",
+        ),
     ],
 )
 def test_what_is_no_model_is_refused_before_anything_is_written(tmp_path, capsys, given, told):

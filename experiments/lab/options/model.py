@@ -29,6 +29,7 @@ class Model(Declared):
     """
 
     what: ClassVar[str] = "model"
+    made_by: ClassVar[str] = "a class of modules, or a function that makes one"
 
     def __call__(self, *arguments: Any, **by_name: Any) -> Any:
         """The network that its function makes."""
