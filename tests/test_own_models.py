@@ -15,7 +15,7 @@ from experiments import compare, figures, run, submit, sweep
 from experiments.lab.data.dataset import load
 from experiments.lab.data.own import load_own
 from experiments.lab.models import Model, model
-from experiments.lab.models.network import make_network, network_of
+from experiments.lab.models.making import make_network, network_of
 from experiments.lab.options.description import describe_methods, figure_title
 from experiments.lab.options.own import find_model, settings_with
 from experiments.lab.options.settings import Settings
