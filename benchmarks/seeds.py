@@ -19,8 +19,8 @@ from benchmarks.report import curves, options, publish
 from benchmarks.timing import in_turns
 from benchmarks.update_cost import with_synapse
 from experiments.lab.figures import panels
+from experiments.lab.models.making import make_network
 from experiments.lab.models.mlp import MLP
-from experiments.lab.models.network import make_network
 from experiments.lab.options.model import FullyConnected
 from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.tables import Table

@@ -2,8 +2,8 @@
 
 import jax
 
+from experiments.lab.models.making import make_network
 from experiments.lab.models.mlp import MLP
-from experiments.lab.models.network import make_network
 from experiments.lab.options.model import FullyConnected
 
 

@@ -244,7 +244,7 @@ def test_a_method_of_a_notebook_is_known_by_its_text_and_what_it_refers_to(monke
 
     text = "rate = 1\ndef step(): return optax.sgd(rate)\ndef mine(settings): return step()"
     told = [
-        sources.of_method(declared(one))
+        sources.of_own(declared(one))
         for one in (text, text, text.replace("1", "2"), text.replace("sgd", "adam"))
     ]
     assert told[0] == told[1]

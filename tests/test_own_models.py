@@ -15,12 +15,12 @@ from experiments import compare, figures, run, submit, sweep
 from experiments.lab.data.dataset import load
 from experiments.lab.data.own import load_own
 from experiments.lab.models import Model, model
-from experiments.lab.models.network import make_network, network_of
+from experiments.lab.models.making import make_network, network_of
 from experiments.lab.options.description import describe_methods, figure_title
 from experiments.lab.options.own import find_model, settings_with
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import without_effect
-from experiments.lab.results import stamps
+from experiments.lab.results import sources, stamps
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.tasks.answers import Data, View, show
 from experiments.lab.tasks.problems import make_problem
@@ -316,6 +316,39 @@ def test_an_edited_model_is_trained_again(tmp_path, capsys):
     assert "changed since: mine.py" in output.err
 
 
+NOTEBOOK = """
+from flax import nnx
+
+class Base(nnx.Module):
+    def width(self):
+        return WIDTH
+
+class Part(nnx.Module):
+    def __init__(self, rngs):
+        self.layer = nnx.Linear(64, 8, rngs=rngs)
+
+class Net(Base):
+    def __init__(self, n_outputs, rngs):
+        self.part = Part(rngs)
+        self.output = nnx.Linear(8, n_outputs, rngs=rngs)
+
+WIDTH = 8
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("64, 8", "64, 9"), ("WIDTH = 8", "WIDTH = 9"), ("self.part", "self.p")]
+)
+def test_the_code_of_a_model_without_a_file_is_all_that_it_refers_to(before, after):
+    def digest(text):
+        module = {"__name__": "a_notebook"}
+        exec(text, module)
+        return sources.of_own(Model(name="net", make=module["Net"]))
+
+    assert digest(NOTEBOOK) == digest(NOTEBOOK)
+    assert digest(NOTEBOOK) != digest(NOTEBOOK.replace(before, after))
+
+
 def test_settings_of_the_built_in_network_have_no_effect_on_it():
     given = dataclasses.replace(SMALL, fc_units=7)
     name = SMALL.model.reference
@@ -427,7 +460,10 @@ def test_a_model_that_cannot_be_trained_is_refused_in_a_line(make, told):
         (f"{EXAMPLE}:net", f"model {EXAMPLE}:net: {EXAMPLE} has no function net"),
         ("cnn", "--model cnn: must be mlp, or MODULE:FUNCTION, one of your own"),
         (f"{EXAMPLE.with_name('own_method.py')}:slow_anchor", "is a method"),
-        ("test_own_models:GIVEN", "model test_own_models:GIVEN: must be a function, not {"),
+        (
+            "test_own_models:GIVEN",
+            "model test_own_models:GIVEN: must be a class of modules, or a function that makes one, not {",
+        ),
     ],
 )
 def test_what_is_no_model_is_refused_before_anything_is_written(tmp_path, capsys, given, told):

@@ -13,7 +13,7 @@ from small_networks import mlp
 
 from experiments.lab.data.dataset import Dataset, load
 from experiments.lab.methods.interface import make_method
-from experiments.lab.models.network import network_of
+from experiments.lab.models.making import network_of
 from experiments.lab.training import programs
 from experiments.lab.training.train import train as train_together
 

@@ -66,16 +66,7 @@ def prepare(
         note(f"note: --data-dir is not used: the data are in {settings.experiment}")
     settings, dataset = _with_data(settings, output.data_dir)
     if settings.stream == "file":
-        from experiments.lab.tasks.stream_files import read_stream
-        from experiments.lab.tasks.streams import forget_streams
-
-        forget_streams()
-        planned = read_stream(settings)
-        absent = sorted(set(range(settings.tasks)) - set(planned.tasks.ravel().tolist()))
-        if absent:
-            numbers = ", ".join(str(task) for task in absent)
-            note(f"note: --stream-file never shows task {numbers} (from 0), which the averages count too")
-        settings = replace(settings, iters=len(planned.tasks))
+        settings = _with_iterations_of_the_file(settings)
     checksums = {
         "the data's checksum": dataset.sha256,
         "the checksum of --stream-file": stamps.stream_digest(settings),
@@ -84,6 +75,20 @@ def prepare(
     check_own_methods(settings, methods)
     _check_own_model(settings, dataset)
     return settings, dataset
+
+
+def _with_iterations_of_the_file(settings: Settings) -> Settings:
+    """The settings with as many iterations as ``--stream-file`` has, which is read."""
+    from experiments.lab.tasks.stream_files import read_stream
+    from experiments.lab.tasks.streams import forget_streams
+
+    forget_streams()
+    planned = read_stream(settings)
+    absent = sorted(set(range(settings.tasks)) - set(planned.tasks.ravel().tolist()))
+    if absent:
+        numbers = ", ".join(str(task) for task in absent)
+        note(f"note: --stream-file never shows task {numbers} (from 0), which the averages count too")
+    return replace(settings, iters=len(planned.tasks))
 
 
 def check_own_methods(settings: Settings, methods: Sequence[str], numbers: Collection[str] = ()) -> None:
@@ -118,7 +123,7 @@ def _check_own_model(settings: Settings, dataset: "Dataset") -> None:
         SettingsError: one line that names the model, and what is wrong with it.
     """
     if settings.model.defined_in:
-        from experiments.lab.models.network import network_of
+        from experiments.lab.models.making import network_of
         from experiments.lab.options.pinned import pinned
         from experiments.lab.tasks.problems import make_problem
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-if TYPE_CHECKING:
-    from experiments.lab.models.network import Network
-
-
-class MistakenModelError(ValueError):
-    """A model that cannot be trained; the message is one line that says what must be."""
+from experiments.lab.models.network import MistakenModelError, Network
 
 
 def try_on_a_batch(network: Network, batch_shape: tuple[int, ...], n_outputs: int) -> None:

@@ -93,6 +93,7 @@ class Declaration(Declared):
     """
 
     what: ClassVar[str] = "method"
+    made_by: ClassVar[str] = "a function of the settings"
 
     uses: Collection[str] = ()
     ignores: Collection[str] = ()

@@ -37,7 +37,8 @@ class Declared:
         SettingsError: one line that names it and what is wrong with what it says.
     """
 
-    what: ClassVar[str]  # it makes
+    what: ClassVar[str]  # it makes, in a word
+    made_by: ClassVar[str]  # what ``make`` must be
 
     name: str
     make: Callable[..., Any] | str
@@ -52,7 +53,7 @@ class Declared:
             is_name and file_part(self.name) == self.name,
             "its name must be short, of letters, digits, hyphens and underscores, with a letter first",
         )
-        self.require(callable(self.make) or isinstance(self.make, str), "must be a function")
+        self.require(callable(self.make) or isinstance(self.make, str), f"must be {self.made_by}")
         self._check_settings()
 
     def require(self, holds: bool, what: str) -> None:

@@ -1,7 +1,5 @@
 """What a model says of itself; and the network that is built in, as a model of the user's own is declared."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -31,6 +29,7 @@ class Model(Declared):
     """
 
     what: ClassVar[str] = "model"
+    made_by: ClassVar[str] = "a class of modules, or a function that makes one"
 
     def __call__(self, *arguments: Any, **by_name: Any) -> Any:
         """The network that its function makes."""

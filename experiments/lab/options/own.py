@@ -81,7 +81,7 @@ def _declared(kind: type[Kind], found: Any, reference: str, module: str) -> Kind
     if isinstance(found, Declared):
         raise SettingsError(f"{kind.what} {reference}: is a {found.what}")
     if not callable(found):
-        raise SettingsError(f"{kind.what} {reference}: must be a function, not {found!r}")
+        raise SettingsError(f"{kind.what} {reference}: must be {kind.made_by}, not {found!r}")
     try:
         return kind(
             name=getattr(found, "__name__", reference.rpartition(":")[2]),

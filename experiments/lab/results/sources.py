@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import cs_optax
@@ -104,24 +104,34 @@ def _own_files(module: str) -> dict[str, str]:
 
 
 def _own_parts(function: Any) -> Iterator[bytes]:
-    """The text of a function without a file, and of what it refers to in its module."""
+    """The text of a function or class without a file, and of what it refers to in its module."""
     waiting, seen = [function], {id(function)}
     while waiting:
         value = waiting.pop()
         yield _source(value, value.__module__)
-        for name in _names_in(getattr(value, "__code__", None)):
-            other = getattr(value, "__globals__", {}).get(name)
-            if isinstance(other, int | float | str | bool):
-                yield f"{name}={other!r}".encode()
-            elif getattr(other, "__module__", None) == value.__module__ and id(other) not in seen:
-                seen.add(id(other))
-                waiting.append(other)
+        for inner in _functions_of(value):
+            yield _source(inner, inner.__module__)
+            for name in _names_in(inner.__code__):
+                other = inner.__globals__.get(name)
+                if isinstance(other, int | float | str | bool):
+                    yield f"{name}={other!r}".encode()
+                elif getattr(other, "__module__", None) == value.__module__ and id(other) not in seen:
+                    seen.add(id(other))
+                    waiting.append(other)
 
 
-def _names_in(code: Any) -> list[str]:
-    if not isinstance(code, CodeType):
-        return []
-    return sorted({*code.co_names, *(name for inner in code.co_consts for name in _names_in(inner))})
+def _functions_of(value: Any) -> list[FunctionType]:
+    """A function; of a class its own, and those of the classes in its module that it inherits from."""
+    if not isinstance(value, type):
+        return [value] if isinstance(value, FunctionType) else []
+    kinds = [kind for kind in value.__mro__ if kind.__module__ == value.__module__]
+    return [inner for kind in kinds for inner in vars(kind).values() if isinstance(inner, FunctionType)]
+
+
+def _names_in(code: CodeType) -> list[str]:
+    """The names that a function looks up, and those that functions in it do."""
+    inside = (name for inner in code.co_consts if isinstance(inner, CodeType) for name in _names_in(inner))
+    return sorted({*code.co_names, *inside})
 
 
 def _known(module: str) -> bool:

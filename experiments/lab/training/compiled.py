@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.methods.interface import Method, make_method
-from experiments.lab.models.network import network_of
+from experiments.lab.models.making import network_of
 from experiments.lab.options.settings import Settings
 from experiments.lab.tasks.problems import Problem
 from experiments.lab.tasks.samples import Samples
