@@ -495,6 +495,7 @@ def test_a_download_gives_the_files_arrays_in_the_files_order(
     assert fashion.source == "TensorFlow Datasets fashion_mnist/3.0.1, not the canonical files"
 
 
+@pytest.mark.slow
 def test_the_real_mnist_is_the_same_by_download_as_from_files(mnist_dir: Path, tmp_path: Path) -> None:
     with served(mnist_dir) as url, downloads_from("MNIST", url, tmp_path):
         assert_same(data.load("MNIST"), arrays_of(data.load("MNIST", mnist_dir)))

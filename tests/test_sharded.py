@@ -5,6 +5,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from tiers import few, pairs
 
 from benchmarks.sharding import bytes_for_each, compiled_on
 from cs_optax import get_beakers
@@ -18,8 +19,9 @@ def small(**changes):
     return ShardedOptions(**{**SMALL, **changes})
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
-@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize(
+    ("devices", "bfloat16"), few(pairs([1, 2, 8], [False, True]), [(1, False), (8, True)])
+)
 def test_each_device_holds_its_share_and_the_optimizer_communicates_nothing(devices, bfloat16):
     compiled = compiled_on(small(devices=devices, bfloat16=bfloat16))
     n = 3 * (32 * 32 + 32)
