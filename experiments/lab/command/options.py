@@ -9,6 +9,7 @@ import tyro
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import Baselines
+from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN, Model
 from experiments.lab.options.own import settings_with
 from experiments.lab.options.settings import (
@@ -45,6 +46,8 @@ class Output:
             each seed (as --stream-file reads them).
         probes: Measure, at every evaluation of complex synapses, how far each beaker is from the weights in
             each layer, how much flows, and how well each beaker's weights do on each task.
+        measures: Measures of your own, MODULE:FUNCTION, beside those that are built in, for the summary and
+            the table of runs. Finished runs are measured too, without training.
         accept_other_code: Take finished runs that were made before the code of cs_optax/ or experiments/lab/
             was changed, with a warning. They are trained again otherwise.
         resume: Go on with a training that was stopped, from its last checkpoint.
@@ -65,6 +68,7 @@ class Output:
     plot_dir: Path = Path("plots")
     dump_stream: bool = False
     probes: bool = False
+    measures: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[MODULE:FUNCTION …]")] = ()
     accept_other_code: bool = False
     resume: bool = False
     checkpoint_every: float = 60.0
@@ -149,6 +153,7 @@ class CommonOptions:
     # Of the user's own; their settings are blocks too.
     own: ClassVar[tuple[Declaration, ...]] = ()
     own_model: ClassVar[Model] = BUILT_IN
+    own_measures: ClassVar[tuple[Measure, ...]] = ()
 
     @property
     def known_methods(self) -> Mapping[str, Declaration]:
@@ -167,6 +172,19 @@ class CommonOptions:
             allowed = f"{BUILT_IN.name}, or MODULE:FUNCTION, one of your own"
             raise SettingsError(f"--model {self.network.model}: must be {allowed}")
         return known[self.network.model]
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures of the user's own.
+
+        Raises:
+            SettingsError: if there is no such measure.
+        """
+        known = {one.reference: one for one in self.own_measures}
+        for name in self.output.measures:
+            if name not in known:
+                raise SettingsError(f"--measures {name}: must be MODULE:FUNCTION, one of your own")
+        return tuple(known[name] for name in dict.fromkeys(self.output.measures))
 
     def job(self, dataset: "Dataset", **what: Any) -> "Job":
         """Runs to find or to train, kept and computed as these options say.
@@ -197,7 +215,7 @@ class CommonOptions:
 
     def settings(self) -> Settings:
         """The settings that change results, in one flat object."""
-        kind = settings_with(self.own, self.model)
+        kind = settings_with(self.own, self.model, self.measures)
         blocks = [getattr(self, one.name) for one in fields(self)]
         given = {name: value for one in blocks if is_dataclass(one) for name, value in asdict(one).items()}  # type: ignore[arg-type]
         settings = kind(**{one.name: given[one.name] for one in fields(kind) if one.name in given})

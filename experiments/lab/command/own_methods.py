@@ -1,4 +1,7 @@
-"""Methods and models of the user's own on a command line: found before it is read, for they bring flags."""
+"""What is the user's own on a command line: methods, models and measures, found before it is read.
+
+Methods and models bring flags of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ import tyro
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.declaring import Declared
-from experiments.lab.options.own import find_method, find_model, settings_with
+from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
+from experiments.lab.options.own import find_measure, find_method, find_model, settings_with
 from experiments.lab.system import modules
 from experiments.lab.system.errors import flag
 
@@ -39,19 +43,20 @@ def searched_in_words() -> str:
 
 
 def with_own(kind: type[Options], given: Sequence[str]) -> type[Options]:
-    """The options of a command, with the methods and the model of the user's own that its words name.
+    """The options of a command, with what its words name of the user's own: methods, a model, measures.
 
     Their settings are options too.
 
     Raises:
-        SettingsError: one line that names the method or model, and what is wrong with it.
+        SettingsError: one line that names the method, model or measure, and what is wrong with it.
     """
     own = tuple(find_method(one) for one in dict.fromkeys(_values(kind, given, "method", "methods")))
     named = [*_values(kind, given, "model")]
     models = [find_model(one) for one in named[-1:]]  # as with any option, the last one counts
-    if not (own or models):
+    measures = tuple(find_measure(one) for one in dict.fromkeys(_values(kind, given, "measures")))
+    if not (own or models or measures):
         return kind
-    settings_with(own, *models)  # whose names must be free
+    settings_with(own, *models[:1] or [BUILT_IN_MODEL], measures)  # whose names must be free
     taken = set(_names_of_flags(kind))
     blocks: list[Any] = []
     for number, one in enumerate((*own, *models)):
@@ -61,6 +66,7 @@ def with_own(kind: type[Options], given: Sequence[str]) -> type[Options]:
             blocks.append((f"own_{number}", _block(one), field(default_factory=one.settings)))
     namespace = {
         "own": own,
+        "own_measures": measures,
         **({"own_model": models[0]} if models else {}),
         "__doc__": dedent(kind.__doc__ or ""),
     }

@@ -1,8 +1,8 @@
-"""Methods and models of the user's own beside what is built in, and the settings that they bring."""
+"""What is the user's own beside what is built in: methods, models, measures; and the settings they bring."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, make_dataclass, replace
 from functools import cache
 from typing import TypeVar
@@ -10,6 +10,8 @@ from typing import TypeVar
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.declaring import Declared, first_line
+from experiments.lab.options.measure import BUILT_IN as BUILT_IN_MEASURES
+from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
 from experiments.lab.options.model import Model
 from experiments.lab.options.settings import Settings
@@ -35,6 +37,15 @@ def find_model(reference: str) -> Model:
         SettingsError: one line that names it, and what is wrong with it.
     """
     return _found(Model, reference)
+
+
+def find_measure(reference: str) -> Measure:
+    """The measure that ``module:function`` names: a declaration, or a function of a run and its settings.
+
+    Raises:
+        SettingsError: one line that names it, and what is wrong with it.
+    """
+    return _found(Measure, reference)
 
 
 def _found(kind: type[Kind], reference: str) -> Kind:
@@ -66,15 +77,20 @@ def _found(kind: type[Kind], reference: str) -> Kind:
 
 
 @cache
-def settings_with(own: tuple[Declaration, ...] = (), model: Model = BUILT_IN_MODEL) -> type[Settings]:
-    """The settings, with these methods known beside the built-in ones, this model, and their own settings.
+def settings_with(
+    own: tuple[Declaration, ...] = (), model: Model = BUILT_IN_MODEL, measures: tuple[Measure, ...] = ()
+) -> type[Settings]:
+    """The settings, with these methods and measures beside the built-in ones, and this model.
+
+    What the methods and the model have as settings of their own is added.
 
     Raises:
         SettingsError: if a name is taken; it names both that have it.
     """
-    if not own and model is BUILT_IN_MODEL:
+    if not (own or measures) and model is BUILT_IN_MODEL:
         return Settings
-    _check_names_of_methods(own)
+    _check_names(own, BUILT_IN)
+    _check_names(measures, BUILT_IN_MEASURES)
     is_taken = model is not BUILT_IN_MODEL and model.name == BUILT_IN_MODEL.name
     model.require(not is_taken, "has the name of the built-in model")
     adding: tuple[Declared, ...] = own if model is BUILT_IN_MODEL else (*own, model)
@@ -91,16 +107,21 @@ def settings_with(own: tuple[Declaration, ...] = (), model: Model = BUILT_IN_MOD
         for name in (*each.uses, *each.ignores, *each.fixed):
             each.require(name in known, f"names {name}, but there is no such setting")
     bases = dict.fromkeys(one.settings for one in adding if one.settings)
-    added = {"methods": {**Settings.methods, **{one.name: one for one in own}}, "model": model}
+    added = {
+        "methods": {**Settings.methods, **{one.name: one for one in own}},
+        "model": model,
+        "measures": {**Settings.measures, **{one.name: one for one in measures}},
+    }
     return make_dataclass("Settings", [], bases=(*bases, Settings), frozen=True, namespace=added)
 
 
-def _check_names_of_methods(own: Sequence[Declaration]) -> None:
-    taken: dict[str, Declaration] = {}
+def _check_names(own: Sequence[Declared], built_in: Collection[str]) -> None:
+    taken: dict[str, Declared] = {}
     for one in own:
-        if one.name in BUILT_IN:
-            raise SettingsError(f"method {one.reference}: has the name of the built-in method {one.name}")
+        if one.name in built_in:
+            what = f"{one.what} {one.reference}"
+            raise SettingsError(f"{what}: has the name of the built-in {one.what} {one.name}")
         if one.name in taken:
             other = taken[one.name].reference
-            raise SettingsError(f"method {one.name}: is the name of both {other} and {one.reference}")
+            raise SettingsError(f"{one.what} {one.name}: is the name of both {other} and {one.reference}")
         taken[one.name] = one

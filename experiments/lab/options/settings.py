@@ -11,6 +11,8 @@ from typing import ClassVar, Literal, get_args
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN, Baselines
+from experiments.lab.options.measure import BUILT_IN as BUILT_IN_MEASURES
+from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
 from experiments.lab.options.model import FullyConnected, Model
 from experiments.lab.system.names import printable
@@ -158,10 +160,12 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
     Attributes:
         methods: the methods that are known, by their names.
         model: what makes the network.
+        measures: what is computed of a finished run, by their names.
     """
 
     methods: ClassVar[Mapping[str, Declaration]] = BUILT_IN
     model: ClassVar[Model] = BUILT_IN_MODEL
+    measures: ClassVar[Mapping[str, Measure]] = BUILT_IN_MEASURES
 
     @property
     def built_in(self) -> bool:

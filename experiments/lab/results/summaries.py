@@ -12,7 +12,8 @@ import numpy as np
 from experiments.lab.options.declaration import as_record
 from experiments.lab.options.model import recorded
 from experiments.lab.options.settings import Settings
-from experiments.lab.results import measures, sources, statistics
+from experiments.lab.results import sources, statistics
+from experiments.lab.results.measured import measures
 from experiments.lab.results.runs import FinishedRun, Run, Seconds
 from experiments.lab.results.stamps import files_of_other_code
 
@@ -128,12 +129,20 @@ def _mean_of_probes(runs: Sequence[Run]) -> dict[str, Any] | None:
 
 def _measures(runs: Sequence[Run], settings: Settings) -> dict[str, Any]:
     """Every measure: its mean over seeds and each seed's value, or why there is none."""
-    of_runs = [measures.measures(run, settings) for run in runs]
+    of_runs = [measures(run, settings) for run in runs]
     summed: dict[str, Any] = {}
-    for name, first in of_runs[0].items():
-        values = [of_run[name].value for of_run in of_runs]
+    for name, declared in settings.measures.items():
+        measured = [of_run[name] for of_run in of_runs]
+        values = [one.value for one in measured]
         estimate = statistics.estimate(values, [run.diverged for run in runs])
-        summed[name] = {**asdict(estimate), "per_seed": values, "undefined": first.reason}
+        reasons = [one.reason for one in measured if one.reason is not None]
+        summed[name] = {
+            **asdict(estimate),
+            "per_seed": values,
+            "undefined": reasons[0] if reasons else None,
+            **({"label": declared.label, "origin": declared.origin} if declared.origin else {}),
+            **({"failed": True} if any(one.failed for one in measured) else {}),
+        }
     return summed
 
 
@@ -147,7 +156,7 @@ def table_of_runs(finished: Mapping[str, Sequence[FinishedRun]], settings: Setti
     tasks = [f"final_accuracy_task_{task + 1}" for task in range(settings.tasks)]
     for method, group in finished.items():
         for one in group:
-            of_run = {name: measure.value for name, measure in measures.measures(one.run, settings).items()}
+            of_run = {name: measure.value for name, measure in measures(one.run, settings).items()}
             if not content.tell():
                 writer.writerow(["method", "seed", *of_run, *tasks, "diverged_at", "stamp"])
             values = [*of_run.values(), *one.run.accuracy_matrix[-1]]
