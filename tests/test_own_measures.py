@@ -1,6 +1,7 @@
 """A measure of the user's own goes wherever a built-in one goes: summaries, tables, old results, errors."""
 
 import csv
+import dataclasses
 import json
 import math
 import re
@@ -15,7 +16,7 @@ from experiments.lab.options.own import find_measure, settings_with
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import stamps
 from experiments.lab.results.measured import measures
-from experiments.lab.results.measures import Measured, measure
+from experiments.lab.results.measures import measure
 from experiments.lab.system.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -155,7 +156,7 @@ def test_what_is_not_defined_has_a_reason_and_what_is_no_number_fails(file):
     found = measures(made, settings)
     assert list(found)[:-4] == NAMES
     assert all(math.isnan(found[name].value) for name in ("why", "table", "spoils"))
-    assert found["why"] == Measured(math.nan, "not with 6 iterations")
+    assert (found["why"].reason, found["why"].failed) == ("not with 6 iterations", False)
     assert found["table"].failed
     assert "must return a number, not ndarray" in found["table"].reason
     assert found["spoils"].failed  # a measure cannot change what the next one sees
@@ -169,6 +170,11 @@ def test_it_is_no_part_of_what_a_run_is(file):
     assert identity == stamps.identity(Settings(**given), "cs", 0, "abc")
 
 
+@dataclasses.dataclass(frozen=True)
+class Own:
+    width: int = 3
+
+
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
@@ -176,7 +182,7 @@ def test_it_is_no_part_of_what_a_run_is(file):
         ({"name": "final_accuracy_task_3"}, "has the name of another column"),
         ({"name": "a b"}, "its name must be short"),
         ({"label": "a\nb"}, "its label must be printable"),
-        ({"settings": int}, "must have no settings"),
+        ({"settings": Own}, "must have no settings"),
     ],
 )
 def test_declarations_that_cannot_be_shown_are_refused(declared, message):
