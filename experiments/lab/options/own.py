@@ -1,4 +1,4 @@
-"""What is the user's own beside what is built in: methods, models, measures; and the settings they bring."""
+"""What is the user's own beside what is built in: methods, models, scenarios, measures; with settings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from experiments.lab.options.measure import BUILT_IN as BUILT_IN_MEASURES
 from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
 from experiments.lab.options.model import Model
+from experiments.lab.options.scenario import BUILT_IN as BUILT_IN_SCENARIOS
+from experiments.lab.options.scenario import Scenario
 from experiments.lab.options.settings import Settings
 from experiments.lab.system import modules
 from experiments.lab.system.errors import SettingsError, flag
@@ -37,6 +39,15 @@ def find_model(reference: str) -> Model:
         SettingsError: one line that names it, and what is wrong with it.
     """
     return _found(Model, reference)
+
+
+def find_scenario(reference: str) -> Scenario:
+    """The scenario that ``module:function`` names: a declaration, or a function that gives its questions.
+
+    Raises:
+        SettingsError: one line that names it, and what is wrong with it.
+    """
+    return _found(Scenario, reference)
 
 
 def find_measure(reference: str) -> Measure:
@@ -78,22 +89,27 @@ def _found(kind: type[Kind], reference: str) -> Kind:
 
 @cache
 def settings_with(
-    own: tuple[Declaration, ...] = (), model: Model = BUILT_IN_MODEL, measures: tuple[Measure, ...] = ()
+    own: tuple[Declaration, ...] = (),
+    model: Model = BUILT_IN_MODEL,
+    scenario: Scenario | None = None,
+    measures: tuple[Measure, ...] = (),
 ) -> type[Settings]:
-    """The settings, with these methods and measures beside the built-in ones, and this model.
+    """The settings, with these methods, scenario and measures beside the built-in ones, and this model.
 
-    What the methods and the model have as settings of their own is added.
+    What they have as settings of their own is added.
 
     Raises:
         SettingsError: if a name is taken; it names both that have it.
     """
-    if not (own or measures) and model is BUILT_IN_MODEL:
+    if not (own or scenario or measures) and model is BUILT_IN_MODEL:
         return Settings
+    scenarios = (scenario,) if scenario is not None else ()
     _check_names(own, BUILT_IN)
+    _check_names(scenarios, BUILT_IN_SCENARIOS)
     _check_names(measures, BUILT_IN_MEASURES)
     is_taken = model is not BUILT_IN_MODEL and model.name == BUILT_IN_MODEL.name
     model.require(not is_taken, "has the name of the built-in model")
-    adding: tuple[Declared, ...] = own if model is BUILT_IN_MODEL else (*own, model)
+    adding: tuple[Declared, ...] = (*own, *(() if model is BUILT_IN_MODEL else (model,)), *scenarios)
     owner: dict[str, Declared] = {}
     for one in adding:
         for name in one.own:
@@ -110,6 +126,7 @@ def settings_with(
     added = {
         "methods": {**Settings.methods, **{one.name: one for one in own}},
         "model": model,
+        "scenarios": {**Settings.scenarios, **{one.name: one for one in scenarios}},
         "measures": {**Settings.measures, **{one.name: one for one in measures}},
     }
     return make_dataclass("Settings", [], bases=(*bases, Settings), frozen=True, namespace=added)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.lab.options import scenario as scenarios
 from experiments.lab.options.declaration import as_record
 from experiments.lab.options.model import recorded
 from experiments.lab.options.settings import Settings
@@ -65,6 +66,7 @@ def summary(
             for method, group in finished.items()
         },
         **({"model": recorded(settings.model)} if settings.model.origin else {}),
+        **({"scenario": recorded_scenario(settings)} if settings.asked.origin else {}),
         "paired": compared(finished)[1],
         "seconds": {
             **asdict(sum(seconds.values(), Seconds(0.0, 0.0, 0.0))),
@@ -163,6 +165,11 @@ def table_of_runs(finished: Mapping[str, Sequence[FinishedRun]], settings: Setti
             shown = [value if math.isfinite(value) else "" for value in values]
             writer.writerow([method, one.run.seed, *shown, one.run.diverged_at or "", one.stamp])
     return content.getvalue()
+
+
+def recorded_scenario(settings: Settings) -> dict[str, Any]:
+    """What is kept of a scenario of the user's own beside the settings."""
+    return scenarios.recorded(settings.asked, settings.tasks, settings.classes_per_task)
 
 
 def _curve(per_seed: Sequence[np.ndarray], diverged: Sequence[bool]) -> dict[str, Any]:
