@@ -118,6 +118,28 @@ def test_a_model_of_a_notebook(tmp_path):
     assert np.isfinite(results.loss["standard"]).all()
 
 
+def test_a_scenario_and_a_measure_of_a_notebook(tmp_path):
+    from examples import own_scenario
+
+    def doubled(run, settings):
+        return 2 * run.final_accuracy
+
+    results = lab.compare(
+        SMALL,
+        ["standard"],
+        seeds=2,
+        scenario=own_scenario.inferred,
+        measures=[doubled, "examples/own_scenario.py:first_task"],
+        results_dir=tmp_path,
+    )
+    for record, accuracy in zip(results.records(), results.final_accuracy["standard"], strict=True):
+        assert record["doubled"] == 2 * accuracy
+        assert record["first-task"] == record["final_accuracy_task_1"]
+    assert results.settings.scenario == "inferred"
+    domain = lab.compare(SMALL, ["standard"], seeds=2, scenario="domain", results_dir=tmp_path)
+    assert domain.settings.scenario == "domain"
+
+
 def test_figures_are_written_on_request(tmp_path):
     lab.compare(SMALL, ["standard"], seeds=1, draw=True, results_dir=tmp_path, plot_dir=tmp_path / "plots")
     assert list((tmp_path / "plots").glob("compare-*-accuracy.pdf"))
@@ -145,7 +167,7 @@ def test_quiet_prints_nothing(tmp_path, capsys):
         ({"seeds": []}, "seeds []: must be"),
         ({"seeds": 0}, "--n-seeds 0: must be 1 to"),
         ({"get_stamp": True}, "get_stamp: there is no such setting"),
-        ({"model": 3}, "must be a function"),
+        ({"model": 3}, "must be a class of modules"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_written(what, said, tmp_path):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import measures as lab
-from experiments.lab.results.measures import Measure, measures
+from experiments.lab.results.measured import measures
+from experiments.lab.results.measures import Measured
 
 quick = effort(deadline=None, derandomize=True)
 
@@ -357,7 +358,7 @@ def test_a_matrix_that_lacks_rows_is_an_error():
 @pytest.mark.parametrize(("value", "reason"), [(math.nan, None), (0.5, "because"), (0.0, "because")])
 def test_a_measure_is_a_number_or_has_a_reason(value, reason):
     with pytest.raises(ValueError, match="must be a number alone, or NaN and a reason"):
-        Measure(value, reason)
+        Measured(value, reason)
 
 
 def test_every_measure_is_described_in_the_documentation():

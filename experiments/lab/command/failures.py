@@ -2,8 +2,9 @@
 
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from experiments.lab.system import processes
 from experiments.lab.system.errors import SettingsError
@@ -14,6 +15,10 @@ OF_THE_COMMAND = (SettingsError, OSError, processes.LostError)
 
 class MethodsFailedError(Exception):
     """Some methods of a command failed, and the others are finished; the message is one line for the user."""
+
+
+class MeasuresFailedError(Exception):
+    """Measures of the user's own failed, and all else is finished; the message is one line for the user."""
 
 
 class Failures:
@@ -66,3 +71,23 @@ class Failures:
         if self.errors:
             names = ", ".join(self.errors)
             raise MethodsFailedError(f"{len(self.errors)} of {len(self._methods)} methods failed: {names}")
+
+
+def raise_if_measures_failed(methods: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise where a measure failed.
+
+    Args:
+        methods: what the summary says of each method.
+
+    Raises:
+        MeasuresFailedError: one line that names the measures that failed, and what is wrong with the first.
+    """
+    failed: dict[str, str] = {}
+    for method, of_method in methods.items():
+        for name, measured in of_method["measures"].items():
+            if measured.get("failed"):
+                failed.setdefault(name, f"of {method}: {measured['undefined']}")
+    if failed:
+        name, why = next(iter(failed.items()))
+        more = f" (and {', '.join(list(failed)[1:])})" if len(failed) > 1 else ""
+        raise MeasuresFailedError(f"measure {name}{more} failed; the runs and all else are kept: {why}")

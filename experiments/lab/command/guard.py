@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from experiments.lab.command.failures import MethodsFailedError
+from experiments.lab.command.failures import MeasuresFailedError, MethodsFailedError
 from experiments.lab.system import processes
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.names import printable
@@ -48,7 +48,7 @@ def _status_of(command: Callable[[], object], interrupted: str) -> int:
     except OSError as error:
         known = error.filename and error.strerror
         return fail(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}", status=1)
-    except MethodsFailedError as error:
+    except (MethodsFailedError, MeasuresFailedError) as error:
         return fail(f"error: {error}", status=1)
     except processes.LostError as error:
         return fail(f"error: {error}", status=1)

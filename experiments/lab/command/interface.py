@@ -8,7 +8,7 @@ import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.lab.command.comparing import CompareOptions
 from experiments.lab.command.comparing import compare as compare_as_told
@@ -16,14 +16,18 @@ from experiments.lab.command.own_methods import options_with
 from experiments.lab.command.parsing import expanded
 from experiments.lab.command.results import Results
 from experiments.lab.options.declaration import Declaration
+from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import Model
-from experiments.lab.options.own import declared_method, declared_model, find_method, find_model
+from experiments.lab.options.own import declared
+from experiments.lab.options.scenario import Scenario
 from experiments.lab.options.settings import FromTheData, Settings
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.modules import is_reference
 
 OwnMethod = Declaration | Callable[[Any], Any]
 OwnModel = Model | Callable[..., Any]
+OwnScenario = Scenario | Callable[..., Any]
+OwnMeasure = Measure | Callable[..., Any]
 OF_THE_COMMAND = ("get_stamp", "distributed", "coordinator", "n_processes", "process_id")
 PATHS = ("results_dir", "plot_dir", "data_dir", "stream_file")
 KINDS: dict[type, Any] = {int: numbers.Real, float: numbers.Real}  # that are taken for an int, a float
@@ -35,22 +39,25 @@ def compare(
     seeds: int | Sequence[int] = 5,
     *,
     model: str | OwnModel | None = None,
+    scenario: str | OwnScenario | None = None,
+    measures: Sequence[str | OwnMeasure] = (),
     draw: bool = False,
     quiet: bool = True,
     **options: Any,
 ) -> Results:
     """Train methods with seeds, or find their runs again, and sum them up as the command does.
 
-    Each seed's initial weights and batches are the same for all methods.
-
     Args:
         settings: a `Settings`, or what is not as usual of them by name: ``{"iters": 100}``. The settings of
             methods and models of one's own are among them.
         methods: names of built-in methods, and methods of one's own: what `experiments.lab.methods.method`
             declares, a function ``settings -> optax.GradientTransformation``, or ``"module:function"``.
-        seeds: how many, from 0; or consecutive ones, such as ``range(5, 10)``.
+        seeds: how many, from 0; or consecutive ones, such as ``range(5, 10)``. Initial weights and batches of
+            a seed are the same for all methods.
         model: a network of one's own, declared by `experiments.lab.models.model`, a function, or
             ``"module:function"``; fully connected layers by default.
+        scenario: a built-in one, which is a setting too, or one of one's own, in the same forms.
+        measures: those of one's own, in the same forms; `Results.records` has them.
         draw: whether to write the figures in ``plot_dir``; `Results.figures` has them in any case.
         quiet: whether to print nothing but notes and progress.
         options: whatever else the command understands: ``results_dir``, ``plot_dir``, ``data_dir``,
@@ -71,15 +78,16 @@ def compare(
         >>> results.final_accuracy["cs"].shape, results.accuracy_matrix["cs"].shape
         ((2,), (2, 2, 2))
     """
-    own = {number: _method(one) for number, one in enumerate(methods) if not _is_built_in(one)}
-    names = tuple(own[number].name if number in own else str(one) for number, one in enumerate(methods))
-    of_model = [] if model is None else [_model(model)]
-    kind = options_with(CompareOptions if draw else _Undrawn, list(dict.fromkeys(own.values())), of_model)
+    own = _Own(
+        methods=[one if _is_name(one) else declared(Declaration, one) for one in methods],
+        models=[] if model is None else [declared(Model, model)],
+        scenarios=[] if scenario is None or _is_name(scenario) else [declared(Scenario, scenario)],
+        measures=[declared(Measure, one) for one in measures],
+    )
     given = {**_as_mapping(settings), **options}
-    if of_model:
-        given["model"] = of_model[0].reference
-    seed, n_seeds = _span(seeds)
-    told = expanded(_filled(kind, given, methods=names, seed=seed, n_seeds=n_seeds))
+    if _is_name(scenario):
+        given["scenario"] = scenario
+    told = expanded(_told(CompareOptions if draw else _Undrawn, given, own, *_span(seeds)))
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
         results = compare_as_told(told, "experiments.lab.compare")
     assert results is not None  # neither the stamp alone nor another process was asked for
@@ -87,16 +95,33 @@ def compare(
     return Results(path, results.settings, results.finished)
 
 
-def _is_built_in(method: Any) -> bool:
-    return isinstance(method, str) and not is_reference(method)
+class _Own(NamedTuple):
+    """What is trained and measured: the user's own but for the names of built-in methods."""
+
+    methods: list[Any]
+    models: list[Model]
+    scenarios: list[Scenario]
+    measures: list[Measure]
 
 
-def _method(given: str | OwnMethod) -> Declaration:
-    return find_method(given) if isinstance(given, str) else declared_method(given)
+def _told(
+    command: type[CompareOptions], given: Mapping[str, Any], own: _Own, seed: int, n_seeds: int
+) -> CompareOptions:
+    """The options that the command would be given."""
+    declarations = [one for one in own.methods if isinstance(one, Declaration)]
+    kind = options_with(command, declarations, own.models, own.scenarios, own.measures)
+    references = {
+        "measures": tuple(one.reference for one in own.measures),
+        **dict(zip(["model"], (one.reference for one in own.models), strict=False)),
+        **dict(zip(["scenario"], (one.reference for one in own.scenarios), strict=False)),
+    }
+    names = tuple(one.name if isinstance(one, Declaration) else str(one) for one in own.methods)
+    return _filled(kind, {**given, **references}, methods=names, seed=seed, n_seeds=n_seeds)
 
 
-def _model(given: str | OwnModel) -> Model:
-    return find_model(given) if isinstance(given, str) else declared_model(given)
+def _is_name(given: Any) -> bool:
+    """Whether something is named that is built in."""
+    return isinstance(given, str) and not is_reference(given)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,11 @@ import tyro
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import Baselines
+from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN, Model
 from experiments.lab.options.own import settings_with
+from experiments.lab.options.scenario import BUILT_IN as BUILT_IN_SCENARIOS
+from experiments.lab.options.scenario import Scenario
 from experiments.lab.options.settings import (
     DataAndTasks,
     Evaluation,
@@ -45,6 +48,8 @@ class Output:
             each seed (as --stream-file reads them).
         probes: Measure, at every evaluation of complex synapses, how far each beaker is from the weights in
             each layer, how much flows, and how well each beaker's weights do on each task.
+        measures: Measures of your own, MODULE:FUNCTION, beside those that are built in, for the summary and
+            the table of runs. Finished runs are measured too, without training.
         accept_other_code: Take finished runs that were made before the code of cs_optax/ or experiments/lab/
             was changed, with a warning. They are trained again otherwise.
         resume: Go on with a training that was stopped, from its last checkpoint.
@@ -65,6 +70,7 @@ class Output:
     plot_dir: Path = Path("plots")
     dump_stream: bool = False
     probes: bool = False
+    measures: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[MODULE:FUNCTION …]")] = ()
     accept_other_code: bool = False
     resume: bool = False
     checkpoint_every: float = 60.0
@@ -110,6 +116,9 @@ class EvaluationAndOutput(Output, Evaluation):
 class DataAndTasksToShow(DataAndTasks):
     """What is learned, and in which order: as `DataAndTasks`, with words for the help."""
 
+    scenario: Annotated[str, tyro.conf.arg(metavar=f"{'|'.join(BUILT_IN_SCENARIOS)}|MODULE:FUNCTION")] = (
+        DataAndTasks.scenario
+    )
     stream_file: Annotated[
         Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: none)")
     ] = None
@@ -149,11 +158,13 @@ class CommonOptions:
     # Of the user's own; their settings are blocks too.
     own: ClassVar[tuple[Declaration, ...]] = ()
     own_model: ClassVar[Model] = BUILT_IN
+    own_scenario: ClassVar[Scenario | None] = None
+    own_measures: ClassVar[tuple[Measure, ...]] = ()
 
     @property
     def known_methods(self) -> Mapping[str, Declaration]:
         """All methods that can be named, by their names."""
-        return settings_with(self.own, self.own_model).methods
+        return settings_with(self.own, self.own_model, self.own_scenario).methods
 
     @property
     def model(self) -> Model:
@@ -167,6 +178,26 @@ class CommonOptions:
             allowed = f"{BUILT_IN.name}, or MODULE:FUNCTION, one of your own"
             raise SettingsError(f"--model {self.network.model}: must be {allowed}")
         return known[self.network.model]
+
+    @property
+    def scenario(self) -> str:
+        """The name of what is asked; for one of the user's own, not what names it on the command line."""
+        own = self.own_scenario
+        is_own = own is not None and self.data.scenario == own.reference
+        return own.name if own is not None and is_own else self.data.scenario
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures of the user's own.
+
+        Raises:
+            SettingsError: if there is no such measure.
+        """
+        known = {one.reference: one for one in self.own_measures}
+        for name in self.output.measures:
+            if name not in known:
+                raise SettingsError(f"--measures {name}: must be MODULE:FUNCTION, one of your own")
+        return tuple(known[name] for name in dict.fromkeys(self.output.measures))
 
     def job(self, dataset: "Dataset", **what: Any) -> "Job":
         """Runs to find or to train, kept and computed as these options say.
@@ -197,9 +228,10 @@ class CommonOptions:
 
     def settings(self) -> Settings:
         """The settings that change results, in one flat object."""
-        kind = settings_with(self.own, self.model)
+        kind = settings_with(self.own, self.model, self.own_scenario, self.measures)
         blocks = [getattr(self, one.name) for one in fields(self)]
         given = {name: value for one in blocks if is_dataclass(one) for name, value in asdict(one).items()}  # type: ignore[arg-type]
+        given["scenario"] = self.scenario
         settings = kind(**{one.name: given[one.name] for one in fields(kind) if one.name in given})
         if settings.stream_file is None:
             return settings

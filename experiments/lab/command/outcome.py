@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.lab.command.failures import raise_if_measures_failed
 from experiments.lab.command.options import CommonOptions
+from experiments.lab.command.report import show_measures
 from experiments.lab.options.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def finish(options: CommonOptions, results: CommandResults) -> None:
 
     Raises:
         OSError: if it cannot be written.
+        MeasuresFailedError: if a measure of the user's own failed; all else is written.
     """
     from experiments.lab.results import store, summaries
     from experiments.lab.system import files
@@ -79,6 +82,7 @@ def finish(options: CommonOptions, results: CommandResults) -> None:
             stream = path.with_name(f"stream-s{seed}.npz")
             files.write_atomically(stream, content)
             print(f"stream: {stream}")
+    show_measures(summary["methods"], results.settings)
     try:
         if options.draws:
             searches = results.more.get("searches")
@@ -88,6 +92,7 @@ def finish(options: CommonOptions, results: CommandResults) -> None:
             _show_seconds(results.seconds, total_seconds)
         print(f"table of runs: {table}")
         print(f"summary: {path}")
+    raise_if_measures_failed(summary["methods"])
 
 
 def _streams(settings: Settings, dataset: "Dataset", seeds: Sequence[int]) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,7 @@
-"""Methods and models of the user's own on a command line: found before it is read, for they bring flags."""
+"""What is the user's own on a command line: methods, models, scenarios and measures, found before it is read.
+
+All but measures bring flags of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,11 @@ import tyro
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.declaring import Declared
+from experiments.lab.options.measure import Measure
+from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
 from experiments.lab.options.model import Model
-from experiments.lab.options.own import find_method, find_model, settings_with
+from experiments.lab.options.own import find_measure, find_method, find_model, find_scenario, settings_with
+from experiments.lab.options.scenario import Scenario
 from experiments.lab.system import modules
 from experiments.lab.system.errors import flag
 
@@ -40,41 +46,50 @@ def searched_in_words() -> str:
 
 
 def with_own(kind: type[Options], given: Sequence[str]) -> type[Options]:
-    """The options of a command, with the methods and the model of the user's own that its words name.
+    """The options of a command, with the methods, the model, the scenario and the measures of the user's own.
 
-    Their settings are options too.
+    Those that its words name; their settings are options too.
 
     Raises:
-        SettingsError: one line that names the method or model, and what is wrong with it.
+        SettingsError: one line that names it, and what is wrong with it.
     """
     own = tuple(find_method(one) for one in dict.fromkeys(_values(kind, given, "method", "methods")))
     named = [*_values(kind, given, "model")]
     models = [find_model(one) for one in named[-1:]]  # as with any option, the last one counts
-    return options_with(kind, own, models)
+    scenarios = [find_scenario(one) for one in [*_values(kind, given, "scenario")][-1:]]
+    measures = tuple(find_measure(one) for one in dict.fromkeys(_values(kind, given, "measures")))
+    return options_with(kind, own, models, scenarios, measures)
 
 
 def options_with(
-    kind: type[Options], own: Sequence[Declaration] = (), models: Sequence[Model] = ()
+    kind: type[Options],
+    own: Sequence[Declaration] = (),
+    models: Sequence[Model] = (),
+    scenarios: Sequence[Scenario] = (),
+    measures: Sequence[Measure] = (),
 ) -> type[Options]:
-    """The options of a command, with these methods and this model, if any, of the user's own.
+    """The options of a command, with what the user has of his own: at most one model and one scenario.
 
     Raises:
-        SettingsError: one line that names the method or model, and what is wrong with it.
+        SettingsError: one line that names it, and what is wrong with it.
     """
-    own = tuple(own)
-    if not (own or models):
+    own, measures = tuple(own), tuple(measures)
+    if not (own or models or scenarios or measures):
         return kind
-    settings_with(own, *models)  # whose names must be free
+    model, scenario = models[0] if models else BUILT_IN_MODEL, scenarios[0] if scenarios else None
+    settings_with(own, model, scenario, measures)  # whose names must be free
     taken = set(_names_of_flags(kind))
     blocks: list[Any] = []
-    for number, one in enumerate((*own, *models)):
+    for number, one in enumerate((*own, *models, *scenarios)):
         for name in one.own:
             one.require(name not in taken, f"its setting {name} has the name of {flag(name)}")
         if one.settings is not None:
             blocks.append((f"own_{number}", _block(one), field(default_factory=one.settings)))
     namespace = {
         "own": own,
-        **({"own_model": models[0]} if models else {}),
+        "own_measures": measures,
+        "own_model": model,
+        "own_scenario": scenario,
         "__doc__": dedent(kind.__doc__ or ""),
     }
     return make_dataclass(kind.__name__, blocks, bases=(kind,), frozen=True, namespace=namespace)

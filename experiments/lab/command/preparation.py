@@ -73,7 +73,7 @@ def prepare(
     }
     processes.agree({**_what_decides(options), **checksums})
     check_own_methods(settings, methods)
-    _check_own_model(settings, dataset)
+    _check_own_network(settings, methods, dataset)
     return settings, dataset
 
 
@@ -116,19 +116,26 @@ def check_own_methods(settings: Settings, methods: Sequence[str], numbers: Colle
     jax.eval_shape(made, {name: float(getattr(settings, name)) for name in numbers})  # as the loop does
 
 
-def _check_own_model(settings: Settings, dataset: "Dataset") -> None:
-    """Try a model of the user's own on the shapes of a batch.
+def _check_own_network(settings: Settings, methods: Sequence[str], dataset: "Dataset") -> None:
+    """Try a model and a scenario of the user's own on the shapes of a batch.
 
     Raises:
-        SettingsError: one line that names the model, and what is wrong with it.
+        SettingsError: one line that names it, and what is wrong with it.
     """
-    if settings.model.defined_in:
-        from experiments.lab.models.making import network_of
-        from experiments.lab.options.pinned import pinned
-        from experiments.lab.tasks.problems import make_problem
+    if not (settings.model.defined_in or settings.asked.defined_in):
+        return
+    from experiments.lab.methods.interface import make_method
+    from experiments.lab.models.making import network_of
+    from experiments.lab.options.pinned import pinned
+    from experiments.lab.tasks.problems import make_problem
 
-        with pinned():
-            network_of(settings, make_problem(settings, dataset))
+    with pinned():
+        problem = make_problem(settings, dataset)
+        network_of(settings, problem)
+        distilling = [method for method in methods if make_method(settings, method).distils]
+    if distilling and problem.questions.distillation is None:
+        asked = f"the {settings.scenario} scenario does not say which"
+        raise SettingsError(f"method {distilling[0]}: keeps old outputs, but {asked}")
 
 
 OF_EACH_PROCESS = ("coordinator", "process_id", "data_dir", "results_dir", "plot_dir", "stream_file")
@@ -150,6 +157,8 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
     for own in options.own:
         decides[f"the code of method {own.name}"] = sources.of_own(own)
     decides["the code of the model"] = sources.of_own(options.own_model)
+    if options.own_scenario is not None:
+        decides["the code of the scenario"] = sources.of_own(options.own_scenario)
     for name, value in asdict(options).items():
         for inner, one in value.items() if isinstance(value, dict) else [(name, value)]:
             if inner not in OF_EACH_PROCESS:

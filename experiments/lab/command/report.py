@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.lab.options.description import describe, describe_methods
 from experiments.lab.options.settings import Settings
@@ -50,6 +50,30 @@ def show_table(
         differences,
         failed,
     )
+
+
+def show_measures(methods: Mapping[str, Mapping[str, Any]], settings: Settings) -> None:
+    """Print the measures of the user's own, mean ± standard error over seeds; nothing where there are none.
+
+    Args:
+        methods: what the summary says of each method.
+        settings: the settings, with the measures.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from experiments.lab.system.terminal import plain_console
+
+    own = [one for one in settings.measures.values() if one.origin]
+    if not own:
+        return
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("method")
+    for one in own:
+        table.add_column(one.label, justify="right")
+    for method, of_method in methods.items():
+        table.add_row(method, *(_number(of_method["measures"][one.name]) for one in own))
+    print_whole(plain_console(), table)
 
 
 def print_table(
@@ -128,6 +152,13 @@ def _mean_and_error(estimate: "Estimate") -> str:
         return "-"
     error = "" if math.isnan(estimate.sem) else f" ± {100 * estimate.sem:.2f}"
     return f"{100 * estimate.mean:.2f}{error} %"
+
+
+def _number(measured: Mapping[str, Any]) -> str:
+    if math.isnan(measured["mean"]):
+        return "-"
+    error = "" if math.isnan(measured["sem"]) else f" ± {measured['sem']:.2g}"
+    return f"{measured['mean']:.4g}{error}"
 
 
 def _p(value: float) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.lab.options.declaration import from_record
 from experiments.lab.options.model import from_record as model_from_record
 from experiments.lab.options.own import settings_with
+from experiments.lab.options.scenario import from_record as scenario_from_record
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate
 from experiments.lab.results import store
@@ -142,6 +143,7 @@ def read_results(path: Path | str) -> Results:
                 if method not in Settings.methods
             ),
             model_from_record(summary.get("model")),
+            scenario_from_record(summary.get("scenario")),
         )
         given = {one.name: config[one.name] for one in fields(Settings) if one.name in config}
         if given.get("stream_file") is not None:

@@ -24,7 +24,7 @@ def describe(settings: Settings) -> str:
         settings.name,
         counted(settings.tasks, "task"),
         *(["shuffled class order"] if settings.class_order == "shuffled" else []),
-        f"{settings.scenario} scenario",
+        f"{settings.scenario} scenario{_own_of_the_scenario(settings)}",
         stream,
         *(["evaluated on validation data"] if settings.evaluate_on == "validation" else []),
     ]
@@ -109,6 +109,11 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def _own_of_the_scenario(settings: Settings) -> str:
+    values = ", ".join(_setting(settings, name, settings.asked) for name in settings.asked.own)
+    return f" ({values})" if values else ""
 
 
 def _unusual_network(settings: Settings) -> list[str]:

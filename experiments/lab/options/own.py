@@ -1,8 +1,8 @@
-"""Methods and models of the user's own beside what is built in, and the settings that they bring."""
+"""What is the user's own beside what is built in: methods, models, scenarios, measures; with settings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, make_dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
@@ -10,8 +10,12 @@ from typing import Any, TypeVar
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.declaring import Declared, first_line, named
+from experiments.lab.options.measure import BUILT_IN as BUILT_IN_MEASURES
+from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
 from experiments.lab.options.model import Model
+from experiments.lab.options.scenario import BUILT_IN as BUILT_IN_SCENARIOS
+from experiments.lab.options.scenario import Scenario
 from experiments.lab.options.settings import Settings
 from experiments.lab.system import modules
 from experiments.lab.system.errors import SettingsError, flag
@@ -37,6 +41,24 @@ def find_model(reference: str) -> Model:
     return _found(Model, reference)
 
 
+def find_scenario(reference: str) -> Scenario:
+    """The scenario that ``module:function`` names: a declaration, or a function that gives its questions.
+
+    Raises:
+        SettingsError: one line that names it, and what is wrong with it.
+    """
+    return _found(Scenario, reference)
+
+
+def find_measure(reference: str) -> Measure:
+    """The measure that ``module:function`` names: a declaration, or a function of a run and its settings.
+
+    Raises:
+        SettingsError: one line that names it, and what is wrong with it.
+    """
+    return _found(Measure, reference)
+
+
 def _found(kind: type[Kind], reference: str) -> Kind:
     try:
         module, found = modules.load(reference)
@@ -50,22 +72,13 @@ def _found(kind: type[Kind], reference: str) -> Kind:
     return _declared(kind, found, reference, module.__name__)
 
 
-def declared_method(found: Any) -> Declaration:
-    """The method that a declaration, or a function of the settings, stands for.
+def declared(kind: type[Kind], given: Any) -> Kind:
+    """What ``module:function``, a declaration, or the function itself stands for.
 
     Raises:
         SettingsError: one line that names it, and what is wrong with it.
     """
-    return _declared(Declaration, found, *_where(found))
-
-
-def declared_model(found: Any) -> Model:
-    """The model that a declaration, or a function that makes a network, stands for.
-
-    Raises:
-        SettingsError: one line that names it, and what is wrong with it.
-    """
-    return _declared(Model, found, *_where(found))
+    return _found(kind, given) if isinstance(given, str) else _declared(kind, given, *_where(given))
 
 
 def _where(found: Any) -> tuple[str, str]:
@@ -95,18 +108,28 @@ def _declared(kind: type[Kind], found: Any, reference: str, module: str) -> Kind
 
 
 @cache
-def settings_with(own: tuple[Declaration, ...] = (), model: Model = BUILT_IN_MODEL) -> type[Settings]:
-    """The settings, with these methods known beside the built-in ones, this model, and their own settings.
+def settings_with(
+    own: tuple[Declaration, ...] = (),
+    model: Model = BUILT_IN_MODEL,
+    scenario: Scenario | None = None,
+    measures: tuple[Measure, ...] = (),
+) -> type[Settings]:
+    """The settings, with these methods, scenario and measures beside the built-in ones, and this model.
+
+    What they have as settings of their own is added.
 
     Raises:
         SettingsError: if a name is taken; it names both that have it.
     """
-    if not own and model is BUILT_IN_MODEL:
+    if not (own or scenario or measures) and model is BUILT_IN_MODEL:
         return Settings
-    _check_names_of_methods(own)
+    scenarios = (scenario,) if scenario is not None else ()
+    _check_names(own, BUILT_IN)
+    _check_names(scenarios, BUILT_IN_SCENARIOS)
+    _check_names(measures, BUILT_IN_MEASURES)
     is_taken = model is not BUILT_IN_MODEL and model.name == BUILT_IN_MODEL.name
     model.require(not is_taken, "has the name of the built-in model")
-    adding: tuple[Declared, ...] = own if model is BUILT_IN_MODEL else (*own, model)
+    adding: tuple[Declared, ...] = (*own, *(() if model is BUILT_IN_MODEL else (model,)), *scenarios)
     owner: dict[str, Declared] = {}
     for one in adding:
         for name in one.own:
@@ -120,16 +143,22 @@ def settings_with(own: tuple[Declaration, ...] = (), model: Model = BUILT_IN_MOD
         for name in (*each.uses, *each.ignores, *each.fixed):
             each.require(name in known, f"names {name}, but there is no such setting")
     bases = dict.fromkeys(one.settings for one in adding if one.settings)
-    added = {"methods": {**Settings.methods, **{one.name: one for one in own}}, "model": model}
+    added = {
+        "methods": {**Settings.methods, **{one.name: one for one in own}},
+        "model": model,
+        "scenarios": {**Settings.scenarios, **{one.name: one for one in scenarios}},
+        "measures": {**Settings.measures, **{one.name: one for one in measures}},
+    }
     return make_dataclass("Settings", [], bases=(*bases, Settings), frozen=True, namespace=added)
 
 
-def _check_names_of_methods(own: Sequence[Declaration]) -> None:
-    taken: dict[str, Declaration] = {}
+def _check_names(own: Sequence[Declared], built_in: Collection[str]) -> None:
+    taken: dict[str, Declared] = {}
     for one in own:
-        if one.name in BUILT_IN:
-            raise SettingsError(f"method {one.reference}: has the name of the built-in method {one.name}")
+        if one.name in built_in:
+            what = f"{one.what} {one.reference}"
+            raise SettingsError(f"{what}: has the name of the built-in {one.what} {one.name}")
         if one.name in taken:
             other = taken[one.name].reference
-            raise SettingsError(f"method {one.name}: is the name of both {other} and {one.reference}")
+            raise SettingsError(f"{one.what} {one.name}: is the name of both {other} and {one.reference}")
         taken[one.name] = one

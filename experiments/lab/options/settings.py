@@ -11,15 +11,17 @@ from typing import ClassVar, Literal, get_args
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN, Baselines
+from experiments.lab.options.measure import BUILT_IN as BUILT_IN_MEASURES
+from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
 from experiments.lab.options.model import FullyConnected, Model
+from experiments.lab.options.scenario import BUILT_IN as BUILT_IN_SCENARIOS
+from experiments.lab.options.scenario import Scenario
 from experiments.lab.system.names import printable
 
 Experiment = Literal[  # those that are built in
     "splitMNIST", "permMNIST", "splitFashionMNIST", "permFashionMNIST", "splitDigits", "permDigits"
 ]
-
-Scenario = Literal["task", "domain", "class"]
 
 Stream = Literal["task-based", "random", "gradual", "file"]
 
@@ -42,7 +44,8 @@ class DataAndTasks:
             among the tasks; perm experiments have all ten classes in every task, with the pixels permuted
             differently in each. Digits (8 x 8 pixels) come with scikit-learn and need no download.
         scenario: With task, the task is known at test time; with domain it is not, and all tasks share
-            the same outputs; with class, all classes of all tasks have to be told apart.
+            the same outputs; with class, all classes of all tasks have to be told apart. MODULE:FUNCTION is
+            one of your own.
         stream: With task-based, one task comes after the other; with gradual likewise, but neighbours
             overlap (--overlap); with random, the task (in the class scenario the class) of every sample is
             drawn uniformly; with file, it is what --stream-file says, which need not be named twice.
@@ -60,7 +63,7 @@ class DataAndTasks:
     """
 
     experiment: str = "splitMNIST"
-    scenario: Scenario = "task"
+    scenario: str = "task"
     stream: Stream = "task-based"
     overlap: float = 1.0
     stream_file: Path | None = None
@@ -158,10 +161,14 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
     Attributes:
         methods: the methods that are known, by their names.
         model: what makes the network.
+        scenarios: the scenarios that are known, by their names.
+        measures: what is computed of a finished run, by their names.
     """
 
     methods: ClassVar[Mapping[str, Declaration]] = BUILT_IN
     model: ClassVar[Model] = BUILT_IN_MODEL
+    scenarios: ClassVar[Mapping[str, Scenario]] = BUILT_IN_SCENARIOS
+    measures: ClassVar[Mapping[str, Measure]] = BUILT_IN_MEASURES
 
     @property
     def built_in(self) -> bool:
@@ -209,10 +216,15 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
         return self.classes if self.permuted or self.labelled else self.classes // self.tasks
 
     @property
+    def asked(self) -> Scenario:
+        """What is asked: the scenario, or what it is with a single head."""
+        named = self.scenarios[self.scenario]
+        return self.scenarios[named.single_head] if self.singlehead else named
+
+    @property
     def chance(self) -> float:
         """Fraction correct of a guess among the classes that are told apart at test time."""
-        rivals = self.tasks if self.scenario == "class" else 1
-        return 1 / (self.classes_per_task * rivals)
+        return self.asked.chance_of(self.tasks, self.classes_per_task)
 
     @classmethod
     def unused_by(cls, method: str) -> frozenset[str]:

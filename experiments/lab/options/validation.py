@@ -10,7 +10,6 @@ from experiments.lab.options.settings import (
     EvaluateOn,
     Experiment,
     Optimizer,
-    Scenario,
     Settings,
     Stream,
     TimeStep,
@@ -43,6 +42,9 @@ def validate(settings: Settings) -> None:
         settings.built_in or own,
         f"one of {', '.join(get_args(Experiment))}, a file that ends in .npz, or module:function",
     )
+    own_scenario = ", or MODULE:FUNCTION, one of your own"
+    is_scenario = settings.scenario in settings.scenarios
+    _require(settings, "scenario", is_scenario, f"one of {', '.join(settings.scenarios)}{own_scenario}")
     for name, choices in _CHOICES.items():
         _require(settings, name, getattr(settings, name) in choices, f"one of {', '.join(choices)}")
     for name in _COUNTS:
@@ -67,12 +69,19 @@ def validate(settings: Settings) -> None:
         settings.beakers < 2 or settings.beta >= settings.alpha,
         f"at least --alpha ({settings.alpha:g}), the shortest timescale",
     )
+    _validate_own(settings)
+    _validate_combinations(settings)
+    if settings.built_in:
+        validate_tasks(settings)
+
+
+def _validate_combinations(settings: Settings) -> None:
+    """Reject settings that do not go together."""
     _require(
         settings,
         "singlehead",
-        not settings.singlehead or settings.scenario == "task",
-        f"left out in the {settings.scenario} scenario, which has a single head anyway "
-        "(it is for --scenario task)",
+        not settings.singlehead or settings.scenarios[settings.scenario].single_head != "",
+        f"left out in the {settings.scenario} scenario (it is for --scenario task)",
     )
     _require(
         settings,
@@ -80,15 +89,12 @@ def validate(settings: Settings) -> None:
         settings.class_order == "canonical" or not (settings.permuted or settings.labelled),
         f"left out: in {settings.name} the classes do not decide the task",
     )
-    _validate_own(settings)
     if (settings.stream == "file") != (settings.stream_file is not None):
         raise SettingsError(
             "--stream file: needs a --stream-file"
             if settings.stream_file is None
             else f"--stream-file {settings.stream_file}: is for --stream file, not {settings.stream}"
         )
-    if settings.built_in:
-        validate_tasks(settings)
 
 
 def validate_tasks(settings: Settings) -> None:
@@ -100,12 +106,12 @@ def validate_tasks(settings: Settings) -> None:
         SettingsError: one line that names the flag, its value and what is allowed.
     """
     if settings.labelled:
-        several = settings.classes > 1 or settings.scenario == "class"
+        several = settings.classes > 1 or settings.asked.tells_tasks_apart
         _require(settings, "scenario", several, f"class: each task of {settings.name} has a single class")
     if settings.permuted or settings.labelled:
         return
     divisors = [n for n in range(1, settings.classes + 1) if settings.classes % n == 0]
-    single = settings.scenario == "class"
+    single = settings.asked.tells_tasks_apart
     allowed = divisors if single else [n for n in divisors if n < settings.classes]
     shown = " or ".join(filter(None, [", ".join(map(str, allowed[:-1])), str(allowed[-1])]))
     why = f"{settings.name} divides {settings.classes} classes evenly among the tasks"
@@ -194,7 +200,6 @@ def _validate_own(settings: Settings) -> None:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "scenario": get_args(Scenario),
     "stream": get_args(Stream),
     "class_order": get_args(ClassOrder),
     "evaluate_on": get_args(EvaluateOn),

@@ -14,90 +14,53 @@ A measure is never 0 for want of something to measure: it is then NaN, and says 
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from experiments.lab.options.settings import Settings
+from experiments.lab.options.measure import Measure, measure
 
-if TYPE_CHECKING:
-    from experiments.lab.results.runs import Run
-
-# The streams without a row of the accuracy matrix at the end of each task.
-NO_TASK_ENDS = {
-    "random": "a random stream has no task ends",
-    "file": "the task ends of a stream from a file are not known",
-}
+__all__ = [
+    "Measure",
+    "Measured",
+    "average_anytime_accuracy",
+    "backward_transfer",
+    "forgetting",
+    "forward_transfer",
+    "learning_accuracy",
+    "measure",
+    "min_accuracy",
+    "why_unwatched",
+    "worst_case_accuracy",
+]
 
 
 @dataclass(frozen=True)
-class Measure:
+class Measured:
     """The value of a measure in one run, or why it has none.
 
     Attributes:
         value: the value; NaN exactly where it is undefined.
         reason: why it is undefined, in one clause; None where it is defined.
+        failed: whether it is undefined because the user's own function failed.
 
     Raises:
         ValueError: if the value is NaN without a reason, or there is a reason beside a value.
 
     Examples:
-        >>> Measure(0.25)
-        Measure(value=0.25, reason=None)
+        >>> Measured(0.25)
+        Measured(value=0.25, reason=None)
     """
 
     value: float
     reason: str | None = None
+    failed: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if math.isnan(self.value) != (self.reason is not None):
             raise ValueError(
                 f"value {self.value}, reason {self.reason!r}: must be a number alone, or NaN and a reason"
             )
-
-
-def measures(run: "Run", settings: Settings) -> dict[str, Measure]:
-    """All measures of one run, by name, in the order in which they are to be shown.
-
-    A run that diverged has them like any other: outputs that are not finite are wrong answers.
-
-    Args:
-        run: the run.
-        settings: its settings.
-
-    Returns:
-        `final_accuracy` (the mean of the last row of the accuracy matrix, `1/T Σ_j R_T,j`: ACC of
-        Lopez-Paz & Ranzato 2017), which is always defined, and what the functions of this module
-        compute, under their names.
-
-    Raises:
-        ValueError: if the stream has task ends, but the accuracy matrix not one row for each.
-    """
-    no_ends = NO_TASK_ENDS.get(settings.stream)
-    if settings.methods[run.method].mixes_tasks:
-        no_ends = f"{run.method} mixes all tasks"
-    if no_ends is None and len(run.accuracy_matrix) != settings.tasks:
-        raise ValueError(
-            f"accuracy_matrix of {len(run.accuracy_matrix)} rows: must be {settings.tasks}, one for each task"
-        )
-    no_previous = "there is a single task" if settings.tasks == 1 else no_ends
-    overlap = "a gradual stream shows a task before the previous one ends"
-    no_first_sight = no_previous or (overlap if settings.stream == "gradual" else None)
-    unwatched = no_previous or _why_unwatched(run.evaluated_at, run.matrix_at)
-    unseen = None if run.seen.any() else "there is no evaluation after the first iteration"
-    matrix, evaluations = run.accuracy_matrix, (run.accuracy, run.evaluated_at, run.matrix_at)
-    return {
-        "final_accuracy": Measure(float(run.final_accuracy)),
-        "backward_transfer": _unless(no_previous, backward_transfer, matrix),
-        "forward_transfer": _unless(no_first_sight, forward_transfer, matrix, run.initial_accuracy),
-        "forgetting": _unless(no_previous, forgetting, matrix),
-        "learning_accuracy": _unless(no_ends, learning_accuracy, matrix),
-        "average_anytime_accuracy": _unless(unseen, average_anytime_accuracy, run.accuracy, run.seen),
-        "min_accuracy": _unless(unwatched, min_accuracy, *evaluations),
-        "worst_case_accuracy": _unless(unwatched, worst_case_accuracy, *evaluations),
-    }
 
 
 def backward_transfer(accuracy_matrix: np.ndarray) -> float:
@@ -256,11 +219,7 @@ def worst_case_accuracy(accuracy: np.ndarray, evaluated_at: np.ndarray, task_end
     return float(share * accuracy[-1, -1] + (1 - share) * lowest)
 
 
-def _unless(reason: str | None, measure: Callable[..., float], *records: np.ndarray) -> Measure:
-    return Measure(measure(*records)) if reason is None else Measure(math.nan, reason)
-
-
-def _why_unwatched(evaluated_at: np.ndarray, task_ends: np.ndarray) -> str | None:
+def why_unwatched(evaluated_at: np.ndarray, task_ends: np.ndarray) -> str | None:
     """Why some task but the last was never evaluated after its end; None if all were."""
     unwatched = np.flatnonzero(task_ends[:-1] >= evaluated_at.max(initial=0))
     return f"there is no evaluation after the end of task {unwatched[0] + 1}" if unwatched.size else None

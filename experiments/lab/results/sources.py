@@ -34,6 +34,7 @@ WITHOUT_EFFECT = {
     "figures",
     "live",
     "options/description.py",
+    "options/measure.py",
     "options/search.py",
     "results",
     "system",

@@ -50,7 +50,8 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
         without_effect |= {"overlap"}
     usual, declared = type(settings)(), settings.methods[method]
     model = settings.model
-    own = {**sources.of_own(declared), **sources.of_own(model)}
+    asked = settings.asked
+    own = {**sources.of_own(declared), **sources.of_own(model), **sources.of_own(asked)}
     return {
         "format": FORMAT,
         "cs_optax": cs_optax.__version__,
@@ -60,6 +61,7 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
         "method": method,
         **({"own_method": declared.origin} if declared.origin else {}),
         **({"own_model": model.origin} if model.origin else {}),
+        **({"own_scenario": asked.origin} if asked.origin else {}),
         **({"own_code": own} if own else {}),
         "seed": int(seed),
         "stream_sha256": stream_digest(settings),

@@ -2,16 +2,19 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.lab.options import scenario as scenarios
 from experiments.lab.options.declaration import as_record
 from experiments.lab.options.model import recorded
 from experiments.lab.options.settings import Settings
-from experiments.lab.results import measures, sources, statistics
+from experiments.lab.results import sources, statistics
+from experiments.lab.results.measured import measures
 from experiments.lab.results.runs import FinishedRun, Run, Seconds
 from experiments.lab.results.stamps import files_of_other_code
 
@@ -63,6 +66,7 @@ def summary(
             for method, group in finished.items()
         },
         **({"model": recorded(settings.model)} if settings.model.origin else {}),
+        **({"scenario": recorded_scenario(settings)} if settings.asked.origin else {}),
         "paired": compared(finished)[1],
         "seconds": {
             **asdict(sum(seconds.values(), Seconds(0.0, 0.0, 0.0))),
@@ -127,12 +131,20 @@ def _mean_of_probes(runs: Sequence[Run]) -> dict[str, Any] | None:
 
 def _measures(runs: Sequence[Run], settings: Settings) -> dict[str, Any]:
     """Every measure: its mean over seeds and each seed's value, or why there is none."""
-    of_runs = [measures.measures(run, settings) for run in runs]
+    of_runs = [measures(run, settings) for run in runs]
     summed: dict[str, Any] = {}
-    for name, first in of_runs[0].items():
-        values = [of_run[name].value for of_run in of_runs]
+    for name, declared in settings.measures.items():
+        measured = [of_run[name] for of_run in of_runs]
+        values = [one.value for one in measured]
         estimate = statistics.estimate(values, [run.diverged for run in runs])
-        summed[name] = {**asdict(estimate), "per_seed": values, "undefined": first.reason}
+        reasons = [one.reason for one in measured if one.reason is not None]
+        summed[name] = {
+            **asdict(estimate),
+            "per_seed": values,
+            "undefined": reasons[0] if reasons else None,
+            **({"label": declared.label, "origin": declared.origin} if declared.origin else {}),
+            **({"failed": True} if any(one.failed for one in measured) else {}),
+        }
     return summed
 
 
@@ -142,7 +154,7 @@ def records_of_runs(
     """Each run's numbers: its measures and its final accuracy per task; NaN where a measure is undefined."""
     for method, group in finished.items():
         for one in group:
-            of_run = {name: measure.value for name, measure in measures.measures(one.run, settings).items()}
+            of_run = {name: measure.value for name, measure in measures(one.run, settings).items()}
             last = enumerate(one.run.accuracy_matrix[-1].tolist(), start=1)
             tasks = {f"final_accuracy_task_{task}": accuracy for task, accuracy in last}
             yield {
@@ -162,8 +174,17 @@ def table_of_runs(finished: Mapping[str, Sequence[FinishedRun]], settings: Setti
     for number, record in enumerate(records_of_runs(finished, settings)):
         if number == 0:
             writer.writerow(record)
-        writer.writerow("" if value is None or value != value else value for value in record.values())
+        writer.writerow(value if _is_known(value) else "" for value in record.values())
     return content.getvalue()
+
+
+def recorded_scenario(settings: Settings) -> dict[str, Any]:
+    """What is kept of a scenario of the user's own beside the settings."""
+    return scenarios.recorded(settings.asked, settings.tasks, settings.classes_per_task)
+
+
+def _is_known(value: Any) -> bool:
+    return value is not None and (not isinstance(value, float) or math.isfinite(value))
 
 
 def _curve(per_seed: Sequence[np.ndarray], diverged: Sequence[bool]) -> dict[str, Any]:

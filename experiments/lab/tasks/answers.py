@@ -42,16 +42,18 @@ def show(problem: Problem, data: Data, samples: Samples, view: View) -> tuple[ja
 def question(
     problem: Problem, outputs: jax.Array, y: jax.Array, task: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The scores ``[…, samples, classes]`` to choose from, and the right choice ``[…, samples]``."""
-    n = problem.classes_per_task
-    within = y % n
-    if problem.all_classes:
-        return outputs, task * n + within
-    if not problem.multihead:
-        return outputs, within
-    heads = outputs.reshape(*outputs.shape[:-1], problem.n_tasks, n)
-    own = jnp.take_along_axis(heads, task[..., None, None], axis=-2)
-    return own.squeeze(-2), within
+    """In training: the scores ``[samples, choices]`` to choose from, and the right choice ``[samples]``."""
+    return problem.questions.question(outputs, y % problem.classes_per_task, task)
+
+
+def right_answers(problem: Problem, outputs: jax.Array, y: jax.Array, task: jax.Array) -> jax.Array:
+    """Which samples are answered right, bool ``[seeds, samples]``; of task -1, which is none, anything.
+
+    Outputs that are not finite are no answer, and never right.
+    """
+    within = y % problem.classes_per_task
+    scores, target = jax.vmap(problem.questions.judged)(outputs, within, jnp.maximum(task, 0))
+    return (scores.argmax(axis=-1) == target) & jnp.isfinite(scores).all(axis=-1)
 
 
 def distillation(
@@ -59,9 +61,7 @@ def distillation(
 ) -> jax.Array:
     r"""Cross-entropy to the softened old outputs, :math:`-T^2 \sum_c q_c \log p_c`, mean over the samples.
 
-    Over the outputs of the tasks that are done: with several heads, head by head and then their mean; where
-    all classes are told apart, over the classes so far, those of this task included, whose targets are
-    zero; with one head for all tasks, over its outputs.
+    Over which outputs, the scenario says (`experiments.lab.tasks.scenarios`).
 
     Args:
         problem: the tasks.
@@ -70,21 +70,6 @@ def distillation(
         n_done: number of tasks before this one.
         temperature: T.
     """
-    n = problem.classes_per_task
-    low = jnp.finfo(outputs.dtype).min
-    if problem.multihead:
-        shape = *outputs.shape[:-1], problem.n_tasks, n
-        p = jax.nn.log_softmax(outputs.reshape(shape) / temperature)
-        q = jax.nn.softmax(old.reshape(shape) / temperature)
-        per_head = -(q * p).sum(axis=-1)
-        is_done = np.arange(problem.n_tasks) < n_done
-        loss = (per_head * is_done).sum(axis=-1) / jnp.maximum(n_done, 1)
-    elif problem.all_classes:
-        classes = np.arange(problem.n_outputs)
-        p = jax.nn.log_softmax(jnp.where(classes < (n_done + 1) * n, outputs / temperature, low))
-        q = jax.nn.softmax(jnp.where(classes < n_done * n, old / temperature, low))
-        loss = -jnp.where(classes < n_done * n, q * p, 0).sum(axis=-1)
-    else:
-        p, q = jax.nn.log_softmax(outputs / temperature), jax.nn.softmax(old / temperature)
-        loss = -(q * p).sum(axis=-1)
-    return temperature**2 * loss.mean()
+    losses = problem.questions.distillation
+    assert losses is not None, "a scenario without distillation"
+    return temperature**2 * losses(outputs, old, n_done, temperature).mean()

@@ -16,6 +16,7 @@ import numpy as np
 from experiments.lab.data.dataset import Dataset, every_nth
 from experiments.lab.options.settings import Settings
 from experiments.lab.system.errors import SettingsError
+from experiments.lab.tasks.scenarios import Questions, questions_of
 
 PERMUTED_SIDE = 32  # 28 x 28 images are padded to this before their pixels are permuted
 HELD_OUT = 6  # every sixth training image of each class is for validation
@@ -31,6 +32,7 @@ _DECIDING = (
     "classes",
     "labelled",
     "evaluate_on",
+    "batch",  # with which a scenario of the user's own is tried
 )
 
 
@@ -66,16 +68,13 @@ class Half:
 class Problem:
     """The tasks of one data set in one scenario.
 
-    With ``n = classes_per_task``, the label *within* a task of a sample of class y is ``y mod n``. The
-    network answers with it, among the outputs of its task alone where the outputs are ``multihead``,
-    unless all classes of all tasks have to be told apart: then the answer is ``t n + y mod n``.
+    With ``n = classes_per_task``, the label *within* a task of a sample of class y is ``y mod n``.
 
     Attributes:
         n_tasks: number of tasks.
         classes_per_task: number of classes in each.
         permuted: whether tasks are permutations of the pixels.
-        multihead: whether each task has outputs of its own, used for its samples only.
-        all_classes: whether every sample is compared with all classes of all tasks.
+        questions: what the network is asked, and how its answers are scored.
         train: the training samples.
         test: those the accuracy is taken on.
         max_value: the pixel value that stands for 1.
@@ -86,8 +85,7 @@ class Problem:
     n_tasks: int
     classes_per_task: int
     permuted: bool
-    multihead: bool
-    all_classes: bool
+    questions: Questions
     train: Half
     test: Half
     max_value: int
@@ -102,8 +100,7 @@ class Problem:
     @property
     def n_outputs(self) -> int:
         """Number of outputs of the network."""
-        heads = self.n_tasks if self.multihead or self.all_classes else 1
-        return heads * self.classes_per_task
+        return self.questions.n_outputs
 
     def places(self, seed: int) -> np.ndarray:
         """Where each class of the data set stands in the order of one seed, int32 [classes].
@@ -137,8 +134,9 @@ def _seen_by(problem: Problem, seed: int) -> Problem:
 
 
 def only(settings: Settings, names: Sequence[str]) -> Settings:
-    """The settings of these names, and of all others the defaults."""
-    return Settings(**{name: getattr(settings, name) for name in names})
+    """The settings of these names and those of the scenario's own, and of all others the defaults."""
+    names = (*names, *settings.asked.own)
+    return type(settings)(**{name: getattr(settings, name) for name in names})
 
 
 def make_problem(settings: Settings, dataset: Dataset) -> Problem:
@@ -149,7 +147,8 @@ def make_problem(settings: Settings, dataset: Dataset) -> Problem:
         dataset: the data set they name.
 
     Raises:
-        SettingsError: if a class has too few samples to hold some out for validation.
+        SettingsError: if a class has too few samples to hold some out for validation, or a scenario of the
+            user's own cannot be asked.
     """
     return _laid_out(only(settings, _DECIDING), dataset)
 
@@ -176,8 +175,7 @@ def _laid_out(settings: Settings, dataset: Dataset) -> Problem:
         n_tasks=settings.tasks,
         classes_per_task=settings.classes_per_task,
         permuted=settings.permuted,
-        multihead=settings.scenario == "task" and not settings.singlehead,
-        all_classes=settings.scenario == "class",
+        questions=questions_of(settings),
         train=train,
         test=test,
         max_value=dataset.max_value,

@@ -34,7 +34,7 @@ def evaluation_samples(settings: Settings, problem: Problem, seed: int) -> tuple
     subset: list[Samples] = []
     rest: list[Samples] = []
     for task in range(problem.n_tasks):
-        if settings.scenario == "class":
+        if settings.asked.by_class:
             groups = [
                 problem.test.members_of_class(task, within) for within in range(problem.classes_per_task)
             ]

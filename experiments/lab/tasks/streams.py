@@ -40,7 +40,7 @@ def training_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
 
     They are kept for the other methods that see them.
 
-    ``task-based``: ``settings.iters`` batches of each task in turn. In the task and domain scenarios they
+    ``task-based``: ``settings.iters`` batches of each task in turn. Unless the scenario draws by class, they
     are shuffled epochs of the task without replacement, in which an incomplete last batch is
     dropped; in the class scenario each sample's class is drawn uniformly from those of the task.
     ``random``: each sample's task (class scenario: its class, of all tasks) is drawn uniformly.
@@ -91,7 +91,7 @@ def _drawn(settings: Settings, problem: Problem, seed: int) -> Samples:
                 return _in_tasks(settings, problem, random, planned.tasks)
             return checked_against(problem, planned, settings)
     shape = settings.iters, settings.batch
-    draw = _draw_classes if settings.scenario == "class" else _epochs
+    draw = _draw_classes if settings.asked.by_class else _epochs
     parts = [draw(problem, random, [task], shape) for task in range(problem.n_tasks)]
     return one_after_the_other(parts)
 
@@ -129,7 +129,7 @@ def joint_stream(settings: Settings, problem: Problem, seed: int) -> Samples:
     Raises:
         SettingsError: if a task has fewer samples than a batch, or a class none.
     """
-    draw = _draw_classes if settings.scenario == "class" else _draw_tasks
+    draw = _draw_classes if settings.asked.by_class else _draw_tasks
     shape = settings.total_iterations, settings.batch
     return draw(problem, generator(seed, "stream"), range(problem.n_tasks), shape)
 
@@ -188,7 +188,7 @@ def _in_tasks(
 ) -> Samples:
     """Uniform samples (class scenario: of uniform classes) of these tasks, ``[iterations, batch]``."""
     n = problem.classes_per_task
-    if settings.scenario == "class":
+    if settings.asked.by_class:
         groups = _classes(problem, range(problem.n_tasks))
         chosen = tasks * n + random.integers(n, size=tasks.shape)
     else:

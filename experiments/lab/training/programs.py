@@ -14,7 +14,7 @@ from jax import lax
 from experiments.lab.methods.interface import Method
 from experiments.lab.models.network import Network
 from experiments.lab.options.settings import Settings
-from experiments.lab.tasks.answers import Data, View, distillation, question, show
+from experiments.lab.tasks.answers import Data, View, distillation, question, right_answers, show
 from experiments.lab.tasks.problems import Problem
 from experiments.lab.tasks.samples import Samples
 from experiments.lab.training.fisher import fisher_information
@@ -182,9 +182,8 @@ def _count_right(
 
     def block(part: Samples) -> tuple[jax.Array, jax.Array]:
         x, y = show(problem, data, part, view)
-        scores, target = question(problem, jax.vmap(network.answer)(params, state, x), y, part.tasks)
+        right = right_answers(problem, jax.vmap(network.answer)(params, state, x), y, part.tasks)
         of_task = jax.nn.one_hot(part.tasks, problem.n_tasks, dtype=jnp.int32)
-        right = (scores.argmax(axis=-1) == target) & jnp.isfinite(scores).all(axis=-1)
         return (right[..., None] * of_task).sum(axis=1), of_task.sum(axis=1)
 
     n_seeds, n_samples = samples.rows.shape
