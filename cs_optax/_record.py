@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,9 @@ COARSENESS = 1 / 128
 class Record(NamedTuple):
     """What the beakers hold, by age: of the last update the age is 0."""
 
-    ages: np.ndarray  # [B + 1], from 0 to n_updates: bin j holds the updates from ages[j] on, before ages[j+1]
+    ages: (
+        np.ndarray
+    )  # [B + 1], from 0 to n_updates: bin j holds the updates from ages[j] on, before ages[j+1]
     n_exchanges: np.ndarray  # [B]: exchanges of link 1 in each bin, 1 where there was none after the last
     sums: np.ndarray  # [B, K]: sum over each bin of the weights with which u_1 … u_K hold the path
     spread: np.ndarray  # [K, K]: R with R^T R the sum of squares around the means of the bins, per update
@@ -54,7 +56,8 @@ class _Run(NamedTuple):
         """Both, one after the other; the squares as in Chan, Golub & LeVeque (1983)."""
         n, earlier = self.n + later.n, later.step @ self.sums
         between = math.sqrt(self.n * later.n / n) * (earlier / self.n - later.sums / later.n)
-        spread = np.linalg.qr(np.vstack([self.spread @ later.step.T, later.spread, between]), mode="r")
+        squares = np.vstack([self.spread @ later.step.T, later.spread, between])
+        spread = _triangular(squares)
         return _Run(n, self.length + later.length, later.step @ self.step, earlier + later.sums, spread)
 
     def followed_by(self, step: np.ndarray) -> _Run:
@@ -105,25 +108,30 @@ class _Runs:
             self.made[link, power] = run
         return self.made[link, power]
 
-    def longest(self, link: int, update: int, longest: int, floor: int) -> _Run | None:
-        """The longest run of periods of a link that ends with an update in which it exchanges.
+    def back(self, update: int, since: np.ndarray, longest: int, floor: int) -> tuple[_Run, np.ndarray]:
+        """The longest run that ends with an update in which links exchange, and what becomes of z after it.
 
-        At most ``longest`` updates, back to ``floor`` at most. One exchange of link 1 is allowed anyway.
+        At most ``longest`` updates, back to ``floor`` at most; one exchange of link 1 in any case. Slower
+        links than those in the run exchange after it.
         """
-        stretch = self.stretch
-        regular = stretch.start if stretch.last[link] == stretch.start else stretch.first[link]
-        if link + 1 < len(stretch.periods):
-            regular = max(regular, stretch.exchange_before(link + 1, update) or 0)
-        n = min(update - regular, update - floor, longest) // stretch.periods[link]
-        if link == 0 and n < 1:
-            return self.visit(update - (stretch.exchange_before(0, update) or stretch.last[0]))
-        return self.periods(link, n.bit_length() - 1) if n > 0 else None
+        stretch, wait = self.stretch, 0
+        for link in reversed(range(stretch.n_exchanging(update))):
+            regular = stretch.start if stretch.last[link] == stretch.start else stretch.first[link]
+            if link + 1 < len(stretch.periods):
+                regular = max(regular, stretch.exchange_before(link + 1, update) or 0)
+            n = min(update - regular, update - floor, longest) // stretch.periods[link]
+            if n > 0:
+                return self.periods(link, n.bit_length() - 1), since
+            wait = update - (stretch.exchange_before(link, update) or stretch.last[link])
+            if link:
+                since = since @ self.exchange(link, wait)
+        return self.visit(wait), since
 
 
 def record(
     chain: tuple[np.ndarray, np.ndarray],
     start: np.ndarray,
-    switches: Sequence[float],
+    switches: np.ndarray,
     n_updates: int,
     edges: Sequence[int],
     time_step: float,
@@ -141,19 +149,17 @@ def record(
         resolutions: ``resolution`` and ``visible_resolution``.
     """
     since = np.eye(len(start))  # what becomes of z from here to the end
-    ages, n_exchanges, sums, spreads = [], [], [], [np.zeros_like(since)]
+    ages: list[int] = []
+    n_exchanges: list[int] = []
+    sums: list[np.ndarray] = []
+    spreads = [np.zeros_like(since)]
     for stretch in reversed(list(stretches(chain, switches, n_updates, time_step, *resolutions))):
         runs = _Runs(stretch, chain[1], time_step)
         update = stretch.exchange_before(0, stretch.stop + 1) or 0
         while update > stretch.start:
             age = n_updates - update
             floor = max((edge for edge in edges if edge < update), default=0)
-            for link in reversed(range(stretch.n_exchanging(update))):
-                run = runs.longest(link, update, int(age * COARSENESS), floor)
-                if run is not None:
-                    break
-                before = stretch.exchange_before(link, update) or stretch.last[link]
-                since = since @ runs.exchange(link, update - before)
+            run, since = runs.back(update, since, int(age * COARSENESS), floor)
             ages.append(age)
             n_exchanges.append(run.n)
             sums.append(since @ run.sums)
@@ -182,6 +188,12 @@ def _as_record(
         np.array([*ages, n_updates]),
         np.array(n_exchanges),
         rows[:n_bins],
-        np.linalg.qr(rows[n_bins:-1], mode="r"),
+        _triangular(rows[n_bins:-1]),
         rows[-1],
     )
+
+
+def _triangular(rows: np.ndarray) -> np.ndarray:
+    """R with the same R^T R."""
+    triangle: Any = np.linalg.qr(rows, mode="r")
+    return triangle

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,9 +43,14 @@ def periods_of(rates: np.ndarray, time_step: float) -> list[int]:
     """Updates between two exchanges of each link, which has so many per unit of time."""
     periods, left = [], 1
     for rate in rates:
-        left *= _first(lambda n, rate=rate, wait=left * time_step: is_due(rate, n * wait, wait))
+        left *= _first(partial(_is_due_after, rate, left * time_step))
         periods.append(left)
     return periods
+
+
+def _is_due_after(rate: float, period: float, n_periods: int) -> bool:
+    """Whether a link exchanges after so many periods of its left neighbour."""
+    return bool(is_due(rate, n_periods * period, period))
 
 
 def switches_of(chain: tuple[np.ndarray, np.ndarray], backflow: Any, time_step: float) -> np.ndarray:
@@ -60,7 +66,7 @@ def switches_of(chain: tuple[np.ndarray, np.ndarray], backflow: Any, time_step: 
 
 def stretches(
     chain: tuple[np.ndarray, np.ndarray],
-    switches: Sequence[float],
+    switches: np.ndarray,
     n_updates: int,
     time_step: float,
     resolution: float,
@@ -127,4 +133,4 @@ def _first_exchanges(
 
 def _first(condition: Callable[[int], bool]) -> int:
     """The first of 1, 2, … for which a condition holds that holds from there on."""
-    return 1 + bisect.bisect_left(range(1, 2**53), True, key=lambda n: bool(condition(n)))
+    return 1 + bisect.bisect_left(range(1, 2**53), True, key=condition)

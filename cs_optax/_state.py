@@ -60,13 +60,19 @@ def get_beakers(opt_state: Any, *, params: Tree | None = None) -> tuple[Tree, ..
     return tuple(merged)
 
 
-def readout(opt_state: Any, params: Tree, weights: Sequence[float], *, settle: bool = False) -> Tree:
+def readout(
+    opt_state: Any, params: Tree, weights: Sequence[float] | jax.Array, *, settle: bool = False
+) -> Tree:
     """Evaluation weights: the weighted sum of all beakers, ``Σ_k w_k u_k``.
+
+    :meth:`BeakerChain.averaging` gives the weights for an average of past weights. For many in one compiled
+    call, map over them: ``jax.vmap(lambda w: readout(opt_state, params, w))(matrix)`` has them all at once,
+    ``jax.lax.map(lambda w: loss(readout(opt_state, params, w)), matrix)`` one after the other.
 
     Args:
         opt_state: the state of any composition with :func:`complex_synapse` in it.
         params: tree of ``u_1``.
-        weights: ``w_1 … w_K``; they sum to 1 where an average is wanted.
+        weights: ``w_1 … w_K``, perhaps traced; they sum to 1 where an average is wanted.
         settle: whether the links first exchange what they still owe, as with the ``params`` of
             :func:`get_beakers`.
 
@@ -90,27 +96,44 @@ def readout(opt_state: Any, params: Tree, weights: Sequence[float], *, settle: b
     if settle:
         params, opt_state = settle_beakers(opt_state, params)
     beakers = get_beakers(opt_state)
-    weights = _checks.floats("weights", weights)
-    if len(weights) != 1 + len(beakers) or not np.all(np.isfinite(weights)):
-        raise ValueError(
-            f"weights must be finite, one for each of the {1 + len(beakers)} beakers, got {weights}"
-        )
+    weights = _readout_weights(weights, 1 + len(beakers))
 
     def combine(p: Any, *us: Any) -> Any:
         us = tuple(u if is_array(u) else None for u in us)
         if not is_array(p) or (us and all(u is None for u in us)):
             return p
-        missing = [k for k, u in enumerate(us, start=2) if u is None and weights[k - 1]]
+        missing = [k for k, u in enumerate(us, start=2) if u is None and not _is_zero(weights[k - 1])]
         if missing:
             raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")
-        pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None and w]
+        # What a weight is known to be zero for is not even looked at.
+        pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None and not _is_zero(w)]
         dtype = wide_dtype(p, *(u for _, u in pairs))
-        mixed = sum((w * u.astype(dtype) for w, u in pairs), start=jnp.zeros_like(p, dtype))
+        start = jnp.zeros_like(p, dtype)
+        mixed = sum((jnp.asarray(w, dtype) * u.astype(dtype) for w, u in pairs), start=start)
         # A mask of minus infinity is no weight to average.
         finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(p))
         return jnp.where(finite, mixed.astype(p.dtype), p)
 
     return map_leaves(combine, params, *beakers)
+
+
+def _readout_weights(weights: Any, n_beakers: int) -> Sequence[Any]:
+    """One number for each beaker: Python's where they are known, so that zeros can be left out."""
+    if isinstance(weights, jax.core.Tracer):
+        if weights.shape != (n_beakers,):
+            raise ValueError(
+                f"weights must be finite, one for each of the {n_beakers} beakers, got shape {weights.shape}"
+            )
+        return list(weights)
+    known = _checks.floats("weights", weights)
+    if len(known) != n_beakers or not np.all(np.isfinite(known)):
+        raise ValueError(f"weights must be finite, one for each of the {n_beakers} beakers, got {known}")
+    return known
+
+
+def _is_zero(weight: Any) -> bool:
+    """Whether a weight is known to be zero."""
+    return isinstance(weight, float) and weight == 0
 
 
 def settle_beakers(opt_state: Any, params: Tree) -> tuple[Tree, Any]:
