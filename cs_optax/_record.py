@@ -27,7 +27,8 @@ import numpy as np
 from cs_optax._schedule import Stretch, stretches
 from cs_optax._step import exchange_coefficients
 
-# Several updates are taken together where they span at most this part of their age.
+# In longer trainings than this, updates are taken together that span at most this part of their age.
+MAX_SINGLE = 4096
 COARSENESS = 1 / 128
 
 
@@ -148,6 +149,7 @@ def record(
         time_step: of each update.
         resolutions: ``resolution`` and ``visible_resolution``.
     """
+    coarseness = COARSENESS if n_updates > MAX_SINGLE else 0.0
     since = np.eye(len(start))  # what becomes of z from here to the end
     ages: list[int] = []
     n_exchanges: list[int] = []
@@ -159,7 +161,7 @@ def record(
         while update > stretch.start:
             age = n_updates - update
             floor = max((edge for edge in edges if edge < update), default=0)
-            run, since = runs.back(update, since, int(age * COARSENESS), floor)
+            run, since = runs.back(update, since, int(age * coarseness), floor)
             ages.append(age)
             n_exchanges.append(run.n)
             sums.append(since @ run.sums)
