@@ -196,26 +196,29 @@ def mix_contents(weights: Any, contents: tuple[Tree, ...], rest: Tree | None) ->
     """New contents, each ``rest + Σ_j weights[k, j] (contents[j] − rest)``, in the dtypes of the old ones.
 
     Beakers beyond the old ones are like the last. No rest is a rest of zero. Entries in which a content is
-    not finite stay as they are.
+    not finite stay as they are, and so does, to the last bit, a content that takes nothing from others.
     """
 
-    def combine(row: Sequence[Any], like: Any, *us: Any) -> Any:
+    def combine(like_index: int, row: Sequence[Any], like: Any, *us: Any) -> Any:
         if not all(is_array(u) for u in us):
             return like
         dtype = wide_dtype(*us)
         us = tuple(u.astype(dtype) for u in us)
-        start = us[-1] if rest is not None else jnp.zeros_like(us[0])
+        old = us[like_index]
+        end = us[-1] if rest is not None else jnp.zeros_like(old)
+        pairs = [*zip(row, us, strict=False), (1 - sum(row), end)]
         # Weights that are known to be zero cost nothing.
-        pairs = [(w, u) for w, u in zip(row, us, strict=False) if not (isinstance(w, float) and w == 0)]
-        new = start + sum(jnp.asarray(weight, dtype) * (u - start) for weight, u in pairs)
-        finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(start))
+        pairs = [(w, u) for w, u in pairs if not (isinstance(w, float) and w == 0) and u is not old]
+        new = old + sum(jnp.asarray(weight, dtype) * (u - old) for weight, u in pairs)
+        finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(old))
         return jnp.where(finite, new.astype(like.dtype), like)
 
     rows = list(weights) if isinstance(weights, jax.Array) else np.asarray(weights).tolist()
     trees = contents if rest is None else (*contents, rest)
+    likes = [min(k, len(contents) - 1) for k in range(len(rows))]
     return tuple(
-        map_leaves(partial(combine, row), contents[min(k, len(contents) - 1)], *trees)
-        for k, row in enumerate(rows)
+        map_leaves(partial(combine, like, row), contents[like], *trees)
+        for like, row in zip(likes, rows, strict=True)
     )
 
 

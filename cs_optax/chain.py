@@ -53,16 +53,16 @@ class Timescales(NamedTuple):
 def suggest_timescales(n_iterations: int, n_tasks: int = 1, *, purpose: str = "memory") -> Timescales:
     """A first guess for a training of ``n_iterations``, to start a search from.
 
-    For the purpose "memory", a chain that flows back into the weights:
-    ``alpha`` is a fiftieth of the iterations of one task, but at least 8, where the integrator is exact, and
-    at most 10 000; ``beta`` is eight times the whole training, so that its first memories have hardly
-    begun to leak at its end; and ``n_beakers = 1 + ceil(log2(beta/alpha)/2)``, so that neighbouring
-    timescales lie a factor 4 apart or less (x ≤ 2), and at least 2.
+    For a "memory", in which all flows back: ``alpha`` is a fiftieth of the iterations of one task, but at
+    least 8, where the integrator is exact, and at most 10 000; ``beta`` is eight times the whole training, so
+    that its first memories have hardly begun to leak at its end; and
+    ``n_beakers = 1 + ceil(log2(beta/alpha)/2)``, so that neighbouring timescales lie a factor 4 apart or less
+    (x ≤ 2), and at least 2.
 
-    For the purpose "averages", a chain that only listens (``backflow="never"``, ``leak="none"``), of which
-    :meth:`BeakerChain.averaging` makes averages of past weights: 8 beakers, ``alpha`` a 400th of the training,
-    but at least 1, and ``beta`` eight times the training. Of averages longer than ``alpha`` they miss at most
-    0.3 % with ``resolution=1/32``; tasks play no part.
+    For "averages" of past weights, in a chain that only listens (``backflow="never"``, ``leak="none"``): 8
+    beakers, ``alpha`` a 400th of the training, but at least 1, and ``beta`` eight times the training. With
+    ``resolution=1/32``, :meth:`BeakerChain.averaging` then gives every smooth average longer than ``alpha``
+    with a misfit of at most 0.3 %. The number of tasks plays no part.
 
     Args:
         n_iterations: number of updates in the whole training, at least 1.
