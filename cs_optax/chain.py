@@ -387,8 +387,9 @@ class BeakerChain:
             \frac{\sum_t (\sum_k W_{tk} a_k - p_t)^2 + (\sum_k w_k a_k)^2}{\sum_t p_t^2}
             + ε^2 \sum_k a_k^2 \quad\text{with}\quad \sum_k a_k (w_k + \sum_t W_{tk}) = 1,
 
-        and so a path that was constant from the beginning is read as that constant. ε is the rounding of the
-        beakers: a profile that could only be had by a difference of large numbers is not tried for.
+        and so a path that was constant from the beginning is read as that constant. ε is twice the spacing of
+        the beakers' numbers around 1, at least 1e-6: it keeps from differences of large numbers, whose
+        rounding would cost more than they bring.
 
         W is exact for the exchanges of :func:`complex_synapse` (its method "exchange", with these options, a
         constant ``time_step`` and recall 1), in float64 on the host. Updates between which link 1 rests count
