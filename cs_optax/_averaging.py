@@ -75,7 +75,7 @@ def averaging(
     if _checks.option("leak", leak, ("zero", "none", "initial")) == "none":
         g = np.append(g[:-1], 0.0)
     filled = _checks.option("init", init, ("same", "zero")) == "same"
-    start = np.append(np.full(len(C) - 1, float(filled)), float(leak == "initial" and g[-1] > 0))
+    start = (*[float(filled)] * (len(C) - 1), float(leak == "initial" and g[-1] > 0))
     backflow = _checks.times("backflow", backflow, ("always", "never", "kaplanis"), len(C) - 1)
     resolutions = (
         _checks.at_least_zero("resolution", resolution),
@@ -86,7 +86,7 @@ def averaging(
     edges = profile.edges(n_updates) if isinstance(profile, Profile) else ()
     steps = sorted({n_updates - math.floor(age) for age in edges if age < n_updates})
     switches = switches_of((C, g), backflow, time_step)
-    held = record((C, g), start, switches, n_updates, steps, time_step, resolutions)
+    held = record(tuple(C), tuple(g), start, tuple(switches), n_updates, tuple(steps), time_step, resolutions)
     return _average(held, _wish(profile, n_updates, held), float(jnp.finfo(dtype).eps))
 
 

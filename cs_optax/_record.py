@@ -18,8 +18,7 @@ around its mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -129,33 +128,37 @@ class _Runs:
         return self.visit(wait), since
 
 
+@lru_cache(maxsize=4)  # a search asks the same chain for many profiles
 def record(
-    chain: tuple[np.ndarray, np.ndarray],
-    start: np.ndarray,
-    switches: np.ndarray,
+    capacities: tuple[float, ...],
+    conductances: tuple[float, ...],
+    start: tuple[float, ...],
+    switches: tuple[float, ...],
     n_updates: int,
-    edges: Sequence[int],
+    edges: tuple[int, ...],
     time_step: float,
     resolutions: tuple[float, float],
 ) -> Record:
     """What the beakers hold after ``n_updates``.
 
     Args:
-        chain: ``C`` and ``g``, ``[K]`` each.
-        start: ``z`` at initialisation, as multiples of the initial parameters, ``[K]``.
+        capacities: ``C``, K of them.
+        conductances: ``g``, likewise.
+        start: ``z`` at initialisation, as multiples of the initial parameters, K numbers.
         switches: after how many updates links 1 … K-1 begin to flow back; infinite for never.
         n_updates: how many updates.
         edges: updates that are not to be taken together with those after them.
         time_step: of each update.
         resolutions: ``resolution`` and ``visible_resolution``.
     """
+    chain = np.array(capacities), np.array(conductances)
     coarseness = COARSENESS if n_updates > MAX_SINGLE else 0.0
     since = np.eye(len(start))  # what becomes of z from here to the end
     ages: list[int] = []
     n_exchanges: list[int] = []
     sums: list[np.ndarray] = []
     spreads = [np.zeros_like(since)]
-    for stretch in reversed(list(stretches(chain, switches, n_updates, time_step, *resolutions))):
+    for stretch in reversed(list(stretches(chain, np.array(switches), n_updates, time_step, *resolutions))):
         runs = _Runs(stretch, chain[1], time_step)
         update = stretch.exchange_before(0, stretch.stop + 1) or 0
         while update > stretch.start:
@@ -168,7 +171,7 @@ def record(
             if run.n > 1:
                 spreads.append(run.spread @ since.T / math.sqrt(stretch.periods[0]))
             since, update = since @ run.step, update - run.length
-    return _as_record(n_updates, ages, n_exchanges, sums, np.vstack(spreads), since @ start)
+    return _as_record(n_updates, ages, n_exchanges, sums, np.vstack(spreads), since @ np.array(start))
 
 
 def _as_record(
