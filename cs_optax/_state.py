@@ -59,14 +59,22 @@ def get_beakers(opt_state: optax.OptState, *, params: optax.Params | None = None
 
 
 def readout(
-    opt_state: optax.OptState, params: optax.Params, weights: Sequence[float], *, settle: bool = False
+    opt_state: optax.OptState,
+    params: optax.Params,
+    weights: Sequence[float] | jax.Array,
+    *,
+    settle: bool = False,
 ) -> optax.Params:
     """Evaluation weights: the weighted sum of all beakers, ``Σ_k w_k u_k``.
+
+    :meth:`BeakerChain.averaging` gives the weights for an average of past weights. For many in one compiled
+    call, map over them: ``jax.vmap(lambda w: readout(opt_state, params, w))(matrix)`` has them all at once,
+    ``jax.lax.map(lambda w: loss(readout(opt_state, params, w)), matrix)`` one after the other.
 
     Args:
         opt_state: the state of any composition with :func:`complex_synapse` in it.
         params: tree of ``u_1``.
-        weights: ``w_1 … w_K``; they sum to 1 where an average is wanted.
+        weights: ``w_1 … w_K``, perhaps traced; they sum to 1 where an average is wanted.
         settle: whether the links first exchange what they still owe, as with the ``params`` of
             :func:`get_beakers`.
 
@@ -90,27 +98,44 @@ def readout(
     if settle:
         params, opt_state = settle_beakers(opt_state, params)
     beakers = get_beakers(opt_state)
-    weights = _checks.floats("weights", weights)
-    if len(weights) != 1 + len(beakers) or not np.all(np.isfinite(weights)):
-        raise ValueError(
-            f"weights must be finite, one for each of the {1 + len(beakers)} beakers, got {weights}"
-        )
+    weights = _readout_weights(weights, 1 + len(beakers))
 
     def combine(p: Any, *us: Any) -> Any:
         us = tuple(u if is_array(u) else None for u in us)
         if not is_array(p) or (us and all(u is None for u in us)):
             return p
-        missing = [k for k, u in enumerate(us, start=2) if u is None and weights[k - 1]]
+        missing = [k for k, u in enumerate(us, start=2) if u is None and not _is_zero(weights[k - 1])]
         if missing:
             raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")
-        pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None and w]
+        # What a weight is known to be zero for is not even looked at.
+        pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None and not _is_zero(w)]
         dtype = wide_dtype(p, *(u for _, u in pairs))
-        mixed = sum((w * u.astype(dtype) for w, u in pairs), start=jnp.zeros_like(p, dtype))
+        start = jnp.zeros_like(p, dtype)
+        mixed = sum((jnp.asarray(w, dtype) * u.astype(dtype) for w, u in pairs), start=start)
         # A mask of minus infinity is no weight to average.
         finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(p))
         return jnp.where(finite, mixed.astype(p.dtype), p)
 
     return map_leaves(combine, params, *beakers)
+
+
+def _readout_weights(weights: Any, n_beakers: int) -> Sequence[Any]:
+    """One number for each beaker: Python's where they are known, so that zeros can be left out."""
+    if isinstance(weights, jax.core.Tracer):
+        if weights.shape != (n_beakers,):
+            raise ValueError(
+                f"weights must be finite, one for each of the {n_beakers} beakers, got shape {weights.shape}"
+            )
+        return list(weights)
+    known = _checks.floats("weights", weights)
+    if len(known) != n_beakers or not np.all(np.isfinite(known)):
+        raise ValueError(f"weights must be finite, one for each of the {n_beakers} beakers, got {known}")
+    return known
+
+
+def _is_zero(weight: Any) -> bool:
+    """Whether a weight is known to be zero."""
+    return isinstance(weight, float) and weight == 0
 
 
 def settle_beakers(opt_state: optax.OptState, params: optax.Params) -> tuple[optax.Params, Any]:
@@ -175,26 +200,29 @@ def mix_contents(
     """New contents, each ``rest + Σ_j weights[k, j] (contents[j] − rest)``, in the dtypes of the old ones.
 
     Beakers beyond the old ones are like the last. No rest is a rest of zero. Entries in which a content is
-    not finite stay as they are.
+    not finite stay as they are, and so does, to the last bit, a content that takes nothing from others.
     """
 
-    def combine(row: Sequence[Any], like: Any, *us: Any) -> Any:
+    def combine(like_index: int, row: Sequence[Any], like: Any, *us: Any) -> Any:
         if not all(is_array(u) for u in us):
             return like
         dtype = wide_dtype(*us)
         us = tuple(u.astype(dtype) for u in us)
-        start = us[-1] if rest is not None else jnp.zeros_like(us[0])
+        old = us[like_index]
+        end = us[-1] if rest is not None else jnp.zeros_like(old)
+        pairs = [*zip(row, us, strict=False), (1 - sum(row), end)]
         # Weights that are known to be zero cost nothing.
-        pairs = [(w, u) for w, u in zip(row, us, strict=False) if not (isinstance(w, float) and w == 0)]
-        new = start + sum(jnp.asarray(weight, dtype) * (u - start) for weight, u in pairs)
-        finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(start))
+        pairs = [(w, u) for w, u in pairs if not (isinstance(w, float) and w == 0) and u is not old]
+        new = old + sum(jnp.asarray(weight, dtype) * (u - old) for weight, u in pairs)
+        finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(old))
         return jnp.where(finite, new.astype(like.dtype), like)
 
     rows = list(weights) if isinstance(weights, jax.Array) else np.asarray(weights).tolist()
     trees = contents if rest is None else (*contents, rest)
+    likes = [min(k, len(contents) - 1) for k in range(len(rows))]
     return tuple(
-        map_leaves(partial(combine, row), contents[min(k, len(contents) - 1)], *trees)
-        for k, row in enumerate(rows)
+        map_leaves(partial(combine, like, row), contents[like], *trees)
+        for like, row in zip(likes, rows, strict=True)
     )
 
 

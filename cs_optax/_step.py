@@ -93,10 +93,11 @@ def exchange_coefficients(left: Any, right: Any, q: Any) -> tuple[Any, Any]:
         right: the right ones.
         q: ``g_k h``.
     """
+    xp = np if isinstance(q, np.ndarray) else jnp
     s = left + right
-    w = -jnp.expm1(-q * s) / s
+    w = -xp.expm1(-q * s) / s
     # 1 − a without the difference, in which digits would cancel. A leak (right = 0) has no b.
-    remaining = jnp.where(right > 0, right + left * jnp.exp(-q * s), 1) / s
+    remaining = xp.where(right > 0, right + left * xp.exp(-q * s), 1) / s
     return w * left, w * right / remaining
 
 

@@ -6,11 +6,9 @@ the exact propagator is what its fast integrators are tested against.
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from cs_optax import _checks
-from cs_optax._step import exchange_rates, is_due, shares
+from cs_optax._averaging import Averaging, averaging
+from cs_optax._schedule import periods_of
+from cs_optax._step import exchange_rates, shares
 
 
 def timescale_chain(n_beakers: int, alpha: Any, beta: Any) -> tuple[list[Any], list[Any]]:
@@ -50,32 +50,45 @@ class Timescales(NamedTuple):
     beta: float
 
 
-def suggest_timescales(n_iterations: int, n_tasks: int = 1) -> Timescales:
+def suggest_timescales(n_iterations: int, n_tasks: int = 1, *, purpose: str = "memory") -> Timescales:
     """A first guess for a training of ``n_iterations``, to start a search from.
 
-    ``alpha`` is a fiftieth of the iterations of one task, but at least 8, where the integrator is exact, and
-    at most 10 000; ``beta`` is eight times the whole training, so that its first memories have hardly
-    begun to leak at its end; and ``n_beakers = 1 + ceil(log2(beta/alpha)/2)``, so that neighbouring
-    timescales lie a factor 4 apart or less (x ≤ 2), and at least 2.
+    For a "memory", in which all flows back: ``alpha`` is a fiftieth of the iterations of one task, but at
+    least 8, where the integrator is exact, and at most 10 000; ``beta`` is eight times the whole training, so
+    that its first memories have hardly begun to leak at its end; and
+    ``n_beakers = 1 + ceil(log2(beta/alpha)/2)``, so that neighbouring timescales lie a factor 4 apart or less
+    (x ≤ 2), and at least 2.
+
+    For "averages" of past weights, in a chain that only listens (``backflow="never"``, ``leak="none"``): 8
+    beakers, ``alpha`` a 400th of the training, but at least 1, and ``beta`` eight times the training. With
+    ``resolution=1/32``, :meth:`BeakerChain.averaging` then gives every smooth average longer than ``alpha``
+    with a misfit of at most 0.3 %. The number of tasks plays no part.
 
     Args:
         n_iterations: number of updates in the whole training, at least 1.
         n_tasks: number of tasks that come one after another.
+        purpose: "memory" or "averages".
 
     Raises:
-        ValueError: if an argument is not an integer of at least 1, or there are more tasks than iterations.
+        ValueError: if a number is not an integer of at least 1, if there are more tasks than iterations, or
+            if the purpose is another one.
 
     Examples:
         >>> from cs_optax import complex_synapse, suggest_timescales
         >>> suggest_timescales(n_iterations=2500, n_tasks=5)
         Timescales(n_beakers=7, alpha=10.0, beta=20000.0)
         >>> tx = complex_synapse(*suggest_timescales(n_iterations=2500, n_tasks=5))
+        >>> suggest_timescales(n_iterations=50_000, purpose="averages")
+        Timescales(n_beakers=8, alpha=125.0, beta=400000.0)
     """
     n_iterations = _checks.whole("n_iterations", n_iterations, least=1)
     n_tasks = _checks.whole("n_tasks", n_tasks, least=1)
     if n_tasks > n_iterations:
         raise ValueError(f"n_tasks must be at most n_iterations, {n_iterations}, got {n_tasks}")
-    alpha, beta = min(max(n_iterations / n_tasks / 50, 8.0), 1e4), 8.0 * n_iterations
+    beta = 8.0 * n_iterations
+    if _checks.option("purpose", purpose, ("memory", "averages")) == "averages":
+        return Timescales(8, max(n_iterations / 400, 1.0), beta)
+    alpha = min(max(n_iterations / n_tasks / 50, 8.0), 1e4)
     return Timescales(max(2, 1 + math.ceil(math.log2(beta / alpha) / 2)), alpha, beta)
 
 
@@ -347,14 +360,87 @@ class BeakerChain:
         visible_resolution = _checks.at_least_zero("visible_resolution", visible_resolution)
         C, g = np.array(self.capacities), np.array(self.conductances)
         thresholds = resolution, visible_resolution if resolution else 0.0
-        periods, left = [], 1
         rates = exchange_rates(np.add(*shares(C, np.ones_like(C))), g, *thresholds)
-        for rate in rates[: self.n_beakers - self.is_closed]:
-            # The first exchange of the left neighbour at which this link is due.
-            is_due_after = partial(_is_due_after, rate, left * time_step)
-            left *= 1 + bisect.bisect_left(range(1, 2**53), True, key=is_due_after)
-            periods.append(left)
-        return periods
+        return periods_of(rates[: self.n_beakers - self.is_closed], time_step)
+
+    def averaging(
+        self,
+        profile: Any,
+        n_updates: int,
+        *,
+        time_step: float = 1.0,
+        init: str = "same",
+        leak: str = "zero",
+        backflow: Any = "always",
+        resolution: float = 0.125,
+        visible_resolution: float = 0.0,
+        beaker_dtype: Any = None,
+    ) -> Averaging:
+        r"""The weights with which :func:`readout` gives an average of the weights of past updates.
+
+        Every hidden beaker is a weighted sum of what the parameter was after each update,
+        :math:`u_k(n) = \sum_{t=1}^n W_{tk} u_1(t) + w_k u_1(0)`, with W known from the chain and the options
+        alone. So any average of past weights that the K columns of W come near is there after the training,
+        as a mixture :math:`\sum_k a_k u_k`. The a minimise, for the profile p with :math:`\sum_t p_t = 1`,
+
+        .. math::
+            \frac{\sum_t (\sum_k W_{tk} a_k - p_t)^2 + (\sum_k w_k a_k)^2}{\sum_t p_t^2}
+            + ε^2 \sum_k a_k^2 \quad\text{with}\quad \sum_k a_k (w_k + \sum_t W_{tk}) = 1,
+
+        and so a path that was constant from the beginning is read as that constant. ε is twice the spacing of
+        the beakers' numbers around 1, at least 1e-6: it keeps from differences of large numbers, whose
+        rounding would cost more than they bring.
+
+        W is exact for the exchanges of :func:`complex_synapse` (its method "exchange", with these options, a
+        constant ``time_step`` and recall 1), in float64 on the host. Updates between which link 1 rests count
+        together, since the chain sees them together. In :func:`readout` leave ``settle`` out.
+
+        Args:
+            profile: one of :mod:`cs_optax.profiles`; an array ``[n_updates]``, oldest first; or a function of
+                the age in updates, 0 for the last one, that takes an array of ages. Its sum is made 1.
+                Above a million updates a function is not asked at every age, and has to vary slowly: over a
+                128th of its age.
+            n_updates: how many updates there were.
+            time_step: as given to :func:`complex_synapse`, a number greater than 0.
+            init: likewise, "same" or "zero".
+            leak: likewise.
+            backflow: likewise.
+            resolution: likewise.
+            visible_resolution: likewise.
+            beaker_dtype: likewise; float32 where it is None.
+
+        Returns:
+            ``weights`` ``[K]``, ``misfit`` and ``amplification``, see :class:`Averaging`. A profile that the
+            chain cannot give has a large misfit.
+
+        Raises:
+            ValueError: if an argument is out of range, or the sum of the profile is not greater than 0.
+
+        Examples:
+            >>> from cs_optax import BeakerChain, profiles
+            >>> chain = BeakerChain.from_timescales(n_beakers=8, alpha=10.0, beta=20_000.0)
+            >>> options = {"backflow": "never", "leak": "none", "resolution": 1 / 32}
+            >>> average = chain.averaging(profiles.Mean(), n_updates=5000, **options)
+            >>> average.weights.shape, average.misfit < 0.003
+            ((8,), True)
+
+        References:
+            Karras et al., `Analyzing and improving the training dynamics of diffusion models
+            <https://arxiv.org/abs/2312.02696>`_, CVPR 2024, appendix C.3: averages chosen after the training,
+            from snapshots.
+        """
+        return averaging(
+            (np.array(self.capacities), np.array(self.conductances)),
+            profile,
+            n_updates,
+            time_step=time_step,
+            init=init,
+            leak=leak,
+            backflow=backflow,
+            resolution=resolution,
+            visible_resolution=visible_resolution,
+            beaker_dtype=beaker_dtype,
+        )
 
     def plot(self, ax: Any = None, *, time_step: float = 1.0, label: str | None = None) -> Any:
         """Draw the impulse response over iterations, log-log, with a mark at each beaker's timescale.
@@ -454,11 +540,6 @@ class BeakerChain:
         if self.is_closed:
             eigenvalues = np.delete(eigenvalues, np.argmin(np.abs(eigenvalues - 1)))
         return float(np.abs(eigenvalues).max())
-
-
-def _is_due_after(rate: float, period: float, n_periods: int) -> bool:
-    """Whether a link exchanges after so many periods of its left neighbour."""
-    return bool(is_due(rate, n_periods * period, period))
 
 
 def _are_known(values: Any) -> bool:

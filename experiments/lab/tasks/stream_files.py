@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import MOST_SAMPLES
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.npz import NotArraysError, as_integers, read_arrays
-from experiments.lab.tasks.problems import Problem
 from experiments.lab.tasks.samples import Samples
+
+if TYPE_CHECKING:
+    from experiments.lab.tasks.problems import Problem
 
 
 def read_stream(settings: Settings) -> Samples:

@@ -1,0 +1,194 @@
+"""Profiles by name for :meth:`BeakerChain.averaging`: with which weights past updates enter an average.
+
+The age of the last update is 0. A profile says which share of an average lies on the updates younger than any
+age. So it costs the same for a thousand updates and for a hundred million, and its sum is 1. To write one of
+your own, derive from :class:`Profile`; an array, or a function of age, will mostly do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from cs_optax import _checks
+
+__all__ = ["Exponential", "Mean", "Moment", "Power", "Profile"]
+
+MAX_SIGMA_REL = 12**-0.5
+
+
+class Profile:
+    """What all profiles have in common."""
+
+    def share(self, age: np.ndarray, n_updates: int) -> np.ndarray:
+        """The share of the average that lies on updates younger than ``age``; shape of ``age``, float64.
+
+        Args:
+            age: in updates, from 0 to ``n_updates``.
+            n_updates: how many updates there were.
+        """
+        raise NotImplementedError
+
+    def edges(self, n_updates: int) -> tuple[float, ...]:
+        """The ages at which the profile jumps: they are kept apart from those before."""
+        del n_updates
+        return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean(Profile):
+    r"""The plain mean of the last ``fraction`` of all updates.
+
+    .. math::
+        p(a) = \frac{1}{f n}, \quad 0 ≤ a < f n
+
+    Of all of them it is the average of Polyak & Juditsky (1992), of the last part that of Izmailov et al.
+    (2018, "SWA") with a snapshot in every update.
+
+    Args:
+        fraction: ``f``, greater than 0 and at most 1.
+
+    Raises:
+        ValueError: if it is out of range.
+
+    Examples:
+        >>> Mean(fraction=0.5).share(np.array([0, 250, 500, 750]), n_updates=1000)
+        array([0. , 0.5, 1. , 1. ])
+
+    References:
+        Polyak & Juditsky, `Acceleration of stochastic approximation by averaging
+        <https://doi.org/10.1137/0330046>`_, SIAM J. Control Optim. 30:838-855, 1992.
+
+        Izmailov, Podoprikhin, Garipov, Vetrov & Wilson, `Averaging weights leads to wider optima and better
+        generalization <https://arxiv.org/abs/1803.05407>`_, UAI 2018.
+    """
+
+    fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        allowed = "greater than 0 and at most 1"
+        if not 0 < _checks.number("fraction", self.fraction, allowed) <= 1:
+            raise ValueError(f"fraction must be {allowed}, got {self.fraction!r}")
+
+    def share(self, age: np.ndarray, n_updates: int) -> np.ndarray:
+        """``min(a/(f n), 1)``; of less than one update, that one."""
+        return np.minimum(age / max(self.fraction * n_updates, 1), 1.0)
+
+    def edges(self, n_updates: int) -> tuple[float, ...]:
+        """Its beginning."""
+        return (self.fraction * n_updates,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential(Profile):
+    r"""The exponential average over a time.
+
+    .. math::
+        p(a) ∝ e^{-a/τ}, \quad 0 ≤ a < n
+
+    A kept average with decay ``d`` has ``τ = -1/ln d``, which is about ``1/(1 - d)``. As one that is
+    corrected for its start, this one has nothing of the initial parameters.
+
+    Args:
+        time: ``τ``, in updates, greater than 0.
+
+    Raises:
+        ValueError: if it is out of range.
+
+    Examples:
+        >>> Exponential(time=100.0).share(np.array([0, 100, 10_000]), n_updates=10_000).round(3)
+        array([0.   , 0.632, 1.   ])
+    """
+
+    time: float
+
+    def __post_init__(self) -> None:
+        _checks.positive("time", self.time)
+
+    def share(self, age: np.ndarray, n_updates: int) -> np.ndarray:
+        """``(1 - exp(-a/τ))/(1 - exp(-n/τ))``, the exact sum."""
+        return np.expm1(-age / self.time) / np.expm1(-n_updates / self.time)
+
+
+@dataclasses.dataclass(frozen=True)
+class Power(Profile):
+    r"""The power function of Karras et al. (2024): its width is a part of the training, however long that is.
+
+    .. math::
+        p(t) ∝ t^γ, \quad t = n - a, \qquad σ_{rel} = \sqrt{\frac{γ + 1}{(γ + 2)^2 (γ + 3)}}
+
+    (their eq. 121 and 123; γ as by their algorithm 2). Of updates it takes the shares that their recursion
+    (eq. 127), :math:`β(t) = (1 - 1/t)^{γ+1}`, gives: those younger than a have
+    :math:`1 - ((n - a)/n)^{γ+1}`.
+
+    Args:
+        sigma_rel: standard deviation over the length of the training, greater than 0 and at most
+            ``1/sqrt(12)`` = 0.2887, the plain mean. Karras et al. use 0.05 to 0.25.
+
+    Raises:
+        ValueError: if it is out of range.
+
+    Examples:
+        >>> round(Power(sigma_rel=0.1).exponent, 2)
+        6.94
+
+    References:
+        Karras, Aittala, Lehtinen, Hellsten, Aila & Laine, `Analyzing and improving the training dynamics of
+        diffusion models <https://arxiv.org/abs/2312.02696>`_, CVPR 2024.
+    """
+
+    sigma_rel: float
+
+    def __post_init__(self) -> None:
+        allowed = "greater than 0 and at most 1/sqrt(12) = 0.2887"
+        if not 0 < _checks.number("sigma_rel", self.sigma_rel, allowed) <= MAX_SIGMA_REL:
+            raise ValueError(f"sigma_rel must be {allowed}, got {self.sigma_rel!r}")
+
+    @property
+    def exponent(self) -> float:
+        """``γ``, the largest root of ``(γ + 2)^2 (γ + 3) σ^2 = γ + 1``."""
+        ratio = self.sigma_rel**-2
+        roots: Any = np.roots([1, 7, 16 - ratio, 12 - ratio])
+        return max(float(roots.real.max()), 0.0)
+
+    def share(self, age: np.ndarray, n_updates: int) -> np.ndarray:
+        """``1 - (1 - a/n)^(γ+1)``."""
+        with np.errstate(divide="ignore"):  # all of it at the age of the first update
+            return -np.expm1((self.exponent + 1) * np.log1p(-age / n_updates))
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment(Profile):
+    """The weights as they were after one update in the past, as sharply as the chain resolves it.
+
+    A chain holds a moment as a bump about as wide as it is old, so the misfit is near 1, as that of
+    any bump of many updates. What to expect is the weights averaged over that width.
+
+    Args:
+        age: how many updates before the last one, at least 0; of a training of more updates than that.
+
+    Raises:
+        ValueError: if it is out of range, also in ``share`` if there were fewer updates.
+
+    Examples:
+        >>> Moment(age=100).share(np.array([100, 101]), n_updates=1000)
+        array([0., 1.])
+    """
+
+    age: int
+
+    def __post_init__(self) -> None:
+        _checks.whole("age", self.age, least=0)
+
+    def share(self, age: np.ndarray, n_updates: int) -> np.ndarray:
+        """1 above its age, else 0."""
+        if self.age >= n_updates:
+            raise ValueError(f"age must be less than n_updates, {n_updates}, got {self.age!r}")
+        return (age > self.age).astype(float)
+
+    def edges(self, n_updates: int) -> tuple[float, ...]:
+        """Both sides of it."""
+        del n_updates
+        return (self.age, self.age + 1)
