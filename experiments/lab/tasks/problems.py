@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from experiments.lab.data.dataset import Dataset, every_nth
 from experiments.lab.options.settings import Settings
 from experiments.lab.system.errors import SettingsError
-from experiments.lab.tasks.scenarios import Questions, questions_of
+
+if TYPE_CHECKING:
+    from experiments.lab.tasks.scenarios import Questions
 
 PERMUTED_SIDE = 32  # 28 x 28 images are padded to this before their pixels are permuted
 HELD_OUT = 6  # every sixth training image of each class is for validation
@@ -186,6 +189,7 @@ def _laid_out(settings: Settings, dataset: Dataset) -> Problem:
 
 def _by_class(x: np.ndarray, y: np.ndarray, classes_per_task: int) -> Half:
     """Consecutive classes make a task."""
+
     return Half(x, y, y % classes_per_task, y // classes_per_task)
 
 
