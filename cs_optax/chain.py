@@ -418,7 +418,7 @@ class BeakerChain:
 
         Examples:
             >>> from cs_optax import BeakerChain, profiles
-            >>> chain = BeakerChain.from_timescales(n_beakers=8, alpha=10.0, beta=20_000.0)
+            >>> chain = BeakerChain.from_timescales(n_beakers=8, alpha=10.0, beta=40_000.0)
             >>> options = {"backflow": "never", "leak": "none", "resolution": 1 / 32}
             >>> average = chain.averaging(profiles.Mean(), n_updates=5000, **options)
             >>> average.weights.shape, average.misfit < 0.003

@@ -98,8 +98,8 @@ class Exponential(Profile):
         ValueError: if it is out of range.
 
     Examples:
-        >>> Exponential(time=100.0).share(np.array([0, 100, 10_000]), n_updates=10_000).round(3)
-        array([0.   , 0.632, 1.   ])
+        >>> Exponential(time=100.0).share(np.array([50, 100, 10_000]), n_updates=10_000).round(3)
+        array([0.393, 0.632, 1.   ])
     """
 
     time: float
