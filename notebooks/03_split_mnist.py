@@ -21,12 +21,11 @@
 # * **domain**: it is not told; all tasks share two outputs, and a digit is the first or the second of its pair;
 # * **class**: all ten digits have to be told apart.
 #
-# This notebook runs the commands of the laboratory with a few seeds, and draws what they wrote. It needs the checkout:
+# This notebook compares methods with a few seeds, and draws the results. It needs the checkout:
 # `pip install -e ".[experiments,notebooks]"`. With the environment variable `MNIST_DIR` naming a folder with the four MNIST files it learns
 # MNIST, otherwise scikit-learn's digits, which are small and easy. `NOTEBOOK_SIZE=small` makes everything shorter.
 
 # %%
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -36,14 +35,14 @@ import numpy as np
 from IPython.utils.capture import capture_output
 
 from cs_optax import BeakerChain
-from experiments import compare
+from experiments import lab
 
 small = os.environ.get("NOTEBOOK_SIZE") == "small"
 mnist = os.environ.get("MNIST_DIR")
-data = ["--experiment", "splitMNIST", "--data-dir", mnist] if mnist else ["--experiment", "splitDigits"]
+data = {"experiment": "splitMNIST", "data_dir": mnist} if mnist else {"experiment": "splitDigits"}
 iterations, n_seeds = (50, 2) if small else (500, 4)
 folder = Path(tempfile.mkdtemp())
-print(f"{data[1]}, {iterations} iterations a task, {n_seeds} seeds")
+print(f"{data['experiment']}, {iterations} iterations a task, {n_seeds} seeds")
 
 COLORS = {"standard": "#0072B2", "cs": "#D55E00", "cs-readout": "#332288", "cs-published": "#E69F00"}
 LINES = {"standard": "--", "cs": "-", "cs-readout": "-", "cs-published": "-."}
@@ -56,26 +55,20 @@ NAMES = {
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
 
 
-def run(*flags):
-    """What `python -m experiments.compare` with these flags wrote: its summary."""
-    before = set(folder.glob("compare-*/summary.json"))
-    command = [
-        *data,
-        "--iters",
-        str(iterations),
-        "--n-seeds",
-        str(n_seeds),
-        "--batch",
-        "64" if small else "128",
-    ]
-    command += ["--eval-log", str(iterations // 10), "--eval-n", "256"]
-    command += ["--results-dir", str(folder), "--plot-dir", str(folder / "plots"), *flags]
-    with capture_output() as said:  # progress, tables and paths
-        status = compare.main(command)
-    if status:
-        raise RuntimeError(said.stderr)
-    (summary,) = set(folder.glob("compare-*/summary.json")) - before
-    return json.loads(summary.read_text())
+common = {
+    **data,
+    "iters": iterations,
+    "batch": 64 if small else 128,
+    "eval_log": iterations // 10,
+    "eval_n": 256,
+    "class_order": "shuffled",
+}
+
+
+def compare(methods, **settings):
+    """The results of these methods: `python -m experiments.compare` in Python."""
+    with capture_output():  # progress
+        return lab.compare({**common, **settings}, methods, n_seeds, results_dir=folder)
 
 
 # %% [markdown]
@@ -87,16 +80,15 @@ def run(*flags):
 
 # %%
 methods = ("standard", "cs", "cs-readout")
-synapse = ["--beakers", "7", "--alpha", "10", "--beta", str(40 * iterations), "--class-order", "shuffled"]
+synapse = {"beakers": 7, "alpha": 10, "beta": 40 * iterations}
 scenarios = {
-    scenario: run("--methods", *methods, "--scenario", scenario, *synapse)
-    for scenario in ("task", "domain", "class")
+    scenario: compare(methods, scenario=scenario, **synapse) for scenario in ("task", "domain", "class")
 }
 
 print(f"{'final average accuracy (%)':<28}{'task':>16}{'domain':>16}{'class':>16}")
 for method in methods:
-    finals = [summary["methods"][method]["final_accuracy"] for summary in scenarios.values()]
-    cells = "".join(f"{100 * one['mean']:>10.1f} ± {100 * one['sem']:.1f}" for one in finals)
+    finals = [results.estimates[method] for results in scenarios.values()]
+    cells = "".join(f"{100 * one.mean:>10.1f} ± {100 * one.sem:.1f}" for one in finals)
     print(f"{NAMES[method]:<28}{cells}")
 
 # %% [markdown]
@@ -105,11 +97,10 @@ for method in methods:
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.2), sharey=True)
-for ax, (scenario, summary) in zip(axes, scenarios.items(), strict=True):
+for ax, (scenario, results) in zip(axes, scenarios.items(), strict=True):
     for method in methods:
-        curves = summary["methods"][method]["curves"]
-        at = curves["evaluated_at"]
-        mean, sem = (np.array(curves["accuracy_so_far"][key], float) for key in ("mean", "sem"))
+        at, curves = results.evaluated_at, results.accuracy_so_far[method]
+        mean, sem = curves.mean(axis=0), curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
         ax.plot(at, 100 * mean, color=COLORS[method], ls=LINES[method], label=NAMES[method])
         ax.fill_between(at, 100 * (mean - sem), 100 * (mean + sem), color=COLORS[method], alpha=0.2, lw=0)
     for switch in range(1, 5):
@@ -128,7 +119,7 @@ fig.tight_layout()
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharey=True)
 for ax, method in zip(axes, methods, strict=True):
-    matrix = 100 * np.array(scenarios["domain"]["methods"][method]["accuracy_matrix"], float)
+    matrix = 100 * scenarios["domain"].accuracy_matrix[method].mean(axis=0)
     image = ax.imshow(matrix, vmin=0, vmax=100, cmap="viridis")
     for (row, column), value in np.ndenumerate(matrix):
         ax.text(
@@ -155,12 +146,9 @@ plt.show()
 # default here, the numbers are iterations. The curves show what is left of an update after so many iterations.
 
 # %%
-published = {"--beakers": "5", "--alpha": "500", "--beta": "2500"}
-flags = [part for pair in published.items() for part in pair] + ["--class-order", "shuffled"]
-as_published = run(
-    "--methods", "standard", "cs", "--time-step", "learning-rate", "--scenario", "task", *flags
-)
-in_iterations = run("--methods", "standard", "cs", "--time-step", "iteration", "--scenario", "task", *flags)
+published = {"scenario": "task", "beakers": 5, "alpha": 500, "beta": 2500}
+as_published = compare(("standard", "cs"), **published, time_step="learning-rate")
+in_iterations = compare(("standard", "cs"), **published)
 
 total = 5 * iterations
 times = np.geomspace(1, 1e7, 300)
@@ -180,10 +168,10 @@ ax.legend(title="timescales, time step", loc="lower left", bbox_to_anchor=(0.0, 
 fig.tight_layout()
 
 
-def difference(summary, method="cs"):
-    found = summary["paired"][f"{method} - standard"]
-    low, high = found["ci95"]
-    return f"{100 * found['mean']:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+def difference(results, method="cs"):
+    found = results.differences[f"{method} - standard"]
+    low, high = found.ci95
+    return f"{100 * found.mean:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
 
 
 print("difference to Adam alone, task scenario, paired by seed:")
