@@ -158,6 +158,8 @@ def make_problem(settings: Settings, dataset: Dataset) -> Problem:
 
 @lru_cache(maxsize=1)
 def _laid_out(settings: Settings, dataset: Dataset) -> Problem:
+    from experiments.lab.tasks.scenarios import questions_of  # which imports JAX
+
     def half(x: np.ndarray, y: np.ndarray, task: np.ndarray | None) -> Half:
         x, y = x.reshape(len(x), -1), y.astype(np.int32)
         if settings.permuted:
