@@ -191,7 +191,6 @@ def _laid_out(settings: Settings, dataset: Dataset) -> Problem:
 
 def _by_class(x: np.ndarray, y: np.ndarray, classes_per_task: int) -> Half:
     """Consecutive classes make a task."""
-
     return Half(x, y, y % classes_per_task, y // classes_per_task)
 
 
