@@ -70,7 +70,9 @@ class Output:
     plot_dir: Path = Path("plots")
     dump_stream: bool = False
     probes: bool = False
-    measures: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[MODULE:FUNCTION …]")] = ()
+    measures: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="[MODULE:FUNCTION …]", help_behavior_hint="(default: none)")
+    ] = ()
     accept_other_code: bool = False
     resume: bool = False
     checkpoint_every: float = 60.0

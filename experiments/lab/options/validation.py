@@ -42,9 +42,7 @@ def validate(settings: Settings) -> None:
         settings.built_in or own,
         f"one of {', '.join(get_args(Experiment))}, a file that ends in .npz, or module:function",
     )
-    own_scenario = ", or MODULE:FUNCTION, one of your own"
-    is_scenario = settings.scenario in settings.scenarios
-    _require(settings, "scenario", is_scenario, f"one of {', '.join(settings.scenarios)}{own_scenario}")
+    _validate_scenario(settings)
     for name, choices in _CHOICES.items():
         _require(settings, name, getattr(settings, name) in choices, f"one of {', '.join(choices)}")
     for name in _COUNTS:
@@ -77,12 +75,6 @@ def validate(settings: Settings) -> None:
 
 def _validate_combinations(settings: Settings) -> None:
     """Reject settings that do not go together."""
-    _require(
-        settings,
-        "singlehead",
-        not settings.singlehead or settings.scenarios[settings.scenario].single_head != "",
-        f"left out in the {settings.scenario} scenario (it is for --scenario task)",
-    )
     _require(
         settings,
         "class_order",
@@ -186,6 +178,18 @@ def validate_seeds(seed: int, n_seeds: int = 1, purpose: str = "") -> None:
         raise SettingsError(f"--{purpose}seed {seed}: must be 0 to {largest}")
 
 
+def _validate_scenario(settings: Settings) -> None:
+    known = settings.scenarios
+    allowed = f"one of {', '.join(known)}, or MODULE:FUNCTION, one of your own"
+    _require(settings, "scenario", settings.scenario in known, allowed)
+    _require(
+        settings,
+        "singlehead",
+        not settings.singlehead or known[settings.scenario].single_head != "",
+        f"left out in the {settings.scenario} scenario (it is for --scenario task)",
+    )
+
+
 def _validate_own(settings: Settings) -> None:
     """Of settings of the user's own methods: numbers are finite, and words among their choices."""
     built_in = {field.name for field in fields(Settings)}
@@ -207,7 +211,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "time_step": get_args(TimeStep),
 }
 
-_COUNTS = tuple(f.name for f in fields(Settings) if f.type is int and f.name not in ("beakers", "readout"))
+_COUNTS = tuple(
+    f.name for f in fields(Settings) if f.type in (int, "int") and f.name not in ("beakers", "readout")
+)
 
 
 def _require(settings: Settings, name: str, holds: bool, allowed: str) -> None:
