@@ -12,7 +12,8 @@ import pytest
 from test_measures import NAMES, make_run
 
 from experiments import compare, figures, run, sweep
-from experiments.lab.options.own import find_measure, settings_with
+from experiments.lab.options.measure import Measure
+from experiments.lab.options.own import declared, settings_with
 from experiments.lab.options.settings import Settings
 from experiments.lab.results import stamps
 from experiments.lab.results.measured import measures
@@ -145,7 +146,7 @@ def test_a_name_alone_is_refused(tmp_path, capsys):
 
 
 def with_measures(file, *names):
-    found = tuple(find_measure(f"{file}:{name}") for name in names)
+    found = tuple(declared(Measure, f"{file}:{name}") for name in names)
     return settings_with(measures=found)(**vars(make_run()[1]))
 
 
@@ -165,7 +166,7 @@ def test_what_is_not_defined_has_a_reason_and_what_is_no_number_fails(file):
 
 def test_it_is_no_part_of_what_a_run_is(file):
     given = {"experiment": "splitDigits"}
-    with_one = settings_with(measures=(find_measure(f"{file}:first_task"),))(**given)
+    with_one = settings_with(measures=(declared(Measure, f"{file}:first_task"),))(**given)
     identity = stamps.identity(with_one, "cs", 0, "abc")
     assert identity == stamps.identity(Settings(**given), "cs", 0, "abc")
 

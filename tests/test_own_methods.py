@@ -26,7 +26,7 @@ from experiments.lab.methods import Declaration, Method, Range, chosen_optimizer
 from experiments.lab.methods.interface import make_method
 from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.description import describe_methods
-from experiments.lab.options.own import find_method, settings_with
+from experiments.lab.options.own import declared, settings_with
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate, without_effect
 from experiments.lab.results import stamps
@@ -43,7 +43,7 @@ TINY += ["--eval-n=20", "--loss-log=4"]
 
 def of_examples(**given):
     """Settings that know both examples."""
-    return settings_with((find_method(SIGN), find_method(ANCHOR)))(**given)
+    return settings_with((declared(Declaration, SIGN), declared(Declaration, ANCHOR)))(**given)
 
 
 def summary_of(out):
@@ -189,8 +189,8 @@ def test_processes_must_have_the_same_code_of_it(tmp_path):
 
 
 def identity(reference, **given):
-    declared = find_method(reference)
-    return stamps.identity(settings_with((declared,))(**given), declared.name, 0, "abc")
+    found = declared(Declaration, reference)
+    return stamps.identity(settings_with((found,))(**given), found.name, 0, "abc")
 
 
 def test_an_edit_of_the_file_or_of_what_it_imports_is_other_code(tmp_path, capsys):
@@ -217,7 +217,7 @@ def test_methods_of_one_name_in_two_files_are_told_apart(tmp_path):
     with pytest.raises(
         SettingsError, match=r"method mine: is the name of both .*a\.py:mine and .*b\.py:mine"
     ):
-        settings_with(tuple(find_method(f"{tmp_path / name}:mine") for name in ("a.py", "b.py")))
+        settings_with(tuple(declared(Declaration, f"{tmp_path / name}:mine") for name in ("a.py", "b.py")))
 
 
 def test_the_built_in_methods_have_the_stamps_that_they_have_without_it():
@@ -465,7 +465,7 @@ def test_settings_that_cannot_be_flags_are_refused(tmp_path, field, message):
         "@method(settings=Own)\ndef mine(settings):\n    pass\n"
     )
     with pytest.raises(SettingsError, match=message):
-        settings_with((find_method(f"{path}:mine"),))
+        settings_with((declared(Declaration, f"{path}:mine"),))
 
 
 def test_no_code_knows_a_method_by_its_name():

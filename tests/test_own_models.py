@@ -17,7 +17,7 @@ from experiments.lab.data.own import load_own
 from experiments.lab.models import Model, model
 from experiments.lab.models.making import make_network, network_of
 from experiments.lab.options.description import describe_methods, figure_title
-from experiments.lab.options.own import find_model, settings_with
+from experiments.lab.options.own import declared, settings_with
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import without_effect
 from experiments.lab.results import sources, stamps
@@ -53,7 +53,7 @@ GIVEN = {
 
 
 def of_cnn(**given):
-    return settings_with((), find_model(CNN))(**{**GIVEN, "channels": 2, "dropout": 0.5, **given})
+    return settings_with((), declared(Model, CNN))(**{**GIVEN, "channels": 2, "dropout": 0.5, **given})
 
 
 SMALL = of_cnn()
@@ -221,7 +221,7 @@ def test_each_layer_is_probed_by_its_name():
     (one,) = runs_of("cs", seeds=[0], probed=True)
     assert one.probes.layers == ["first", "first_norm", "output", "second", "second_norm"]
     np.testing.assert_allclose(one.probes.accuracy[:, 0], one.accuracy, rtol=1e-6)
-    settings = settings_with((), find_model(TRANSFORMER))(**GIVEN)
+    settings = settings_with((), declared(Model, TRANSFORMER))(**GIVEN)
     (one,) = runs_of("cs", settings, seeds=[0], probed=True)
     attention = [f"blocks.0.attention.{part}" for part in ("key", "out", "query", "value")]
     assert one.probes.layers[:4] == attention

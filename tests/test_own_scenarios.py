@@ -14,8 +14,8 @@ import pytest
 from experiments import compare, figures, run, sweep
 from experiments.lab.data.dataset import load
 from experiments.lab.options.description import describe
-from experiments.lab.options.own import find_scenario, settings_with
-from experiments.lab.options.scenario import BUILT_IN
+from experiments.lab.options.own import declared, settings_with
+from experiments.lab.options.scenario import BUILT_IN, Scenario
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate, validate_tasks
 from experiments.lab.results import stamps
@@ -100,7 +100,7 @@ def summary_of(out):
 
 
 def with_scenario(reference, **given):
-    found = find_scenario(str(reference))
+    found = declared(Scenario, str(reference))
     small = {"experiment": "splitDigits", "iters": 6, "batch": 16, "fc_units": 8, "eval_log": 3}
     return settings_with(scenario=found)(**{**small, "scenario": found.name, **given})
 

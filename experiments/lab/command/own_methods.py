@@ -18,7 +18,7 @@ from experiments.lab.options.declaring import Declared
 from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
 from experiments.lab.options.model import Model
-from experiments.lab.options.own import find_measure, find_method, find_model, find_scenario, settings_with
+from experiments.lab.options.own import declared, settings_with
 from experiments.lab.options.scenario import Scenario
 from experiments.lab.system import modules
 from experiments.lab.system.errors import flag
@@ -53,11 +53,13 @@ def with_own(kind: type[Options], given: Sequence[str]) -> type[Options]:
     Raises:
         SettingsError: one line that names it, and what is wrong with it.
     """
-    own = tuple(find_method(one) for one in dict.fromkeys(_values(kind, given, "method", "methods")))
+    own = tuple(
+        declared(Declaration, one) for one in dict.fromkeys(_values(kind, given, "method", "methods"))
+    )
     named = [*_values(kind, given, "model")]
-    models = [find_model(one) for one in named[-1:]]  # as with any option, the last one counts
-    scenarios = [find_scenario(one) for one in [*_values(kind, given, "scenario")][-1:]]
-    measures = tuple(find_measure(one) for one in dict.fromkeys(_values(kind, given, "measures")))
+    models = [declared(Model, one) for one in named[-1:]]  # as with any option, the last one counts
+    scenarios = [declared(Scenario, one) for one in [*_values(kind, given, "scenario")][-1:]]
+    measures = tuple(declared(Measure, one) for one in dict.fromkeys(_values(kind, given, "measures")))
     return options_with(kind, own, models, scenarios, measures)
 
 

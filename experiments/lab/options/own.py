@@ -23,42 +23,6 @@ from experiments.lab.system.errors import SettingsError, flag
 Kind = TypeVar("Kind", bound=Declared)
 
 
-def find_method(reference: str) -> Declaration:
-    """The method that ``module:function`` names: a declaration, or a function of the settings.
-
-    Raises:
-        SettingsError: one line that names it, and what is wrong with it.
-    """
-    return _found(Declaration, reference)
-
-
-def find_model(reference: str) -> Model:
-    """The model that ``module:function`` names: a declaration, or a function that makes a network.
-
-    Raises:
-        SettingsError: one line that names it, and what is wrong with it.
-    """
-    return _found(Model, reference)
-
-
-def find_scenario(reference: str) -> Scenario:
-    """The scenario that ``module:function`` names: a declaration, or a function that gives its questions.
-
-    Raises:
-        SettingsError: one line that names it, and what is wrong with it.
-    """
-    return _found(Scenario, reference)
-
-
-def find_measure(reference: str) -> Measure:
-    """The measure that ``module:function`` names: a declaration, or a function of a run and its settings.
-
-    Raises:
-        SettingsError: one line that names it, and what is wrong with it.
-    """
-    return _found(Measure, reference)
-
-
 def _found(kind: type[Kind], reference: str) -> Kind:
     try:
         module, found = modules.load(reference)
