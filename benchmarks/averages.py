@@ -12,10 +12,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from experiments.lab.tables import Table
 
 from benchmarks.report import options, publish
 from cs_optax import BeakerChain, complex_synapse, profiles, readout, suggest_timescales
+from experiments.lab.system.tables import Table
 
 LISTENING: dict[str, Any] = {
     "backflow": "never",

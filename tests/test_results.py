@@ -55,6 +55,8 @@ def other_value(field):
         return not value
     if field.name == "experiment":
         return "permMNIST"
+    if field.name == "scenario":
+        return next(name for name in Settings.scenarios if name != value)
     if isinstance(value, str):
         return next(choice for choice in get_args(field.type) if choice != value)
     return value + 1
