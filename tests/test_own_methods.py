@@ -470,7 +470,7 @@ def test_settings_that_cannot_be_flags_are_refused(tmp_path, field, message):
 
 def test_no_code_knows_a_method_by_its_name():
     """But for its declaration, and what the commands compare if nothing is said."""
-    usual = dict.fromkeys(["comparing.py", "interface.py", "run.py", "sweep.py"], {"standard", "cs"})
+    usual = {name: {"standard", "cs"} for name in ("comparing.py", "interface.py", "run.py", "sweep.py")}
     usual["pinned.py"] = {"standard"}  # a word of JAX's
     folder = Path(compare.__file__).parent
     for path in [*folder.glob("*.py"), *(folder / "lab").rglob("*.py")]:
