@@ -165,6 +165,7 @@ def test_jobs_are_given_the_method_as_the_command_was(tmp_path):
     assert [shard.arguments[-1] for shard in submit.shards_of(ranged, 0)] == ["lr=1e-4:1e-2"] * 2
 
 
+@pytest.mark.slow
 def test_jobs_train_it(tmp_path):
     command = [sys.executable, "-m", "experiments.submit", "--cluster=local", f"--logs={tmp_path / 'logs'}"]
     command += ["compare", *TINY, "--methods", SIGN, "--n-seeds=1", *folders(tmp_path)]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from models_twin import Twin
+from tiers import few
 
 from experiments import compare, figures, run, submit, sweep
 from experiments.lab.data.dataset import load
@@ -159,7 +160,7 @@ def test_answers_are_those_of_evaluation_mode_and_change_nothing():
     np.testing.assert_array_equal(network.answer(params, state, x), whole)
 
 
-@pytest.mark.parametrize("method", ["standard", "average", "lwf", "ewc"])
+@pytest.mark.parametrize("method", few(["standard", "average", "lwf", "ewc"], ["standard", "lwf"]))
 def test_training_with_statistics_and_dropout_is_its_slow_twin(method):
     """LwF keeps the network as it was, statistics included; Fisher information is that without dropout."""
     settings = of_cnn(lr=0.003, average_time=1e6)
@@ -196,12 +197,13 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, method):
         np.testing.assert_array_equal(one.accuracy_matrix, other.accuracy_matrix)
 
 
+@pytest.mark.slow
 def test_on_two_devices_it_is_the_same():
     for one, other in zip(runs_of("ewc", devices=2), runs_of("ewc"), strict=True):
         np.testing.assert_allclose(one.loss, other.loss, rtol=2e-3)
 
 
-@pytest.mark.parametrize("method", ["ewc", "lwf"])
+@pytest.mark.parametrize("method", few(["ewc", "lwf"], ["ewc"]))
 def test_configurations_that_train_together_are_as_alone(method):
     pair = [dataclasses.replace(SMALL, lr=lr, lwf_temperature=1000 * lr) for lr in (0.001, 0.003)]
     together, _ = train(pair, method, [0, 1], load("Digits"), quietly)
@@ -217,6 +219,7 @@ def test_other_random_numbers_and_types_configured_change_nothing():
         np.testing.assert_array_equal(one.loss, other.loss)
 
 
+@pytest.mark.slow
 def test_each_layer_is_probed_by_its_name():
     (one,) = runs_of("cs", seeds=[0], probed=True)
     assert one.probes.layers == ["first", "first_norm", "output", "second", "second_norm"]
@@ -250,12 +253,14 @@ def test_the_cnn_is_compared_drawn_and_found_again(tmp_path, capsys):
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_transformer_learns_with_two_devices(tmp_path, capsys):
     given = [*TINY, "--model", TRANSFORMER, "--scenario=class", "--n-seeds=2", "--devices=2"]
     assert compare.main([*given, "--methods", "cs", "ewc", *folders(tmp_path)]) == 0
     assert "network transformer" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_it_is_searched_and_run(tmp_path, capsys):
     budget = ["--methods", "standard", "--budget=2", "--n-tuning-seeds=1", "--n-seeds=1", "--together=2"]
     assert sweep.main([*TINY, "--model", CNN, "--channels=2", *budget, *folders(tmp_path)]) == 0
