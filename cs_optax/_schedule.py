@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cs_optax._step import exchange_rates, is_due, shares
+from cs_optax._step import exchange_rates, is_due, kaplanis_times, shares
 
 
 class Stretch(NamedTuple):
@@ -59,7 +59,7 @@ def switches_of(chain: tuple[np.ndarray, np.ndarray], backflow: Any, time_step: 
     if isinstance(backflow, str):
         if backflow != "kaplanis":
             return np.full(len(C) - 1, 0.0 if backflow == "always" else np.inf)
-        backflow = (2.0 ** np.arange(1, len(C)) - 1) * C[0] / g[0]
+        backflow = kaplanis_times(C, g)
     # A thousandth of a step, as in complex_synapse.
     return np.ceil(np.asarray(backflow, float) / time_step - 1e-3)
 

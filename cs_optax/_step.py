@@ -124,6 +124,12 @@ def is_due(rate: Any, waited: Any, left_waited: Any) -> Any:
     return rate * (waited + left_waited / 2) >= 1 - 1e-5  # where two are as near, rounding must not decide
 
 
+def kaplanis_times(C: Any, g: Any) -> Any:
+    """When links 1 … K-1 begin to flow back in the training code of Kaplanis et al. (2018), ``[K - 1]``."""
+    xp = np if isinstance(g, np.ndarray) else jnp
+    return (2.0 ** xp.arange(1, len(g), dtype=g.dtype) - 1) * C[0] / g[0]
+
+
 def links_due(
     clocks: jax.Array,
     dt: jax.Array,

@@ -29,6 +29,7 @@ from cs_optax._step import (
     euler_coefficients,
     exchange,
     exchange_coefficients,
+    kaplanis_times,
     links_due,
     new_clocks,
     sequential_euler,
@@ -329,7 +330,7 @@ class _Synapse:
     def backflow_times(self, C: jax.Array, g: jax.Array) -> jax.Array:
         """When links 1 … K-1 begin to flow back."""
         if isinstance(self.backflow, str):
-            return (2.0 ** jnp.arange(1, self.n_beakers, dtype=g.dtype) - 1) * C[0] / g[0]
+            return kaplanis_times(C, g)
         return jnp.asarray(self.backflow, g.dtype)
 
     def links(self, due: tuple[Any, ...], chain: jax.Array, charges: Any) -> Links:
