@@ -13,7 +13,7 @@ from experiments.lab.command.failures import Failures
 from experiments.lab.command.guard import guarded
 from experiments.lab.command.options import CommonOptions
 from experiments.lab.command.outcome import CommandResults, finish, show_page
-from experiments.lab.command.own_methods import NAME, methods_in_words, searched_in_words
+from experiments.lab.command.own_methods import Methods, searched_in_words
 from experiments.lab.command.parsing import parse
 from experiments.lab.command.preparation import check_own_methods, prepare
 from experiments.lab.command.report import named, print_table
@@ -57,13 +57,7 @@ class SweepOptions(CommonOptions):
             has room for more.
     """
 
-    methods: Annotated[
-        tuple[str, ...],
-        tyro.conf.arg(
-            metavar=f"[{NAME} …]",
-            help=f"What to compare; differences are to the first one named. {methods_in_words()}",
-        ),
-    ] = ("standard", "cs")
+    methods: Methods = ("standard", "cs")
     budget: int = 12
     ranges: Annotated[
         tuple[str, ...],

@@ -4,14 +4,12 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from experiments.lab.command.failures import Failures
 from experiments.lab.command.options import CommonOptions, Output
 from experiments.lab.command.outcome import CommandResults, finish, show_page
-from experiments.lab.command.own_methods import NAME, methods_in_words
+from experiments.lab.command.own_methods import Methods
 from experiments.lab.command.preparation import prepare
 from experiments.lab.command.report import show_table
 from experiments.lab.options.settings import Settings
@@ -62,13 +60,7 @@ class CompareOptions(CommonOptions):
         n_seeds: Number of seeds. They are consecutive, and train in one program.
     """
 
-    methods: Annotated[
-        tuple[str, ...],
-        tyro.conf.arg(
-            metavar=f"[{NAME} …]",
-            help=f"What to compare; differences are to the first one named. {methods_in_words()}",
-        ),
-    ] = ("standard", "cs")
+    methods: Methods = ("standard", "cs")
     seed: int = 0
     n_seeds: int = 5
 
@@ -86,7 +78,7 @@ def compare(options: CompareOptions, command: str, show: Show = show_table) -> C
         n_seeds=options.n_seeds,
         config={"methods": options.methods, "seed": options.seed, "n_seeds": options.n_seeds},
         stamp=stamps.comparison_stamp,
-        show=show,
+        show=show_table,
     )
     return compare_methods(options, command, what)
 

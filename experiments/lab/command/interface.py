@@ -110,11 +110,10 @@ def _told(
     """The options that the command would be given."""
     declarations = [one for one in own.methods if isinstance(one, Declaration)]
     kind = options_with(command, declarations, own.models, own.scenarios, own.measures)
-    references = {
-        "measures": tuple(one.reference for one in own.measures),
-        **dict(zip(["model"], (one.reference for one in own.models), strict=False)),
-        **dict(zip(["scenario"], (one.reference for one in own.scenarios), strict=False)),
-    }
+    references: dict[str, Any] = {"measures": tuple(one.reference for one in own.measures)}
+    for name, at_most_one in (("model", own.models), ("scenario", own.scenarios)):
+        if at_most_one:
+            references[name] = at_most_one[0].reference
     names = tuple(one.name if isinstance(one, Declaration) else str(one) for one in own.methods)
     return _filled(kind, {**given, **references}, methods=names, seed=seed, n_seeds=n_seeds)
 
@@ -168,14 +167,10 @@ def _value(name: str, value: Any, usual: Any) -> Any:
     """A value in the type of the usual one, as a command line would give it."""
     if name in PATHS and value is not None:
         return Path(value)
+    if value is None and usual is None:
+        return None
     kind = type(usual)
-    if (
-        usual is None
-        or isinstance(value, bool) != (kind is bool)
-        or not isinstance(value, KINDS.get(kind, kind))
-    ):
-        if usual is None and not isinstance(value, bool):
-            return value
+    if isinstance(value, bool) != (kind is bool) or not isinstance(value, KINDS.get(kind, kind)):
         raise SettingsError(f"{name} {value!r}: must be of the type {kind.__name__}")
     if kind is int and value != int(value):
         raise SettingsError(f"{name} {value!r}: must be a whole number")

@@ -39,6 +39,16 @@ def methods_in_words() -> str:
     )
 
 
+# What compare and sweep train.
+Methods = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        metavar=f"[{NAME} …]",
+        help=f"What to compare; differences are to the first one named. {methods_in_words()}",
+    ),
+]
+
+
 def searched_in_words() -> str:
     """What can be searched of the built-in methods, as one would type it, for the help."""
     names = dict.fromkeys(["lr", *(name for one in BUILT_IN.values() for name in one.search)])

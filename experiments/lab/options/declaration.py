@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from experiments.lab.options.declaring import Declared, first_line, named
+from experiments.lab.options.declaring import Declared, declaring
 from experiments.lab.system.names import printable
 
 LONGEST_LABEL = 24  # letters
@@ -114,10 +114,6 @@ class Declaration(Declared):
         _check_words(self)
         _check_names(self)
 
-    def __call__(self, settings: Any) -> Any:
-        """The method that these settings make."""
-        return self.function(settings)
-
     @property
     def used(self) -> frozenset[str]:
         """The names of the settings that it makes use of, beside those that all methods have."""
@@ -139,13 +135,7 @@ def method(name: str | None = None, **declared: Any) -> Callable[[Callable[[Any]
         >>> careful.name, careful.summary
         ('careful', 'Steps of a tenth.')
     """
-
-    def declare(make: Callable[[Any], Any]) -> Declaration:
-        return Declaration(
-            **{"name": name or named(make), "make": make, "summary": first_line(make), **declared}
-        )
-
-    return declare
+    return declaring(Declaration, name, declared)
 
 
 def as_record(declared: Declaration) -> dict[str, Any]:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_origin, get_type_hints
 
 from experiments.lab.system import modules
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.names import file_part, printable
 
 KINDS = (int, float, bool, str)  # of settings
+
+Kind = TypeVar("Kind", bound="Declared")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,10 +72,20 @@ class Declared:
         """What makes it."""
         return modules.load(self.make)[1] if isinstance(self.make, str) else self.make
 
+    def __call__(self, *arguments: Any, **by_name: Any) -> Any:
+        """What its function makes."""
+        return self.function(*arguments, **by_name)
+
     @property
     def own(self) -> tuple[str, ...]:
         """The names of its own settings."""
         return tuple(one.name for one in fields(self.settings)) if self.settings else ()
+
+    def settings_in(self, settings: object) -> Any:
+        """Its own settings, taken out of all; None where it has none."""
+        if self.settings is None:
+            return None
+        return self.settings(**{name: getattr(settings, name) for name in self.own})
 
     @property
     def defined_in(self) -> str:
@@ -107,6 +119,17 @@ class Declared:
             self.require(known, f"its setting {one.name} must be an int, float, bool, str or Literal")
             self.require(one.default is not MISSING, f"its setting {one.name} must have a default")
             self.require(not one.name.startswith("_"), f"its setting {one.name} must begin with a letter")
+
+
+def declaring(
+    kind: type[Kind], name: str | None, declared: Mapping[str, Any]
+) -> Callable[[Callable[..., Any]], Kind]:
+    """A decorator that declares a function: its name and first line are what is not said otherwise."""
+
+    def declare(make: Callable[..., Any]) -> Kind:
+        return kind(**{"name": name or named(make), "make": make, "summary": first_line(make), **declared})
+
+    return declare
 
 
 def named(make: Any) -> str:

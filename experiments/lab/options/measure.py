@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from experiments.lab.options.declaring import Declared, first_line, named
+from experiments.lab.options.declaring import Declared, declaring
 from experiments.lab.system.names import printable
 
 LONGEST_LABEL = 60  # letters
@@ -48,10 +48,6 @@ class Measure(Declared):
         is_free = re.fullmatch(OTHER_COLUMNS, self.name) is None
         self.require(is_free, "has the name of another column of the table of runs")
 
-    def __call__(self, run: Any, settings: Any) -> Any:
-        """What its function gives."""
-        return self.function(run, settings)
-
 
 def measure(name: str | None = None, **declared: Any) -> Callable[[Callable[..., Any]], Measure]:
     """Declare a measure of one's own: a decorator of the function that computes it.
@@ -67,11 +63,7 @@ def measure(name: str | None = None, **declared: Any) -> Callable[[Callable[...,
         >>> last_loss.name, last_loss.label
         ('last_loss', 'loss at the end')
     """
-
-    def declare(make: Callable[..., Any]) -> Measure:
-        return Measure(**{"name": name or named(make), "make": make, "summary": first_line(make), **declared})
-
-    return declare
+    return declaring(Measure, name, declared)
 
 
 def _built_in(name: str, label: str) -> Measure:

@@ -1,10 +1,10 @@
 """What a model says of itself; and the network that is built in, as a model of the user's own is declared."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from experiments.lab.options.declaring import Declared, first_line, named
+from experiments.lab.options.declaring import Declared, declaring
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,16 +31,6 @@ class Model(Declared):
     what: ClassVar[str] = "model"
     made_by: ClassVar[str] = "a class of modules, or a function that makes one"
 
-    def __call__(self, *arguments: Any, **by_name: Any) -> Any:
-        """The network that its function makes."""
-        return self.function(*arguments, **by_name)
-
-    def settings_in(self, settings: object) -> Hashable:
-        """Its own settings, taken out of all; None where it has none."""
-        if self.settings is None:
-            return None
-        return self.settings(**{name: getattr(settings, name) for name in self.own})
-
 
 def model(name: str | None = None, **declared: Any) -> Callable[[Callable[..., Any]], Model]:
     """Declare a model of one's own: a decorator of the function that makes it, or of its class.
@@ -56,11 +46,7 @@ def model(name: str | None = None, **declared: Any) -> Callable[[Callable[..., A
         >>> network.name, network.summary
         ('small', 'One layer.')
     """
-
-    def declare(make: Callable[..., Any]) -> Model:
-        return Model(**{"name": name or named(make), "make": make, "summary": first_line(make), **declared})
-
-    return declare
+    return declaring(Model, name, declared)
 
 
 def recorded(model: Model) -> dict[str, str]:

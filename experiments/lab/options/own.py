@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import fields, make_dataclass, replace
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
-from experiments.lab.options.declaring import Declared, first_line, named
+from experiments.lab.options.declaring import Declared, Kind, first_line, named
 from experiments.lab.options.measure import BUILT_IN as BUILT_IN_MEASURES
 from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
@@ -19,8 +19,6 @@ from experiments.lab.options.scenario import Scenario
 from experiments.lab.options.settings import Settings
 from experiments.lab.system import modules
 from experiments.lab.system.errors import SettingsError, flag
-
-Kind = TypeVar("Kind", bound=Declared)
 
 
 def _found(kind: type[Kind], reference: str) -> Kind:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from experiments.lab.options.declaring import Declared, first_line, named
+from experiments.lab.options.declaring import Declared, declaring
 from experiments.lab.system import modules
 from experiments.lab.system.errors import SettingsError
 
@@ -54,10 +54,6 @@ class Scenario(Declared):
     by_class: bool = False
     single_head: str = ""
 
-    def __call__(self, *arguments: Any, **by_name: Any) -> Any:
-        """The questions that its function gives."""
-        return self.function(*arguments, **by_name)
-
     @property
     def tells_tasks_apart(self) -> bool:
         """Whether there is something to tell apart where each task has a single class."""
@@ -76,12 +72,6 @@ class Scenario(Declared):
         self.require(0 <= chance <= 1, f"its chance must be a fraction, not {chance:g}")
         return chance
 
-    def settings_in(self, settings: object) -> Any:
-        """Its own settings, taken out of all; None where it has none."""
-        if self.settings is None:
-            return None
-        return self.settings(**{name: getattr(settings, name) for name in self.own})
-
 
 def scenario(name: str | None = None, **declared: Any) -> Callable[[Callable[..., Any]], Scenario]:
     """Declare a scenario of one's own: a decorator of the function that gives its questions.
@@ -97,13 +87,7 @@ def scenario(name: str | None = None, **declared: Any) -> Callable[[Callable[...
         >>> task_is_inferred.name, task_is_inferred.chance_of(5, 2)
         ('inferred', 0.1)
     """
-
-    def declare(make: Callable[..., Any]) -> Scenario:
-        return Scenario(
-            **{"name": name or named(make), "make": make, "summary": first_line(make), **declared}
-        )
-
-    return declare
+    return declaring(Scenario, name, declared)
 
 
 def recorded(scenario: Scenario, tasks: int, classes: int) -> dict[str, Any]:
