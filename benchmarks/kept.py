@@ -1,7 +1,8 @@
-"""Averages of the weights that a training keeps in its steps, as users write them: what the chain is held against.
+"""Averages of the weights that are kept in every step, as users write them, beside the chain that listens.
 
-Each is Adam with a transformation after it that sees the new weights and leaves the updates alone, so they are timed as
-optimizers are. What a mixture of the kept ones can be is known from the profiles alone, by least squares.
+Each is Adam with a transformation after it that sees the new weights and leaves the updates alone, so that
+they are timed as optimizers are. How near a mixture of the kept ones can come to a profile is known from what
+they hold of the path alone, by least squares.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from benchmarks.listening import shares
 from cs_optax import profiles
 
 RATE = 1e-3  # of Adam
@@ -129,11 +131,6 @@ def held_by_snapshots(n: int, sigma_rels: Sequence[float], n_snapshots: int) -> 
     return np.stack(columns, axis=1)
 
 
-def shares(profile: profiles.Profile, n: int) -> np.ndarray:
-    """The weight of each of n updates in an average, oldest first."""
-    return np.diff(profile.share(np.arange(n + 1), n))[::-1]
-
-
 def fit(held: np.ndarray, wanted: Sequence[profiles.Profile]) -> tuple[np.ndarray, np.ndarray]:
     """The mixtures that come nearest to some profiles, and how far they stay away.
 
@@ -145,7 +142,8 @@ def fit(held: np.ndarray, wanted: Sequence[profiles.Profile]) -> tuple[np.ndarra
         ``[averages, profiles]``, by least squares, their sums 1; and the misfits ``[profiles]``, 1 - cosine.
     """
     targets = np.stack([np.append(0, shares(profile, len(held) - 1)) for profile in wanted], axis=1)
-    mixtures = np.linalg.lstsq(held, targets, rcond=None)[0]
+    q, r = np.linalg.qr(held)
+    mixtures = np.linalg.solve(r, q.T @ targets)
     mixtures = mixtures / mixtures.sum(axis=0)
     read = held @ mixtures
     cosines = (read * targets).sum(axis=0)
