@@ -139,7 +139,7 @@ def cost(large: float, repeats: int) -> Table:
         "with the share of the snapshots, which go to the host's memory in float16), bytes for each "
         "parameter beside Adam's, and the misfit of the wanted profiles in %",
         ["", *columns, "bytes of state", "of snapshots", *MISFITS],
-        [[ADAM, *(f"{column[ADAM]:.3g} ms" for column in columns.values())]]
+        [[ADAM, *(f"{column[ADAM]:.3g} ms" for column in columns.values()), *[None] * (2 + len(MISFITS))]]
         + [_row(name, one, columns) for name, one in compared.items()],
         [0, *[2] * len(columns), 0, 0, 2, 2, 2, 0],
     )
