@@ -14,7 +14,7 @@ from pathlib import Path
 from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.standard_streams import lasting_streams
 
-WITH_DATA = ("comparison", "startup")
+WITH_DATA = ("averages", "comparison", "startup")
 WITHOUT = ("update_cost", "growth", "seeds", "memory", "offloading", "products", "together", "sharding")
 
 

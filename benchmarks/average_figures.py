@@ -132,7 +132,9 @@ def accuracies(data: Dataset, setting: Setting, seeds: int) -> Accuracies:
         batches, labels = _stream(data, setting, seed)
         params = _network(data, seed)
         found.append(evaluate(*train(params, _inputs(data.x_train, data), labels, batches)))
-    return Accuracies(*(np.stack([np.asarray(one) for one in column]) for column in zip(*found, strict=True)))
+    return Accuracies(
+        *(np.stack([np.asarray(one, float) for one in column]) for column in zip(*found, strict=True))
+    )
 
 
 def _trainer(tx: Any, n: int) -> Any:

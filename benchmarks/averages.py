@@ -41,7 +41,7 @@ DTYPES = ("float32", "bfloat16")
 N = 50_000  # updates in the training that the costs are those of; link 1 exchanges in every 14th of them
 SHORT = 2_500
 RARER: dict[str, Any] = {"resolution": 1 / 8, "visible_resolution": 1 / 2}
-STEPS = 56  # of the large array in a row: as many as between two exchanges of link 3
+STEPS = 28  # of the large array in a row: as many as between two exchanges of link 2
 
 MISFITS = ("median of 20", "worst smooth one", "worst with an edge", "amplification of the smooth ones")
 
@@ -231,21 +231,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=whole_number, default=5, help="trainings of each kind (default 5)")
     given = parser.parse_args(arguments)
     chosen = [name for name in parts if getattr(given, name)] or list(parts)
-    tables, figure = [], None
     if "cost" in chosen:
-        tables.append(cost(given.large, given.repeats))
+        publish("averages-cost", given.out, [cost(given.large, given.repeats)])
     if "misfits" in chosen:
-        tables.append(misfits())
+        publish("averages-misfits", given.out, [misfits()])
     if "rounding" in chosen:
-        tables.append(rounding())
+        publish("averages-rounding", given.out, [rounding()])
     if "accuracy" in chosen:
         data = load("MNIST", given.data_dir) if given.data_dir else load("Digits")
         found = {one.title: accuracies(data, one, given.seeds) for one in SETTINGS}
-        tables.append(accuracy_table(data.name, found))
-        figure = accuracy_figure(data.name, found)
+        table, figure = accuracy_table(data.name, found), accuracy_figure(data.name, found)
+        publish("averages-accuracy", given.out, [table], figure)
         if given.out is not None:
             save(profiles_figure(), given.out, "averages-profiles")
-    publish("averages", given.out, tables, figure)
 
 
 if __name__ == "__main__":
