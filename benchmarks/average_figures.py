@@ -25,7 +25,7 @@ PARTS = tuple(np.geomspace(0.002, 2, 25))  # of the training: the times of the a
 KEPT = (0.004, 0.016, 0.063, 0.25, 1.0)  # of those that are kept
 SHOWN = {
     "mean of all updates": profiles.Mean(),
-    "power function, sigma_rel 0.15": profiles.Power(0.15),
+    r"power function, $\sigma_{rel}$ = 0.15": profiles.Power(0.15),
     "exponential, a tenth of the training": profiles.Exponential(250),
     "mean of the last quarter": profiles.Mean(0.25),
     "the moment a fifth ago": profiles.Moment(500),
@@ -216,13 +216,15 @@ def accuracy_figure(name: str, found: dict[str, Accuracies]) -> Figure:
         mean, sem = _mean_and_error(one.read)
         panel.fill_between(PARTS, mean - sem, mean + sem, color=ORANGE, alpha=0.25, linewidth=0)
         panel.plot(PARTS, mean, color=ORANGE, label="read from the chain afterwards")
+        best = mean.argmax()
+        panel.plot(PARTS[best], mean[best], "*", color=ORANGE, markersize=9, label="its best", zorder=3)
         mean, sem = _mean_and_error(one.kept)
         panel.errorbar(KEPT, mean, sem, fmt="o", color=BLUE, markersize=4, label="kept during the training")
         panel.axhline(one.last.mean(), color="black", linestyle=":", linewidth=1, label="the last weights")
         panel.set(xscale="log", xlabel="time of the average / training")
         panel.set_title(title)
     panels[0].set_ylabel(f"test accuracy on {name} (%)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
