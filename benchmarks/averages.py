@@ -7,14 +7,18 @@ drift, wander and jitter, against their averages in float64.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
 from cs_optax import BeakerChain, complex_synapse, profiles, readout, suggest_timescales
+from experiments.lab.command.guard import fail
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.tables import Table
 
 LISTENING: dict[str, Any] = {
@@ -102,16 +106,26 @@ def _angle(read: np.ndarray, exact: np.ndarray) -> float:
     return float(1 - read @ exact / np.linalg.norm(read) / np.linalg.norm(exact))
 
 
+@dataclass(frozen=True)
+class AveragesOptions(Options):
+    """Averages of past weights from a chain that listens.
+
+    Attributes:
+        misfits: The table of misfits, in seconds.
+        rounding: The table of rounding, in seconds.
+    """
+
+    misfits: bool = False
+    rounding: bool = False
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The tables that are asked for."""
-    parser = options(__doc__.splitlines()[0])
-    tables = {"misfits": misfits, "rounding": rounding}
-    for name in tables:
-        parser.add_argument(f"--{name}", action="store_true", help=f"the table of {name}, in seconds")
-    given = parser.parse_args(arguments)
-    chosen = [table() for name, table in tables.items() if getattr(given, name)]
+    given, _ = parse(AveragesOptions, "benchmarks.averages", arguments)
+    asked = {misfits: given.misfits, rounding: given.rounding}
+    chosen = [table() for table, wanted in asked.items() if wanted]
     if not chosen:
-        parser.error("nothing to do: ask for --misfits, --rounding or both")
+        sys.exit(fail("error: nothing to do: ask for --misfits, --rounding or both", status=2))
     publish("averages", given.out, chosen)
 
 
