@@ -38,8 +38,8 @@ class SubmitOptions:
 
     An array of jobs trains it in shards: each method is one, of a comparison every --seeds-per-job seeds of
     each. When all have ended, a last job puts the whole together from what they have kept in <results-dir>,
-    which all of them share; what a failed job left it tries again. A job that is preempted or runs out of time
-    is queued again and goes on where it was. The same command again trains only what is missing.
+    which all of them share; what a failed job left it tries again. A job that is preempted or out of time is
+    queued again and goes on where it was. The same command again trains only what is missing.
 
         python -m experiments.submit --gpus 1 --hours 4 sweep --methods standard cs ewc --n-seeds 20
 
