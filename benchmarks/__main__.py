@@ -1,7 +1,7 @@
 """What it costs, every table and figure in one command: ``python -m benchmarks --out FOLDER``.
 
 Each benchmark runs in a process of its own; a filled folder looks like benchmarks/results/cpu/. (How exact
-the dynamics are is told by ``python -m experiments.memory integrators precision``.)
+the dynamics are is told by ``python -m experiments.claims integrators precision``.)
 """
 
 from __future__ import annotations
