@@ -16,6 +16,7 @@ from experiments.lab.system.errors import SettingsError
 EXPERIMENTS = Path(run.__file__).parent
 OF_THE_LIBRARY = {"cs_optax", "experiments", "jax", "numpy", "optax"}
 FOR_THE_COMMAND_LINE = {"tyro"}
+NEEDED_BY_FLAX = {"orbax"}
 WHERE_THE_DATA_ARE_LOADED = {"PIL", "array_record", "importlib_resources", "sklearn", "tensorflow_datasets"}
 
 
@@ -97,5 +98,5 @@ def test_every_package_that_training_imports_is_asked_for(monkeypatch):
         *(EXPERIMENTS / f"{c}.py" for c in ("run", "compare", "sweep")),
     ]
     found = set().union(*map(imported, files)) - set(sys.stdlib_module_names)
-    known = OF_THE_LIBRARY | FOR_THE_COMMAND_LINE | WHERE_THE_DATA_ARE_LOADED
+    known = OF_THE_LIBRARY | FOR_THE_COMMAND_LINE | NEEDED_BY_FLAX | WHERE_THE_DATA_ARE_LOADED
     assert found - known == asked_for
