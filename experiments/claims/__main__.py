@@ -16,12 +16,14 @@ from experiments.lab.options.validation import LARGEST_SEED
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.folders import check_folders
 from experiments.lab.system.packages import check_package
+from experiments.lab.system.tables import markdown
 from experiments.lab.system.terminal import plain_console
 
 if TYPE_CHECKING:
     from experiments.claims.outcome import Outcome, Row
 
 NARROWEST = 80  # columns of the table; in fewer rich would cut its numbers
+HEAD = ("claim", "target", "measured", "pass")
 PASSED = {True: "yes", False: "NO", None: "–"}
 
 
@@ -140,9 +142,7 @@ def keep(name: str, outcome: "Outcome", options: ClaimsOptions, command: str, se
 
 def table_of(rows: "Sequence[Row]") -> str:
     """The table claim · target · measured · pass, in Markdown."""
-    lines = ["| claim | target | measured | pass |", "|---|---|---|---|"]
-    lines += [f"| {row.claim} | {row.target} | {row.measured} | {PASSED[row.passed]} |" for row in rows]
-    return "\n".join(lines)
+    return markdown(HEAD, [(row.claim, row.target, row.measured, PASSED[row.passed]) for row in rows])
 
 
 def show(outcomes: "Mapping[str, Outcome]") -> None:
@@ -153,7 +153,7 @@ def show(outcomes: "Mapping[str, Outcome]") -> None:
     console = plain_console()
     console.width = max(console.width, NARROWEST)
     for name, outcome in outcomes.items():
-        table = Table("claim", "target", "measured", "pass", box=None, pad_edge=False)
+        table = Table(*HEAD, box=None, pad_edge=False)
         for row in outcome.rows:
             style = "red" if row.passed is False else None
             table.add_row(row.claim, row.target, row.measured, PASSED[row.passed], style=style)
