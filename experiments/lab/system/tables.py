@@ -29,7 +29,7 @@ class Table:
 
     def markdown(self) -> str:
         """The table in Markdown, its title above."""
-        rows = (map(_cell, row, self.digits) for row in self.rows)
+        rows = [[_cell(*each) for each in zip(row, self.digits, strict=True)] for row in self.rows]
         return f"{self.title}\n\n{markdown(self.head, rows)}"
 
 
