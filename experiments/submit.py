@@ -200,7 +200,7 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
     Raises:
         SettingsError: if a sweep is to be divided by seeds, which its search has to have together.
     """
-    from experiments.lab.options.search import of_method
+    from experiments.lab.options.search import searched_of
 
     options, _ = parse(COMMANDS[whole.name], f"experiments.{whole.name}", whole.arguments)
     if options.machines.distributed:
@@ -208,6 +208,7 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
     if whole.name == "sweep" and seeds_per_job:
         raise SettingsError("--seeds-per-job: goes with compare; the shards of a sweep are its methods")
     size, known = seeds_per_job or max(options.n_seeds, 1), options.known_methods
+    own = [one for one in (options.own_model, options.own_scenario) if one is not None]
     shards = []
     for method in options.methods:
         declared = known.get(method)  # an unknown one is refused when the command is checked
@@ -216,7 +217,7 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
             arguments = [word for word in arguments if word != "--probes"]
         if whole.name == "sweep":
             if options.ranges and declared is not None:  # those of other methods would be refused
-                arguments += ["--ranges", *of_method(options.ranges, declared)]
+                arguments += ["--ranges", *searched_of(options.ranges, [declared, *own])]
             shards.append(Shard(whole.name, tuple(arguments)))
             continue
         for first in range(0, options.n_seeds, size):

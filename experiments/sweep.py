@@ -39,11 +39,12 @@ class SweepOptions(CommonOptions):
     """Choose the settings of several methods on validation data, then compare them at their best.
 
     Every method gets the same number of configurations, which fill the ranges of what is searched evenly:
-    its learning rate, and the strength it has of its own (of complex synapses: alpha, beta and the
-    number of beakers). The first configuration is that of the other flags. Each is trained with seeds of
-    its own, without the validation images (every sixth of each class), and judged by its final
-    average accuracy on them. The best one of each method is then trained on all training data, with
-    other seeds, and its test accuracy is computed once. Whatever is finished is found again.
+    its learning rate, the strength it has of its own (of complex synapses: alpha, beta and the number of
+    beakers), and what a model or a scenario of your own declares. The first configuration is that of the
+    other flags. Each is trained with seeds of its own, without the validation images (every sixth of each
+    class), and judged by its final average accuracy on them. The best one of each method is then trained on
+    all training data, with other seeds, and its test accuracy is computed once. Whatever is finished is
+    found again.
 
     Attributes:
         methods: What to compare, as for experiments.compare; differences are to the first one named.
@@ -63,9 +64,9 @@ class SweepOptions(CommonOptions):
         tuple[str, ...],
         tyro.conf.arg(
             help="Other ranges than the usual ones, such as lr=1e-4:1e-2 alpha=1:100. What can be searched: "
-            f"{searched_in_words()}, and what a method of your own declares. span is beta/alpha, spacing "
-            "that of the timescales (decides the number of beakers), depth that of the beaker that is "
-            "read, as a share of the chain."
+            f"{searched_in_words()}, and what a method, model or scenario of your own declares. span is "
+            "beta/alpha, spacing that of the timescales (decides the number of beakers), depth that of the "
+            "beaker that is read, as a share of the chain."
         ),
     ] = ()
     tuning_seed: int = 1000
@@ -129,8 +130,9 @@ def _plan(options: SweepOptions, settings: Settings) -> dict[str, Plan]:
     """
     from experiments.lab.options import search
 
-    declared = [settings.methods[method] for method in options.methods]
-    ranges = search.read_ranges(options.ranges, declared)
+    own = [one for one in (settings.model, settings.asked) if one.search]
+    methods = [settings.methods[method] for method in options.methods]
+    ranges = search.read_ranges(options.ranges, [*methods, *own])
     validated = replace(settings, evaluate_on="validation")
     plan: dict[str, Plan] = {}
     for method in options.methods:

@@ -167,13 +167,21 @@ def _check_words(declared: Declaration) -> None:
     declared.require(declared.line in lines, f"its line {declared.line!r} must be one of {', '.join(lines)}")
 
 
+def check_search(declared: Declared, search: Mapping[str, Range], settings: Collection[str]) -> None:
+    """Ranges are of settings that can be searched.
+
+    Raises:
+        SettingsError: one line that names what declares them, and what is wrong.
+    """
+    for name, usual in search.items():
+        declared.require(name in settings, f"its search names {name}, which is no setting of its own")
+        declared.require(isinstance(usual, Range), f"its search must give a Range for {name}")
+
+
 def _check_names(declared: Declaration) -> None:
     """Ranges and numbers are those of settings that it has."""
     known = {"lr", *declared.used}
-    searched = known | (set(SHAPES) if declared.has_beakers else set())
-    for name, usual in declared.search.items():
-        declared.require(name in searched, f"its search names {name}, which is no setting of its own")
-        declared.require(isinstance(usual, Range), f"its search must give a Range for {name}")
+    check_search(declared, declared.search, known | (set(SHAPES) if declared.has_beakers else set()))
     for name in declared.together:
         declared.require(name in known, f"its together names {name}, which is no setting of its own")
     if declared.has_beakers:
