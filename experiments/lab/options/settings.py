@@ -237,7 +237,13 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
             *(one.own for one in cls.methods.values())
         )
         declared = cls.methods[method]
-        return frozenset(of_methods - declared.used | {*declared.ignores}) | cls.unused_by_the_model()
+        unused = frozenset(of_methods - declared.used | {*declared.ignores})
+        return unused | cls.unused_by_the_model() | cls.of_measures()
+
+    @classmethod
+    def of_measures(cls) -> frozenset[str]:
+        """The settings of measures, which no training makes use of."""
+        return frozenset(name for one in cls.measures.values() for name in one.own)
 
     @classmethod
     def unused_by_the_model(cls) -> frozenset[str]:

@@ -142,6 +142,7 @@ def without_effect(settings: Settings, methods: Sequence[str]) -> list[str]:
     ['--overlap 0.5 has no effect without --stream gradual', '--l2-strength 0.1 has no effect on cs']
     """
     usual, unused = type(settings)(), frozenset.intersection(*map(settings.unused_by, methods))
+    unused -= settings.of_measures()
     reasons = {field.name: f"on {', '.join(methods)}" for field in fields(settings) if field.name in unused}
     if settings.beakers < 2 and any(settings.methods[method].has_beakers for method in methods):
         without = ("alpha", "beta", "time_step") if settings.beakers == 0 else ("alpha",)
