@@ -152,7 +152,7 @@ def test_one_that_fails_is_named_in_a_line_when_all_else_is_kept(tmp_path, file,
     out, err = capsys.readouterr()
     last = err.splitlines()[-1]
     assert last.startswith("error: measure broken failed; the runs and all else are kept: of standard: Attr")
-    assert last.endswith("(mine.py, line 16)")
+    assert last.endswith("(mine.py, line 31)")
     measured = json.loads(summary_of(out).read_text())["methods"]["cs"]["measures"]
     assert measured["broken"]["per_seed"] == [None]
     assert measured["first-task"]["mean"] is not None
