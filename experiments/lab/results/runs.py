@@ -63,7 +63,8 @@ class Run:
             gradual streams), a single row at the end (others).
         matrix_at: int [rows], iterations at which the rows were taken.
         final_accuracy: mean over tasks of the last row.
-        diverged_at: first iteration (from 1) whose training loss is not finite; None if all are.
+        diverged_at: first iteration (from 1) whose training loss is not finite; the last one if all are, but
+            it leaves weights that are not finite; else None.
         probes: what the beakers held at each evaluation; None where that was not asked for.
     """
 

@@ -23,6 +23,7 @@ class Log:
         logged_at: ends of the stretches that losses are averaged over.
         seen: [runs, evaluations, tasks], the tasks shown so far.
         losses: [iterations, runs].
+        lost: bool [runs], whether the weights at the end are not finite.
         accuracy: one [runs, tasks] for each of ``evaluated_at``.
         matrix: one [runs, tasks] for the start, and for each of ``matrix_at``.
         probes: one for each of ``evaluated_at``, runs last; empty without probes.
@@ -36,6 +37,7 @@ class Log:
         self.logged_at = list(range(settings.loss_log, total + 1, settings.loss_log)) or [total]
         self.seen = np.zeros((n_runs, len(self.evaluated_at), settings.tasks), bool)
         self.losses = np.full((total, n_runs), np.nan)
+        self.lost = np.zeros(n_runs, bool)
         self.accuracy: list[np.ndarray] = []
         self.matrix: list[np.ndarray] = []
         self.probes: dict[str, list[np.ndarray]] = (
@@ -79,7 +81,8 @@ class Log:
         probes = {name: np.stack(values) for name, values in self.probes.items()}
         stretches = self.losses[: self.logged_at[-1]].reshape(len(self.logged_at), -1, len(seeds))
         not_finite = ~np.isfinite(self.losses)
-        first_not_finite = np.where(not_finite.any(axis=0), not_finite.argmax(axis=0) + 1, 0)
+        in_the_last_update = np.where(self.lost, len(self.losses), 0)
+        first_not_finite = np.where(not_finite.any(axis=0), not_finite.argmax(axis=0) + 1, in_the_last_update)
         accuracy, matrix = np.stack(self.accuracy), np.stack(self.matrix)
         return [
             Run(

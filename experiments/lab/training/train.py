@@ -145,6 +145,17 @@ class _Training:
                 at_the_end = stop == stops[-1] and self._checkpoints.at_the_end
                 if self._checkpoints.due or at_the_end:
                     self._keep()
+        self._check_last_update()
+
+    def _check_last_update(self) -> None:
+        """Note which runs have weights that are not finite: no loss comes after the last update to tell."""
+        finite = []
+        for carry in self._carries:
+            of_run = carry.losses.ndim - 1  # so many axes before a parameter's own
+            leaves = [np.isfinite(np.asarray(leaf)) for leaf in jax.tree.leaves(carry.params)]
+            each = [leaf.all(axis=tuple(range(of_run, leaf.ndim))).ravel() for leaf in leaves]
+            finite.append(np.logical_and.reduce(each))
+        self._log.lost = ~self._programs.of_runs(finite)
 
     def _advance(self, began: int, stop: int) -> None:
         with self._timer("train"):
