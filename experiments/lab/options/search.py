@@ -7,8 +7,10 @@ cost. The settings as they were given are the first of the points.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,7 +21,7 @@ from experiments.lab.options.declaration import DEPTH, SHAPES, SPACING, SPAN, De
 from experiments.lab.options.model import Model
 from experiments.lab.options.scenario import Scenario
 from experiments.lab.options.settings import Settings
-from experiments.lab.options.validation import validate
+from experiments.lab.options.validation import validate, validate_methods
 from experiments.lab.system.errors import SettingsError, flag
 
 SEED = 0  # of the scrambling: the points of a method are always the same
@@ -125,6 +127,34 @@ def varied(configuration: Settings, space: Mapping[str, Range]) -> dict[str, flo
     if DEPTH in space:
         names.append("readout")
     return {name: getattr(configuration, name) for name in names}
+
+
+def evaluations(configuration: Settings, method: str) -> list[Settings]:
+    """A configuration with every value of what the method's weights are evaluated by, the given ones first.
+
+    Values that do not go with its other settings are left out, and so are those that mean the same as others.
+
+    >>> len(evaluations(Settings(), "cs"))
+    1
+    >>> [one.profile for one in evaluations(Settings(profile="mean:1"), "record")[:3]]
+    ['mean:1', 'moment:0', 'mean:0.5']
+    """
+    tried = configuration.methods[method].evaluated_by
+    values = [(getattr(configuration, name), *others) for name, others in tried.items()]
+    found: dict[Settings, Settings] = {}
+    for chosen_values in itertools.product(*values):
+        one = replace(configuration, **dict(zip(tried, chosen_values, strict=True)))
+        with suppress(SettingsError):
+            validate(one)
+            validate_methods(one, [method])
+            found.setdefault(one.as_read(method), one)
+    return [*found.values()]
+
+
+def chosen(configuration: Settings, method: str, space: Mapping[str, Range]) -> dict[str, Any]:
+    """What a configuration has of what is tried, with what its weights are evaluated by."""
+    read, tried = configuration.as_read(method), configuration.methods[method].evaluated_by
+    return {**varied(configuration, space), **{name: getattr(read, name) for name in tried}}
 
 
 def as_flags(settings: Mapping[str, object]) -> str:

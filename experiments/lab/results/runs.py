@@ -153,6 +153,13 @@ def trained_together(one: FinishedRun) -> int:
     return int(one.environment.get("seeds_together", 1) * one.environment.get("configurations_together", 1))
 
 
+def _sharing(one: FinishedRun, part: str) -> int:
+    """How many share the seconds of a part: one training may be evaluated as several configurations."""
+    if part == "evaluate" and "evaluated_together" in one.environment:
+        return int(one.environment["seeds_together"] * one.environment["evaluated_together"])
+    return trained_together(one)
+
+
 def seconds_per_run(finished: Sequence[FinishedRun]) -> Seconds | None:
     """The time that one of these runs took, on average; None where it is not known of all.
 
@@ -163,5 +170,5 @@ def seconds_per_run(finished: Sequence[FinishedRun]) -> Seconds | None:
         seconds = one.environment.get("seconds")
         if seconds is None:
             return None
-        shares.append({part: spent / trained_together(one) for part, spent in seconds.items()})
+        shares.append({part: spent / _sharing(one, part) for part, spent in seconds.items()})
     return Seconds(**{part: float(np.mean([share[part] for share in shares])) for part in shares[0]})
