@@ -17,7 +17,7 @@ import tyro
 from experiments.lab.command.parsing import parse
 from experiments.lab.system.standard_streams import lasting_streams
 
-WithData = Literal["comparison", "startup"]
+WithData = Literal["averages", "comparison", "startup"]
 Without = Literal[
     "update_cost", "growth", "seeds", "memory", "offloading", "products", "together", "sharding"
 ]
