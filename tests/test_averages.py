@@ -12,7 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks.averages import misfits, rounding
+from benchmarks import kept
+from benchmarks.average_figures import KEPT, PARTS, Setting, accuracies
+from benchmarks.averages import RARER, SHORT, bytes_of_state, listening, misfits, rounding
 from cs_optax import (
     Averaging,
     BeakerChain,
@@ -23,6 +25,7 @@ from cs_optax import (
     readout,
     suggest_timescales,
 )
+from experiments.lab.data.dataset import load
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 ROOT = Path(__file__).parent.parent
@@ -394,3 +397,63 @@ def test_the_tables_of_the_documentation_are_those_of_the_command():
     for (name, numbers), (own, *values) in zip(printed, rows, strict=True):
         assert name == own
         np.testing.assert_allclose(numbers, values, rtol=0.15, atol=0.03)
+
+
+# The benchmark: averages that others keep, and the chain beside them
+
+
+def walk(n_updates, n_weights=20):
+    """A random walk, its start first, ``[n_updates + 1, n_weights]``."""
+    steps = np.random.default_rng(0).normal(size=(n_updates + 1, n_weights))
+    return np.cumsum(steps, axis=0).astype(np.float32)
+
+
+def kept_along(tx, path):
+    """What is kept after each update of a path: Adam moves nothing where all gradients are zero."""
+
+    def step(state, new):
+        state = tx.update({"w": jnp.zeros_like(new)}, state, {"w": new})[1]
+        return state, state[1]
+
+    return jax.jit(lambda path: jax.lax.scan(step, tx.init({"w": path[0]}), path[1:])[1])(path)
+
+
+def test_kept_exponential_averages_hold_what_the_benchmark_says_with_optax_and_with_flax():
+    path, times = walk(200), (10.0, 70.0)
+    held = kept.held_by_exponentials(200, times)
+    for time, average, column in zip(times, kept_along(kept.exponentials(*times), path), held.T, strict=True):
+        np.testing.assert_allclose(average["w"][-1], column @ path, rtol=1e-4, atol=1e-3)
+        _, flax = kept_along(kept.nnx_exponential(time), path)
+        np.testing.assert_allclose(jax.tree.leaves(flax)[0], average["w"], rtol=1e-5, atol=1e-4)
+    _, sparse = kept_along(kept.sparse_exponential(10.0, 3), walk(7, 1))
+    assert (np.diff(sparse["w"][:, 0]) != 0).tolist() == [False, False, True, False, False, True]
+
+
+def test_averages_made_of_snapshots_of_power_functions_are_the_wanted_ones_up_to_their_misfit():
+    path, n, n_snapshots = walk(240), 240, 12
+    _, averages = kept_along(kept.power_functions(*kept.EDM2), path)
+    at = kept.snapshot_updates(n, n_snapshots) - 1
+    snapshots = np.concatenate([np.asarray(average["w"])[at] for average in averages])
+    held = kept.held_by_snapshots(n, kept.EDM2, n_snapshots)
+    np.testing.assert_allclose(snapshots, held.T @ path, rtol=1e-3, atol=1e-2)
+    wanted = [profiles.Power(0.15), profiles.Power(0.05)]
+    mixtures, misfits = kept.fit(held, wanted)
+    assert misfits[0] < 1e-3
+    assert misfits[1] < 1e-12  # this one is kept itself
+    for mixture, profile in zip(mixtures.T, wanted, strict=True):
+        exact = np.diff(profile.share(np.arange(n + 1), n))[::-1] @ path[1:]
+        np.testing.assert_allclose(mixture @ snapshots, exact, rtol=0.05, atol=0.1)
+
+
+def test_a_short_training_is_read_as_well_where_the_chain_looks_at_every_fourth_update():
+    often, rarely = listening(SHORT), listening(SHORT, **RARER)
+    assert max(often.misfits[:12].max(), rarely.misfits[:12].max()) < 0.003
+    assert bytes_of_state(often.optimizer) == pytest.approx(8 + 7 * 4, abs=0.01)
+    assert bytes_of_state(listening(beaker_dtype="bfloat16").optimizer) == pytest.approx(8 + 7 * 2, abs=0.01)
+
+
+def test_averages_that_are_read_after_a_training_are_as_accurate_as_those_kept_in_it():
+    found = accuracies(load("Digits"), Setting("", 400, 1e-3, 16, wrong=0.3), seeds=1)
+    assert found.read.max() > found.last.max() + 3  # or there would be nothing to compare
+    at_kept = np.interp(np.log(KEPT), np.log(PARTS), found.read[0])
+    np.testing.assert_allclose(at_kept, found.kept[0], atol=2.5)

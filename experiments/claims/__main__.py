@@ -1,4 +1,4 @@
-"""The published claims about the complex synapse, measured: ``python -m experiments.memory --help``."""
+"""The published claims about the complex synapse, measured: ``python -m experiments.claims --help``."""
 
 import sys
 import time
@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from experiments.claims import CLAIMS, measure
 from experiments.lab.command.guard import guarded
@@ -18,17 +15,20 @@ from experiments.lab.command.parsing import parse
 from experiments.lab.options.validation import LARGEST_SEED
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.folders import check_folders
+from experiments.lab.system.packages import check_package
+from experiments.lab.system.tables import markdown
 from experiments.lab.system.terminal import plain_console
 
 if TYPE_CHECKING:
     from experiments.claims.outcome import Outcome, Row
 
 NARROWEST = 80  # columns of the table; in fewer rich would cut its numbers
+HEAD = ("claim", "target", "measured", "pass")
 PASSED = {True: "yes", False: "NO", None: "–"}
 
 
 @dataclass(frozen=True)
-class MemoryOptions:
+class ClaimsOptions:
     """Measure what is claimed about the memory of complex synapses, and say whether it holds.
 
     Prints a table claim · target · measured · pass, draws the figures, and writes every number.
@@ -39,8 +39,8 @@ class MemoryOptions:
         all: Measure everything; about a quarter of an hour on two cores.
         list: Say what there is, and do nothing.
         seed: Seed of everything random; power-law, lifetime, comparison and integrators have nothing random.
-        results_dir: Folder for the numbers (memory/NAME.json) and tables (memory/NAME.md).
-        plot_dir: Folder for the figures (memory-NAME.pdf and .png).
+        results_dir: Folder for the numbers (claims/NAME.json) and tables (claims/NAME.md).
+        plot_dir: Folder for the figures (claims-NAME.pdf and .png).
     """
 
     claims: Annotated[
@@ -56,19 +56,19 @@ class MemoryOptions:
 
     def folders(self) -> Iterator[tuple[str, Path]]:
         """Every folder that the command writes in, with the option that names it."""
-        yield "results_dir", self.results_dir / "memory"
+        yield "results_dir", self.results_dir / "claims"
         yield "plot_dir", self.plot_dir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options, command = parse(MemoryOptions, "experiments.memory", arguments)
+    options, command = parse(ClaimsOptions, "experiments.claims", arguments)
     missed: list[str] = []
     interrupted = "interrupted: the claims that were measured are kept"
-    return guarded(lambda: missed.extend(memory(options, command)), interrupted) or int(bool(missed))
+    return guarded(lambda: missed.extend(claims(options, command)), interrupted) or int(bool(missed))
 
 
-def memory(options: MemoryOptions, command: str) -> list[str]:
+def claims(options: ClaimsOptions, command: str) -> list[str]:
     """Measure the claims that are asked for, one after another; each is kept as soon as it is there.
 
     Returns:
@@ -84,7 +84,11 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
         print("\n".join(f"{name:<{width}}  {words}" for name, words in CLAIMS.items()))
         return []
     names = _chosen(options)
+    for package in ("matplotlib", "rich", "scipy"):
+        check_package(package, "the claims", "experiments")
     check_folders(options.folders())
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     from experiments.lab.options.pinned import pinned
 
     outcomes: dict[str, Outcome] = {}
@@ -105,7 +109,7 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
             keep(name, outcomes[name], options, command, seconds)
             progress.update(task, advance=1)
     show(outcomes)
-    print(f"\nnumbers and tables: {options.results_dir / 'memory'}\nfigures: {options.plot_dir}")
+    print(f"\nnumbers and tables: {options.results_dir / 'claims'}\nfigures: {options.plot_dir}")
     rows = [row for outcome in outcomes.values() for row in outcome.rows]
     missed = [row.claim for row in rows if row.passed is False]
     if missed:
@@ -113,13 +117,13 @@ def memory(options: MemoryOptions, command: str) -> list[str]:
     return missed
 
 
-def keep(name: str, outcome: "Outcome", options: MemoryOptions, command: str, seconds: float) -> None:
+def keep(name: str, outcome: "Outcome", options: ClaimsOptions, command: str, seconds: float) -> None:
     """Write the numbers, tables and figures of one claim, each file whole or not at all."""
     from experiments.lab.figures import save
     from experiments.lab.results.store import current_environment
     from experiments.lab.system.files import write_atomically, write_json
 
-    folder = options.results_dir / "memory"
+    folder = options.results_dir / "claims"
     content = {
         "command": command,
         "claim": name,
@@ -133,22 +137,23 @@ def keep(name: str, outcome: "Outcome", options: MemoryOptions, command: str, se
     text = "\n\n".join([table_of(outcome.rows), *(table.markdown() for table in outcome.tables.values())])
     write_atomically(folder / f"{name}.md", (text + "\n").encode())
     for figure_name, figure in outcome.figures.items():
-        save(figure, options.plot_dir, f"memory-{figure_name}")
+        save(figure, options.plot_dir, f"claims-{figure_name}")
 
 
 def table_of(rows: "Sequence[Row]") -> str:
     """The table claim · target · measured · pass, in Markdown."""
-    lines = ["| claim | target | measured | pass |", "|---|---|---|---|"]
-    lines += [f"| {row.claim} | {row.target} | {row.measured} | {PASSED[row.passed]} |" for row in rows]
-    return "\n".join(lines)
+    return markdown(HEAD, [(row.claim, row.target, row.measured, PASSED[row.passed]) for row in rows])
 
 
 def show(outcomes: "Mapping[str, Outcome]") -> None:
     """Print the table of everything that was measured."""
+    from rich.table import Table
+    from rich.text import Text
+
     console = plain_console()
     console.width = max(console.width, NARROWEST)
     for name, outcome in outcomes.items():
-        table = Table("claim", "target", "measured", "pass", box=None, pad_edge=False)
+        table = Table(*HEAD, box=None, pad_edge=False)
         for row in outcome.rows:
             style = "red" if row.passed is False else None
             table.add_row(row.claim, row.target, row.measured, PASSED[row.passed], style=style)
@@ -156,7 +161,7 @@ def show(outcomes: "Mapping[str, Outcome]") -> None:
         console.print(table)
 
 
-def _chosen(options: MemoryOptions) -> list[str]:
+def _chosen(options: ClaimsOptions) -> list[str]:
     unknown = [name for name in options.claims if name not in CLAIMS]
     if unknown:
         raise SettingsError(f"{unknown[0]!r} is no claim: must be one of {', '.join(CLAIMS)}")
