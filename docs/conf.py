@@ -38,7 +38,7 @@ include_patterns = [
     "benchmarks/results/*/*.md",
     "examples/README.md",
     "experiments/README.md",
-    "experiments/results/memory/*.md",
+    "experiments/results/claims/*.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",

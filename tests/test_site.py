@@ -16,7 +16,7 @@ import cs_optax.memory
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-COMMANDS = ("compare", "figures", "memory", "run", "sharded", "submit", "sweep")
+COMMANDS = ("claims", "compare", "figures", "run", "sharded", "submit", "sweep")
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_every_public_name_has_its_place(site):
 @pytest.mark.slow
 def test_every_flag_of_every_command_has_its_place(site):
     flags = names_on(site, "std:cmdoption")
-    for name in ("compare.--methods", "sweep.--budget", "run.--method", "memory.--all", "submit.--gpus"):
+    for name in ("compare.--methods", "sweep.--budget", "run.--method", "claims.--all", "submit.--gpus"):
         assert f"experiments.{name}" in flags
     assert len([flag for flag in flags if flag.startswith("experiments.compare.--")]) > 50
 
@@ -154,7 +154,9 @@ def test_the_help_of_a_command_is_read_box_by_box(extensions):
 
 def test_every_command_has_a_page_of_flags():
     pages = {path.stem: path.read_text() for path in (DOCS / "flags").glob("*.md") if path.stem != "index"}
-    commands = {path.stem for path in (ROOT / "experiments").glob("*.py") if "parse(" in path.read_text()}
+    sources = [*(ROOT / "experiments").glob("*.py"), *(ROOT / "experiments").glob("*/__main__.py")]
+    names = {path: path.parent.name if path.stem == "__main__" else path.stem for path in sources}
+    commands = {name for path, name in names.items() if "parse(" in path.read_text()}
     assert set(pages) == set(COMMANDS) == commands
     assert all(f"{{command-line}} experiments.{name}\n" in text for name, text in pages.items())
 
