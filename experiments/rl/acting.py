@@ -36,8 +36,12 @@ def begin(keys: jax.Array, envs: int) -> Actors:
 
 def act(
     weights: Params, actors: Actors, keys: jax.Array, task: jax.Array, settings: Settings
-) -> tuple[Actors, Batch]:
-    """A step of all environments, with an action at random in a share ``epsilon`` of them."""
+) -> tuple[Actors, tuple[Batch, jax.Array]]:
+    """A step of all environments, with an action at random in a share ``epsilon`` of them.
+
+    Returns:
+        The environments, what was seen and done in each, and which episodes have ended.
+    """
 
     def of_env(key: jax.Array, states: tasks.States, best: jax.Array) -> tuple[tasks.States, jax.Array, tasks.Transition]:
         random, which, moving = jax.random.split(key, 3)
@@ -58,7 +62,8 @@ def act(
         actors.counts + after.finished.sum(axis=1),
     )
     scale = jnp.where(task == 0, settings.cartpole_reward, 1.0)
-    return actors, Batch(seen, action, scale * after.reward, after.observation, after.terminated)
+    batch = Batch(seen, action, scale * after.reward, after.observation, after.terminated)
+    return actors, (batch, after.finished)
 
 
 def evaluate(weights: Params, keys: jax.Array, task: jax.Array, settings: Settings) -> jax.Array:

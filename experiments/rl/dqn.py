@@ -1,4 +1,4 @@
-"""DQN (Mnih et al. 2015): replay, a target network that follows, Huber's loss; all agents in one program."""
+"""Double DQN (Mnih et al. 2015, van Hasselt et al. 2016): replay, a target network that follows, Huber's loss."""
 
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ def iterate(
     """
     acting, drawing = _split(keys)
     weights = acting_weights(learner, method, settings, numbers)
-    actors, batch = act(weights, actors, acting, task, settings)
+    actors, (batch, _) = act(weights, actors, acting, task, settings)
     ring = replay.write(memory.ring, memory.written, batch)
     memory = Memory(ring, memory.written + 1)
     filled = jnp.minimum(memory.written * settings.envs, ring.shape[1])
@@ -59,8 +59,9 @@ def iterate(
 
 
 def loss(params: Params, targets: Params, batch: replay.Batch, gamma: float) -> jax.Array:
-    """Huber's loss of ``Q(s, a)`` against ``r + γ max_a' Q_target(s', a')``, without the second at an end."""
-    following = values(targets, batch.following).max(axis=-1)
+    """Huber's loss of ``Q(s, a)`` against ``r + γ Q_target(s', argmax_a' Q(s', a'))``, of an end against ``r``."""
+    best = values(params, batch.following).argmax(axis=-1)
+    following = jnp.take_along_axis(values(targets, batch.following), best[:, None], axis=-1)[:, 0]
     goal = batch.reward + gamma * (1 - batch.terminated) * following
     chosen = jnp.take_along_axis(values(params, batch.seen), batch.action[:, None], axis=-1)[:, 0]
     return jnp.mean(optax.huber_loss(chosen, jax.lax.stop_gradient(goal)))

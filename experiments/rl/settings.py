@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Agent = Literal["dqn", "pqn"]
+Task = Literal["cart-pole", "catch"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,6 @@ class Settings:
         episodes: of each evaluation and task.
         envs: environments of an agent that step together; DQN makes an update after each step of all.
         hidden: units of each hidden layer.
-        layers: hidden layers.
         batch: transitions of an update of DQN.
         buffer: transitions that the replay buffer of DQN holds.
         gamma: discount of future rewards.
@@ -28,6 +28,7 @@ class Settings:
         adam_eps: Adam's epsilon.
         cartpole_reward: of each step of the cart-pole, so that the values of both tasks are of one size.
         cue: whether the observation says which task it is.
+        only: train one task alone, in all phases.
         rollout: steps of PQN between two series of updates.
         epochs: of PQN over each rollout.
         minibatches: of PQN in each epoch.
@@ -41,8 +42,7 @@ class Settings:
     looks: int = 20
     episodes: int = 10
     envs: int = 4
-    hidden: int = 64
-    layers: int = 2
+    hidden: tuple[int, ...] = (64, 64)
     batch: int = 64
     buffer: int = 2000
     gamma: float = 0.97
@@ -52,6 +52,7 @@ class Settings:
     adam_eps: float = 1e-8
     cartpole_reward: float = 0.05
     cue: bool = True
+    only: Task | None = None
     rollout: int = 32
     epochs: int = 2
     minibatches: int = 4
@@ -79,4 +80,4 @@ class Settings:
         """Units of each layer of the network."""
         from experiments.rl.tasks import N_ACTIONS, N_OBSERVED
 
-        return (N_OBSERVED, *[self.hidden] * self.layers, N_ACTIONS)
+        return (N_OBSERVED, *self.hidden, N_ACTIONS)
