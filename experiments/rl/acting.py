@@ -43,7 +43,9 @@ def act(
         The environments, what was seen and done in each, and which episodes have ended.
     """
 
-    def of_env(key: jax.Array, states: tasks.States, best: jax.Array) -> tuple[tasks.States, jax.Array, tasks.Transition]:
+    def of_env(
+        key: jax.Array, states: tasks.States, best: jax.Array
+    ) -> tuple[tasks.States, jax.Array, tasks.Transition]:
         random, which, moving = jax.random.split(key, 3)
         any_action = jax.random.randint(which, (), 0, tasks.N_ACTIONS)
         action = jnp.where(jax.random.uniform(random) < settings.epsilon, any_action, best)

@@ -21,7 +21,7 @@ WEIGHTS, STEPS, LOOKS, EPISODES = range(4)  # random numbers, each of their own
 
 
 class Record(NamedTuple):
-    """What a training of several seeds gave; ``looks`` are evaluations, ``phases`` × `Settings.looks` of them.
+    """What a training of several seeds gave; of evaluations there are ``phases`` × `Settings.looks`.
 
     Attributes:
         scores: of greedy episodes, 0 to 1, ``[seeds, looks, tasks]``.
@@ -77,13 +77,14 @@ def _programs(method: str, settings: Settings, several: bool) -> tuple[Any, Any]
 
 
 def _begin(method: str, settings: Settings, keys: jax.Array, numbers: Numbers) -> Any:
-    normalized = settings.agent == "pqn"
-    first = jax.vmap(lambda key: initial(_of(key, WEIGHTS), settings.sizes, normalized=normalized))
+    first = jax.vmap(lambda key: initial(_of(key, WEIGHTS), settings.sizes, normalized=settings.normalize))
     learner = start(first(keys), METHODS[method], settings, numbers)
     return learner, AGENTS[settings.agent].remember_nothing(len(keys), METHODS[method], settings)
 
 
-def _phase(method: str, settings: Settings, state: Any, keys: jax.Array, numbers: Numbers, number: jax.Array) -> Any:
+def _phase(
+    method: str, settings: Settings, state: Any, keys: jax.Array, numbers: Numbers, number: jax.Array
+) -> Any:
     """Train on one task from a new episode on, and evaluate both now and then."""
     task = number % len(TASKS) if settings.only is None else jnp.int32(TASKS.index(settings.only))
     learner, memory = state
@@ -98,7 +99,7 @@ def _phase(method: str, settings: Settings, state: Any, keys: jax.Array, numbers
     def until_look(carry: Any, look: jax.Array) -> Any:
         places = look * settings.iterations + jnp.arange(settings.iterations)
         (learner, actors, memory), losses = jax.lax.scan(iteration, carry, places)
-        weights = acting_weights(learner, *of_method)
+        weights = acting_weights(learner, METHODS[method], numbers)
         now = jax.vmap(lambda key: _of(key, LOOKS, number, look))(keys)
         each = partial(acting.evaluate, weights, now, settings=settings)
         scores = jax.lax.map(each, jnp.arange(len(TASKS)))  # one after the other: half as much to compile

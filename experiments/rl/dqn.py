@@ -1,4 +1,4 @@
-"""Double DQN (Mnih et al. 2015, van Hasselt et al. 2016): replay, a target network that follows, Huber's loss."""
+"""DQN with replay and a target network (Mnih et al. 2015), double (van Hasselt et al. 2016)."""
 
 from typing import Any, NamedTuple
 
@@ -46,20 +46,20 @@ def iterate(
         What was given, afterwards, and the loss of each agent.
     """
     acting, drawing = _split(keys)
-    weights = acting_weights(learner, method, settings, numbers)
+    weights = acting_weights(learner, method, numbers)
     actors, (batch, _) = act(weights, actors, acting, task, settings)
     ring = replay.write(memory.ring, memory.written, batch)
     memory = Memory(ring, memory.written + 1)
     filled = jnp.minimum(memory.written * settings.envs, ring.shape[1])
     batch = replay.sample(ring, drawing, filled, settings.batch)
-    targets = target_weights(learner, method, settings, numbers)
+    targets = target_weights(learner, method, numbers)
     of_agent = jax.vmap(jax.value_and_grad(loss), in_axes=(0, 0, 0, None))
     losses, grads = of_agent(learner.params, targets, batch, settings.gamma)
     return improve(learner, grads, method, settings, numbers), actors, memory, losses
 
 
 def loss(params: Params, targets: Params, batch: replay.Batch, gamma: float) -> jax.Array:
-    """Huber's loss of ``Q(s, a)`` against ``r + γ Q_target(s', argmax_a' Q(s', a'))``, of an end against ``r``."""
+    """Huber's loss of ``Q(s, a)`` against ``r + γ Q_target(s', argmax_a' Q(s', a'))``; at an end, ``r``."""
     best = values(params, batch.following).argmax(axis=-1)
     following = jnp.take_along_axis(values(targets, batch.following), best[:, None], axis=-1)[:, 0]
     goal = batch.reward + gamma * (1 - batch.terminated) * following

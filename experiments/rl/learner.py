@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cs_optax import complex_synapse, readout, suggest_timescales
-from experiments.rl.methods import Method
+from cs_optax import complex_synapse, readout
+from experiments.rl.methods import AGES, FASTEST, LISTENERS, Method
 from experiments.rl.network import Params
 from experiments.rl.settings import Settings
 
@@ -40,8 +40,8 @@ def optimizer(method: Method, settings: Settings, numbers: Numbers) -> optax.Gra
     if method.synapse is None:
         return adam
     if method.listens:
-        timescales = suggest_timescales(settings.n_updates, purpose="averages")
-        return optax.chain(adam, complex_synapse(*timescales, **method.synapse))
+        slowest = FASTEST * 4.0 ** (LISTENERS - 1)
+        return optax.chain(adam, complex_synapse(LISTENERS, FASTEST, slowest, **method.synapse))
     alpha, n = numbers["alpha"], settings.beakers
     return optax.chain(adam, complex_synapse(n, alpha, alpha * 4.0 ** (n - 1), **method.synapse))
 
@@ -53,27 +53,26 @@ def start(params: Params, method: Method, settings: Settings, numbers: Numbers) 
     return Learner(params, optimizer(method, settings, numbers).init(params), soft, slow)
 
 
-def slow_weights(learner: Learner, method: Method, settings: Settings, numbers: Numbers) -> Params:
+def slow_weights(learner: Learner, method: Method, numbers: Numbers) -> Params:
     """The slow copy: the average, or the beaker that is read."""
     if method.slow == "average":
         assert learner.slow is not None
         return learner.slow
-    n = suggest_timescales(settings.n_updates, purpose="averages").n_beakers
-    # From the second beaker on; a weight for each, since which one it is may be traced.
-    read = jnp.clip(jnp.ceil(numbers["depth"] * (n - 1)), 1, n - 1)
-    weights: Params = readout(learner.opt, learner.params, 1.0 * (jnp.arange(n) == read))
+    nearest = jnp.argmin(jnp.abs(jnp.log(jnp.array(AGES)) - jnp.log(numbers["time"])))
+    # A weight for each beaker, since which one it is may be traced.
+    weights: Params = readout(learner.opt, learner.params, 1.0 * (jnp.arange(LISTENERS) == 1 + nearest))
     return weights
 
 
-def acting_weights(learner: Learner, method: Method, settings: Settings, numbers: Numbers) -> Params:
+def acting_weights(learner: Learner, method: Method, numbers: Numbers) -> Params:
     """What chooses actions."""
-    return slow_weights(learner, method, settings, numbers) if method.acts == "slow" else learner.params
+    return slow_weights(learner, method, numbers) if method.acts == "slow" else learner.params
 
 
-def target_weights(learner: Learner, method: Method, settings: Settings, numbers: Numbers) -> Params:
+def target_weights(learner: Learner, method: Method, numbers: Numbers) -> Params:
     """What the value of the following observation is taken from."""
     if method.target == "slow":
-        return slow_weights(learner, method, settings, numbers)
+        return slow_weights(learner, method, numbers)
     return learner.params if learner.soft is None else learner.soft
 
 

@@ -9,15 +9,19 @@ from typing import Any, Literal
 
 from experiments.lab.options.declaration import Range
 
+DASHED, DOTTED = (0, (4, 1.2)), (0, (1, 1))
+
 LEARNING_RATE = Range(1e-4, 1e-2, "learning rate")
 ALPHA = Range(3.0, 3e3, "alpha (updates)")
-TIME = Range(30.0, 3e4, "time of the average (updates)")
-DEPTH = Range(0.125, 1.0, "beaker that is read, as a share of the chain")
+TIME = Range(6.0, 3e4, "time of the average (updates)")
 STRENGTH = Range(1e-4, 1.0, "strength")
-USUAL = {"lr": 1e-3, "alpha": 10.0, "time": 1e3, "depth": 0.25, "strength": 1e-2}
+USUAL = {"lr": 1e-3, "alpha": 10.0, "time": 500.0, "strength": 1e-2}
 
-# A chain that only listens: suggest_timescales(…, purpose="averages"), one-sided, closed (docs/averages.md).
+# A chain that only listens, with averages from a few updates to a whole training; see docs/averages.md.
 LISTENING = {"backflow": "never", "leak": "none", "resolution": 1 / 32, "visible_resolution": 1 / 16}
+LISTENERS, FASTEST = 8, 3.0  # beakers, and alpha; neighbouring timescales are four times apart
+# How old what a beaker from the second on holds is on average, in updates: sums of C_k+1/g_k.
+AGES = tuple(sum(FASTEST * 2.0 ** (2 * j - 1) for j in range(1, k)) for k in range(2, LISTENERS + 1))
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Method:
         color: of its line.
         line: its style.
         synapse: options of `complex_synapse` after Adam; None without one.
-        slow: a slow copy of the weights: an exponential average, or what a beaker of the synapse holds.
+        slow: a slow copy of the weights: an exponential average, or what the beaker of the
+            synapse holds whose age is nearest to the average's time.
         target: what the values of the following observation are taken from: the agent's usual way (DQN: an
             average at a fixed rate, PQN: the weights themselves), or the slow copy.
         acts: what chooses the actions, in training and evaluation: the weights, or the slow copy.
@@ -55,26 +60,39 @@ class Method:
         return self.synapse is LISTENING
 
 
-_OPEN, _READ = {"leak": "none"}, {"slow": "readout", "search": {"depth": DEPTH}}
+_OPEN = {"leak": "none"}
 METHODS: dict[str, Method] = {
     "adam": Method("Adam", "#4D4D4D"),
     "cs": Method("complex synapses", "#D55E00", synapse=_OPEN, search={"alpha": ALPHA}),
     "cs-kaplanis": Method(
-        "the same, backflow by their rule",
+        "complex synapses, their backflow",
         "#D55E00",
-        (0, (4, 1.2)),
+        DASHED,
         synapse=_OPEN | {"backflow": "kaplanis"},
         search={"alpha": ALPHA},
     ),
-    "listen-target": Method("listening chain: target", "#0072B2", synapse=LISTENING, target="slow", **_READ),
+    "listen-target": Method(
+        "listening chain: target",
+        "#0072B2",
+        synapse=LISTENING,
+        slow="readout",
+        target="slow",
+        search={"time": TIME},
+    ),
     "listen-act": Method(
-        "listening chain: acts", "#0072B2", (0, (4, 1.2)), synapse=LISTENING, acts="slow", **_READ
+        "listening chain: acts",
+        "#0072B2",
+        DASHED,
+        synapse=LISTENING,
+        slow="readout",
+        acts="slow",
+        search={"time": TIME},
     ),
     "average-target": Method(
         "single average: target", "#009E73", slow="average", target="slow", search={"time": TIME}
     ),
     "average-act": Method(
-        "single average: acts", "#009E73", (0, (4, 1.2)), slow="average", acts="slow", search={"time": TIME}
+        "single average: acts", "#009E73", DASHED, slow="average", acts="slow", search={"time": TIME}
     ),
     "l2-anchor": Method(
         "L2 to a moving anchor",
@@ -83,6 +101,6 @@ METHODS: dict[str, Method] = {
         anchored=True,
         search={"time": TIME, "strength": STRENGTH},
     ),
-    "replay": Method("replay of everything", "#CC79A7", (0, (1, 1)), remembers_all=True),
+    "replay": Method("replay of everything", "#CC79A7", DOTTED, remembers_all=True),
 }
 OF_DQN_ALONE = ("replay",)

@@ -1,5 +1,6 @@
 """The network: action values of an observation, fully connected."""
 
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -17,7 +18,7 @@ def initial(key: jax.Array, sizes: Sequence[int], *, normalized: bool) -> Params
         normalized: whether hidden layers have layer normalization, and so a gain and a bias for it.
     """
     layers = []
-    for place, (rows, columns) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for place, (rows, columns) in enumerate(itertools.pairwise(sizes)):
         last = place == len(sizes) - 2
         scale = 0.1 if last else 2**0.5
         w = scale * jax.random.normal(jax.random.fold_in(key, place), (rows, columns)) / rows**0.5

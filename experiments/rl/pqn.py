@@ -34,7 +34,7 @@ def iterate(
         What was given, afterwards, and the loss of each agent.
     """
     of_method = method, settings, numbers
-    weights = acting_weights(learner, *of_method)
+    weights = acting_weights(learner, method, numbers)
 
     def step(actors: Actors, i: jax.Array) -> Any:
         now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, i)
@@ -42,7 +42,7 @@ def iterate(
 
     actors, (rollout, finished) = jax.lax.scan(step, actors, jnp.arange(settings.rollout))
     following = jax.vmap(values, in_axes=(0, 1), out_axes=1)(
-        target_weights(learner, *of_method), rollout.following
+        target_weights(learner, method, numbers), rollout.following
     ).max(axis=-1)
     goals = traced_returns(rollout.reward, following, rollout.terminated, finished, settings)
 

@@ -15,19 +15,17 @@ The actions are left, nothing, right. Gymnax's CartPole-v1 knows left and right 
 which its equation of motion takes as an action of one half.
 """
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from gymnax.environments.bsuite.catch import Catch
-from gymnax.environments.classic_control.cartpole import CartPole
 
 TASKS = ("cart-pole", "catch")
 N_ACTIONS = 3
 N_STATE = 4  # numbers that describe the state
 N_OBSERVED = N_STATE + len(TASKS)
 
-_CARTPOLE, _CATCH = CartPole(), Catch()
 LONGEST = (500, 9)  # steps of an episode: of the cart-pole at most, of catch always
 CARTPOLE_SCALES = (0.75, 0.75, 0.07, 0.3)
 CATCH_SCALES = (2**0.5, 8.25**0.5)  # standard deviations of 0 … 4 and of 0 … 9
@@ -56,10 +54,20 @@ class Transition(NamedTuple):
     finished: jax.Array
 
 
+@cache
+def environments() -> dict[str, Any]:
+    """Gymnax's environment of each task, imported when it is first needed."""
+    from gymnax.environments.bsuite.catch import Catch
+    from gymnax.environments.classic_control.cartpole import CartPole
+
+    return {"cartpole": CartPole(), "catch": Catch()}
+
+
 def reset(key: jax.Array) -> States:
     """Begin an episode of each task."""
     cartpole, catch = jax.random.split(key)
-    states = States(_begin(_CARTPOLE, cartpole), _begin(_CATCH, catch))
+    known = environments()
+    states = States(_begin(known["cartpole"], cartpole), _begin(known["catch"], catch))
     # Python's numbers in gymnax's states would change their type in a loop.
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), states)
 
@@ -82,7 +90,8 @@ def step(
 ) -> tuple[States, Transition]:
     """One step in the current task; where the episode ends, the next one has begun."""
 
-    def of(env: Any, name: str, action: jax.Array) -> tuple[States, States, Any]:
+    def of(name: str, action: jax.Array) -> tuple[States, States, Any]:
+        env = environments()[name]
         last, begun, reward, terminated, finished = _advance(env, key, getattr(states, name), action)
         following = jax.tree.map(lambda new, old: jnp.where(finished, new, old), begun, last)
         return (
@@ -92,11 +101,7 @@ def step(
         )
 
     last, following, (reward, terminated, finished) = jax.lax.switch(
-        task,
-        (
-            lambda: of(_CARTPOLE, "cartpole", 0.5 * action),
-            lambda: of(_CATCH, "catch", action),
-        ),
+        task, (lambda: of("cartpole", 0.5 * action), lambda: of("catch", action))
     )
     return following, Transition(observe(last, task, cue=cue), reward, terminated, finished)
 
@@ -111,7 +116,7 @@ def _begin(env: Any, key: jax.Array) -> Any:
 
 
 def _advance(env: Any, key: jax.Array, state: Any, action: jax.Array) -> tuple[Any, Any, Any, Any, Any]:
-    """After a step: the state, that of a new episode, the reward, and whether the episode is over, and why."""
+    """After a step: the state, a new episode's, the reward, whether the task has ended, and the episode."""
     now, after = jax.random.split(key)
     _, state, reward, terminated, _ = env.step_env(now, state, action, env.default_params)
     finished = terminated | env.is_truncated(state, env.default_params)
