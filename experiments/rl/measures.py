@@ -73,6 +73,6 @@ def measured(scores: np.ndarray, trained: np.ndarray, settings: Settings) -> Mea
         relearned=np.minimum(times, settings.steps).mean(axis=1),
         missed=np.isinf(times).mean(axis=1),
         kept=other[:, counted, -1].mean(axis=1),
-        forgotten=fallen[:, counted].mean(axis=1),
+        forgotten=fallen[:, FIRST_COUNTED - 1 :].mean(axis=1),
         trained=np.nanmean(by_phase(trained, settings)[:, counted], axis=(1, 2)),
     )

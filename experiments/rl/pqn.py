@@ -94,7 +94,7 @@ def _clipped(largest: float) -> Any:
 
     def of_agent(*given: Any) -> tuple[jax.Array, Params]:
         value, grads = jax.value_and_grad(loss)(*given)
-        factor = jnp.minimum(1.0, largest / (optax.global_norm(grads) + 1e-6))
+        factor = jnp.minimum(1.0, largest / (optax.tree.norm(grads) + 1e-6))
         return value, jax.tree.map(lambda g: factor * g, grads)
 
     return of_agent
