@@ -28,6 +28,7 @@ from experiments.lab.results.runs import FinishedRun, Run, seconds_per_run
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.training import train as training
 from experiments.lab.training.checkpoints import Checkpoints
+from experiments.lab.training.compiled import CompiledPrograms
 from experiments.lab.training.groups import parts_of
 from experiments.lab.training.readings import Readings
 
@@ -237,6 +238,18 @@ def test_what_is_measured_does_not_depend_on_what_else_is_evaluated():
         (alone,) = trained([one])
         assert_same(runs, alone)
     assert len({run.final_accuracy for (run, _) in together}) > 1
+
+
+def test_at_the_start_where_all_averages_are_the_same_one_evaluation_is_enough(monkeypatch):
+    counted, count = [], CompiledPrograms.count_on_subset
+
+    def counting(self, carries, reading):
+        counted.append(reading)
+        return count(self, carries, reading)
+
+    monkeypatch.setattr(CompiledPrograms, "count_on_subset", counting)
+    runs = trained(read_with(SEVERAL))
+    assert len(counted) == 1 + len(SEVERAL) * (len(runs[0][0].evaluated_at) - 1)
 
 
 def test_several_trainings_at_once_may_be_evaluated_in_different_ways():
