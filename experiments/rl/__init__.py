@@ -4,3 +4,7 @@
 `learner`, `acting`, `replay`, `dqn` and `pqn`, `alternation`. What is made of it: `kept`, `measures`,
 `study`, `tables`, `figures`, `command`.
 """
+
+from experiments.rl.command import RlOptions, main
+
+__all__ = ["RlOptions", "main"]
