@@ -1,45 +1,58 @@
 """What it costs, every table and figure in one command: ``python -m benchmarks --out FOLDER``.
 
 Each benchmark runs in a process of its own; a filled folder looks like benchmarks/results/cpu/. (How exact
-the dynamics are is told by ``python -m experiments.memory integrators precision``.)
+the dynamics are is told by ``python -m experiments.claims integrators precision``.)
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
-from experiments.lab.system.numbers import whole_number
+import tyro
+
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.standard_streams import lasting_streams
 
-WITH_DATA = ("averages", "comparison", "startup")
-WITHOUT = ("update_cost", "growth", "seeds", "memory", "offloading", "products", "together", "sharding")
+WithData = Literal["averages", "comparison", "startup"]
+Without = Literal[
+    "update_cost", "growth", "seeds", "memory", "offloading", "products", "together", "sharding"
+]
+WITH_DATA: tuple[WithData, ...] = get_args(WithData)
+WITHOUT: tuple[Without, ...] = get_args(Without)
+
+
+@dataclass(frozen=True)
+class AllOptions:
+    """What it costs, every table and figure in one command.
+
+    Attributes:
+        names: Which benchmarks; all by default.
+        out: Folder for what is made.
+        repeats: Rounds that medians are taken of.
+        data_dir: Folder with MNIST, as for the comparison.
+    """
+
+    names: tyro.conf.Positional[tuple[Without | WithData, ...]] = (*WITHOUT, *WITH_DATA)
+    out: Path = Path("benchmark-results")
+    repeats: int = 9
+    data_dir: Path | None = None
 
 
 def main() -> int:
     """Run them all, or those that are named."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help=f"which (default all): {', '.join((*WITHOUT, *WITH_DATA))}")
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results"), help="folder for what is made")
-    parser.add_argument(
-        "--repeats", type=whole_number, default=9, help="rounds that medians are taken of (default 9)"
-    )
-    parser.add_argument("--data-dir", type=Path, help="folder with MNIST, as for the comparison")
-    given = parser.parse_args()
-    unknown = set(given.names) - {*WITHOUT, *WITH_DATA}
-    if unknown:
-        known = ", ".join((*WITHOUT, *WITH_DATA))
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; must be of {known}")
+    given, _ = parse(AllOptions, "benchmarks", None)
     with lasting_streams() as streams:
         return streams.status(run(given))
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: AllOptions) -> int:
     """Run the benchmarks that are named, each in a process of its own, and return the exit status."""
     failed = []
-    for name in given.names or (*WITHOUT, *WITH_DATA):
+    for name in given.names:
         command = [sys.executable, "-m", f"benchmarks.{name}", "--out", str(given.out)]
         command += ["--repeats", str(given.repeats)]
         if name in WITH_DATA and given.data_dir is not None:

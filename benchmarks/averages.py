@@ -11,6 +11,7 @@ the one that ``suggest_timescales(…, purpose="averages")`` suggests.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,13 +28,13 @@ from benchmarks.average_figures import (
     profiles_figure,
 )
 from benchmarks.listening import LISTENING, N_EDGED, N_SMOOTH, listen, shares, suggested, wanted
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
 from benchmarks.timing import MLP, Shapes, in_a_row, in_turns, numbers, times_of_updates
 from benchmarks.update_cost import ADAM, LEAVES
 from cs_optax import BeakerChain, complex_synapse, readout
+from experiments.lab.command.parsing import parse
 from experiments.lab.data.dataset import load
 from experiments.lab.figures import save
-from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.tables import Table
 
 LENGTHS = (2_500, 50_000, 1_000_000, 100_000_000)
@@ -213,31 +214,40 @@ def _angle(read: np.ndarray, exact: np.ndarray) -> float:
     return float(1 - read @ exact / np.linalg.norm(read) / np.linalg.norm(exact))
 
 
+@dataclass(frozen=True)
+class AveragesOptions(Options):
+    """Averages of past weights: from a chain that listens, and kept in every step. All parts by default.
+
+    Attributes:
+        cost: The table of times and bytes.
+        misfits: The table of misfits, in seconds.
+        rounding: The table of rounding, in seconds.
+        accuracy: The table of accuracies, and the figures.
+        large: Parameters of the large array.
+        data_dir: Folder with MNIST; without it, the digits are learned.
+        seeds: Trainings of each kind.
+    """
+
+    cost: bool = False
+    misfits: bool = False
+    rounding: bool = False
+    accuracy: bool = False
+    large: float = 2e7
+    data_dir: Path | None = None
+    seeds: int = 5
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The parts that are asked for, or all."""
-    parser = options(__doc__.splitlines()[0])
-    parts = {
-        "cost": "the table of times and bytes",
-        "misfits": "the table of misfits",
-        "rounding": "the table of rounding",
-        "accuracy": "the table of accuracies, and the figures",
-    }
-    for name, what in parts.items():
-        parser.add_argument(f"--{name}", action="store_true", help=f"{what} (default: all four)")
-    parser.add_argument(
-        "--large", type=float, default=2e7, help="parameters of the large array (default 2e7)"
-    )
-    parser.add_argument("--data-dir", type=Path, help="folder with MNIST; without it, the digits are learned")
-    parser.add_argument("--seeds", type=whole_number, default=5, help="trainings of each kind (default 5)")
-    given = parser.parse_args(arguments)
-    chosen = [name for name in parts if getattr(given, name)] or list(parts)
-    if "cost" in chosen:
+    given, _ = parse(AveragesOptions, "benchmarks.averages", arguments)
+    everything = not (given.cost or given.misfits or given.rounding or given.accuracy)
+    if everything or given.cost:
         publish("averages-cost", given.out, [cost(given.large, given.repeats)])
-    if "misfits" in chosen:
+    if everything or given.misfits:
         publish("averages-misfits", given.out, [misfits()])
-    if "rounding" in chosen:
+    if everything or given.rounding:
         publish("averages-rounding", given.out, [rounding()])
-    if "accuracy" in chosen:
+    if everything or given.accuracy:
         data = load("MNIST", given.data_dir) if given.data_dir else load("Digits")
         found = {one.title: accuracies(data, one, given.seeds) for one in SETTINGS}
         table, figure = accuracy_table(data.name, found), accuracy_figure(data.name, found)

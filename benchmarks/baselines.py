@@ -8,13 +8,15 @@ method that fails where theirs works is.
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.comparison import compare
 from benchmarks.report import publish
-from experiments.lab.system.numbers import whole_number
+from experiments.lab.command.guard import fail
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.tables import Table
 
 SCENARIOS = "task", "domain", "class"
@@ -48,18 +50,29 @@ def in_percent(fraction: float | None) -> float | None:
     return None if fraction is None else 100 * fraction
 
 
+@dataclass(frozen=True)
+class BaselinesOptions:
+    """The other methods beside their published accuracies.
+
+    Attributes:
+        data_dir: Folder with MNIST, as for the comparison.
+        n_seeds: Seeds.
+        results_dir: Where runs are kept.
+        out: Folder for the table (Markdown and JSON).
+    """
+
+    data_dir: Path | None = None
+    n_seeds: int = 5
+    results_dir: Path = Path("results/baselines")
+    out: Path | None = None
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table for each scenario."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, help="folder with MNIST, as for the comparison")
-    parser.add_argument("--n-seeds", type=whole_number, default=5, help="seeds (default 5)")
-    parser.add_argument(
-        "--results-dir", type=Path, default=Path("results/baselines"), help="where runs are kept"
-    )
-    parser.add_argument("--out", type=Path, help="folder for the table (Markdown and JSON)")
-    given = parser.parse_args(arguments)
+    given, _ = parse(BaselinesOptions, "benchmarks.baselines", arguments)
     if given.n_seeds < 2:
-        parser.error(f"--n-seeds {given.n_seeds}: must be at least 2, for a standard error")
+        wrong = f"--n-seeds {given.n_seeds}: must be at least 2, for a standard error"
+        sys.exit(fail(f"error: {wrong}", status=2))
     tables = []
     for number, scenario in enumerate(SCENARIOS):
         rows: list[list[str | float | None]] = []

@@ -16,13 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
 from benchmarks.seeds import OPTIMIZERS, STANDARD, Training
 from benchmarks.timing import in_turns
-from experiments.lab.system.numbers import whole_number
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.tables import Table
 
 STEPS = 50  # of a bare training in one measurement
@@ -60,13 +61,24 @@ def timed(seeds: int, iters: int, data_dir: Path | None, results_dir: Path) -> d
     return summary
 
 
+@dataclass(frozen=True)
+class ComparisonOptions(Options):
+    """What a comparison takes.
+
+    Attributes:
+        data_dir: Folder with MNIST, as for the comparison.
+        n_seeds: Seeds.
+        iters: Iterations of a task.
+    """
+
+    data_dir: Path | None = None
+    n_seeds: int = 10
+    iters: int = 500
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
-    parser = options(__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, help="folder with MNIST, as for the comparison")
-    parser.add_argument("--n-seeds", type=whole_number, default=10, help="seeds (default 10)")
-    parser.add_argument("--iters", type=whole_number, default=500, help="iterations of a task (default 500)")
-    given = parser.parse_args(arguments)
+    given, _ = parse(ComparisonOptions, "benchmarks.comparison", arguments)
     steps = given.n_seeds * given.iters * 5
     # Or this process would take most of a GPU's memory away from the command that it starts.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

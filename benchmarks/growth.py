@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax
 import optax
 
-from benchmarks.report import curves, options, publish
+from benchmarks.report import Options, curves, publish
 from benchmarks.timing import MLP, Shapes, compiled_update, in_a_row, times_of_updates
 from benchmarks.update_cost import ADAM, with_synapse
+from experiments.lab.command.parsing import parse
 from experiments.lab.figures import panels
-from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.tables import Table
 
 PARAMETERS = (1e4, 1e5, 1e6, 1e7, 1e8)
@@ -111,12 +112,22 @@ def compile_over_beakers(most: int) -> Table:
     )
 
 
+@dataclass(frozen=True)
+class GrowthOptions(Options):
+    """How the cost grows.
+
+    Attributes:
+        largest: Parameters at most.
+        leaves: Leaves at most.
+    """
+
+    largest: float = 1e8
+    leaves: int = 1000
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Four tables and a figure."""
-    parser = options(__doc__.splitlines()[0])
-    parser.add_argument("--largest", type=float, default=1e8, help="parameters at most (default 1e8)")
-    parser.add_argument("--leaves", type=whole_number, default=1000, help="leaves at most (default 1000)")
-    given = parser.parse_args(arguments)
+    given, _ = parse(GrowthOptions, "benchmarks.growth", arguments)
     parameters = over_parameters(given.largest, given.repeats)
     beakers = over_beakers(given.repeats)
     leaves = over_leaves(given.leaves, given.repeats)

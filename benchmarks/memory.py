@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax
 import optax
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
 from benchmarks.timing import Shapes, bytes_beside, compiled_update
 from benchmarks.update_cost import ADAM, with_synapse
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.tables import Table
 
 BEAKERS = (5, 8, 12)
@@ -28,11 +30,20 @@ def memory_of(tx: optax.GradientTransformation, shapes: Shapes) -> tuple[float, 
     return held / n_parameters, bytes_beside(update) / n_parameters
 
 
+@dataclass(frozen=True)
+class MemoryOptions(Options):
+    """What an update holds in memory.
+
+    Attributes:
+        size: Parameters of the array.
+    """
+
+    size: float = 1e7
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
-    parser = options(__doc__.splitlines()[0])
-    parser.add_argument("--size", type=float, default=1e7, help="parameters of the array (default 1e7)")
-    given = parser.parse_args(arguments)
+    given, _ = parse(MemoryOptions, "benchmarks.memory", arguments)
     shapes: Shapes = {"w": (int(given.size),)}
     optimizers = {ADAM: optax.adam(1e-3)}
     for k in BEAKERS:

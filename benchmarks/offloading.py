@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
 from benchmarks.timing import bytes_beside, numbers, repeated_update
 from benchmarks.update_cost import chain_of
 from cs_optax import complex_synapse, offload_beakers
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.tables import Table
 
 K = 8
@@ -49,14 +51,20 @@ def measured(first: int, size: int) -> list[float]:
     return [*space, 1e3 * float(np.mean(seconds[1:])), 1e3 * max(seconds[1:])]
 
 
+@dataclass(frozen=True)
+class OffloadingOptions(Options):
+    """Slow beakers in host memory.
+
+    Attributes:
+        size: Parameters of the array; on a GPU ten times as many as on a CPU.
+    """
+
+    size: float = field(default_factory=lambda: 1e7 if jax.default_backend() == "cpu" else 1e8)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
-    parser = options(__doc__.splitlines()[0])
-    default = 1e7 if jax.default_backend() == "cpu" else 1e8
-    parser.add_argument(
-        "--size", type=float, default=default, help="parameters of the array (default 1e7, on a GPU 1e8)"
-    )
-    given = parser.parse_args(arguments)
+    given, _ = parse(OffloadingOptions, "benchmarks.offloading", arguments)
     rows = [
         [f"{first} to {K}" if first <= K else "none", *measured(first, int(given.size))] for first in FIRST
     ]

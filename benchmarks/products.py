@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.tables import Table
 
 SEEDS, STEPS = 10, 20
@@ -49,10 +50,13 @@ def step(flags: str) -> float | None:
     return float(done.stdout)
 
 
+class ProductsOptions(Options):
+    """What XLA's options do for the matrix products."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
-    parser = options(__doc__.splitlines()[0])
-    given = parser.parse_args(arguments)
+    given, _ = parse(ProductsOptions, "benchmarks.products", arguments)
     n_rounds = max(1, given.repeats // 3)  # of medians over five
     rounds = [[step(flags) for flags in FLAGS.values()] for _ in range(n_rounds)]
     rows: list[list[str | float | None]] = []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.lab.figures import STYLE, save
-from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.standard_streams import lasting_streams
 from experiments.lab.system.tables import Table
 
@@ -30,6 +28,19 @@ CURVES = (
     ("#56B4E9", "v"),
     ("#E69F00", "P"),
 )
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all benchmarks can be asked.
+
+    Attributes:
+        repeats: Rounds that medians are taken of.
+        out: Folder for the table (Markdown and JSON) and the figures.
+    """
+
+    repeats: int = 9
+    out: Path | None = None
 
 
 def where() -> dict[str, Any]:
@@ -52,16 +63,6 @@ def _processor() -> str:
         return platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def options(description: str) -> argparse.ArgumentParser:
-    """The command line that all benchmarks share."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--repeats", type=whole_number, default=9, help="rounds that medians are taken of (default 9)"
-    )
-    parser.add_argument("--out", type=Path, help="folder for the table (Markdown and JSON) and the figures")
-    return parser
 
 
 def publish(name: str, out: Path | None, tables: Sequence[Table], figure: Figure | None = None) -> None:

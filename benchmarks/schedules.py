@@ -7,14 +7,16 @@ the flow out of the weights goes on while updates shrink. What does each way of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
 from cs_optax import complex_synapse, suggest_timescales
+from experiments.lab.command.parsing import parse
 from experiments.lab.data.dataset import load
 from experiments.lab.results.statistics import estimate
 from experiments.lab.system.tables import Table
@@ -82,11 +84,20 @@ def accuracies(tx: optax.GradientTransformation, n_seeds: int) -> np.ndarray:
     )
 
 
+@dataclass(frozen=True)
+class SchedulesOptions(Options):
+    """Learning-rate schedules with complex synapses.
+
+    Attributes:
+        n_seeds: Trainings of each cell.
+    """
+
+    n_seeds: int = 8
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
-    parser = options(__doc__.splitlines()[0])
-    parser.add_argument("--n-seeds", type=int, default=8, help="trainings of each cell (default 8)")
-    given = parser.parse_args(arguments)
+    given, _ = parse(SchedulesOptions, "benchmarks.schedules", arguments)
     timescales = suggest_timescales(N_STEPS)
     rows: list[list[str]] = []
     for name, choice in CHOICES.items():

@@ -9,20 +9,21 @@ of decisions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import jax
 import optax
 
-from benchmarks.report import curves, options, publish
+from benchmarks.report import Options, curves, publish
 from benchmarks.timing import in_turns
 from benchmarks.update_cost import with_synapse
+from experiments.lab.command.parsing import parse
 from experiments.lab.figures import panels
 from experiments.lab.models.making import make_network
 from experiments.lab.models.mlp import MLP
 from experiments.lab.options.model import FullyConnected
-from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.tables import Table
 
 INPUTS, OUTPUTS = 784, 10
@@ -89,26 +90,24 @@ class Training:
         return self._carry
 
 
+@dataclass(frozen=True)
+class SeedsOptions(Options):
+    """Many seeds at once.
+
+    Attributes:
+        most: Seeds at most.
+        steps: Steps in a call.
+        every: Only every so many of the numbers of seeds.
+    """
+
+    most: int = field(default_factory=lambda: 64 if jax.default_backend() == "cpu" else 256)
+    steps: int = field(default_factory=lambda: 12 if jax.default_backend() == "cpu" else 48)
+    every: int = 1
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """A table and a figure."""
-    parser = options(__doc__.splitlines()[0])
-    on_gpu = jax.default_backend() != "cpu"
-    parser.add_argument(
-        "--most",
-        type=whole_number,
-        default=256 if on_gpu else 64,
-        help="seeds at most (default 64, on a GPU 256)",
-    )
-    parser.add_argument(
-        "--steps",
-        type=whole_number,
-        default=48 if on_gpu else 12,
-        help="steps in a call (default 12, on a GPU 48)",
-    )
-    parser.add_argument(
-        "--every", type=whole_number, default=1, help="only every so many of the numbers of seeds"
-    )
-    given = parser.parse_args(arguments)
+    given, _ = parse(SeedsOptions, "benchmarks.seeds", arguments)
     counts = [n for n in SEEDS if n <= given.most][:: given.every]
     kinds = [(name, how) for how in ("batched", "one by one", "vmap") for name in OPTIMIZERS]
     rows = []

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
 from cs_optax import get_beakers
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.tables import Table
 from experiments.lab.training.devices import local_devices
 from experiments.sharded import (
@@ -73,9 +74,13 @@ def compiled_on(given: ShardedOptions) -> Compiled:
     )
 
 
+class ShardingOptions(Options):
+    """What each device holds of a sharded network with complex synapses."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Two tables."""
-    given = options(__doc__.splitlines()[0]).parse_args(arguments)
+    given, _ = parse(ShardingOptions, "benchmarks.sharding", arguments)
     local_devices(max(COUNTS))
     rows = []
     for n in PARAMETERS:

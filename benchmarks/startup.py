@@ -13,11 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.cache import SHORTEST_COMPILATION
 from experiments.lab.system.tables import Table
 
@@ -34,11 +36,20 @@ def seconds(command: list[str], cache: Path) -> float:
     return took
 
 
+@dataclass(frozen=True)
+class StartupOptions(Options):
+    """How long until training begins.
+
+    Attributes:
+        data_dir: Folder with MNIST; without it, the digits are learned.
+    """
+
+    data_dir: Path | None = None
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
-    parser = options(__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, help="folder with MNIST; without it, the digits are learned")
-    given = parser.parse_args(arguments)
+    given, _ = parse(StartupOptions, "benchmarks.startup", arguments)
     data = ["--experiment=splitDigits"] if given.data_dir is None else [f"--data-dir={given.data_dir}"]
     train = [sys.executable, "-m", "experiments.run", "--cs", "--iters=1", "--batch=8", *data]
     short = ["--eval-log=5", "--loss-log=5", "--eval-n=1"]

@@ -8,15 +8,15 @@ on what they show.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import numpy as np
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
+from experiments.lab.command.parsing import parse
 from experiments.lab.data.dataset import Dataset
 from experiments.lab.options.settings import Settings
-from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.tables import Table
 from experiments.lab.training.train import train
 
@@ -41,12 +41,20 @@ def seconds_per_iteration(settings: Settings, method: str, at_once: int, dataset
     return seconds.train / (settings.total_iterations * at_once * len(SEEDS))
 
 
+@dataclass(frozen=True)
+class TogetherOptions(Options):
+    """Configurations of one shape trained at once.
+
+    Attributes:
+        most: Configurations at once, at most.
+    """
+
+    most: int = field(default_factory=lambda: 8 if jax.default_backend() == "cpu" else 64)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """One table."""
-    parser = options(__doc__.splitlines()[0])
-    on_gpu = jax.default_backend() != "cpu"
-    parser.add_argument("--most", type=whole_number, default=64 if on_gpu else 8, help="at once, at most")
-    given = parser.parse_args(arguments)
+    given, _ = parse(TogetherOptions, "benchmarks.together", arguments)
     settings = Settings(iters=30, eval_log=10**6, eval_n=10, beakers=7, alpha=10.0, beta=20_000.0)
     settings = replace(settings, ewc_samples=25)
     dataset = random_images()

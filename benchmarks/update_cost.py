@@ -9,15 +9,17 @@ plain copy of the large array reaches.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
 import optax
 
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
 from benchmarks.timing import MLP, Shapes, in_a_row, in_turns, numbers, times_of_updates
 from cs_optax import BeakerChain, complex_synapse
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.tables import Table
 
 LEAVES: Shapes = {f"w{number}": (50, 50) for number in range(200)}
@@ -101,13 +103,20 @@ def copy_bandwidth(shape: tuple[int, ...], repeats: int) -> float:
     return 2 * held[0].size * n_copies / in_turns({"copy": call}, repeats)["copy"]
 
 
+@dataclass(frozen=True)
+class UpdateCostOptions(Options):
+    """What a complex synapse costs beside Adam.
+
+    Attributes:
+        large: Parameters of the large array.
+    """
+
+    large: float = 2e7
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The MLP of the experiments, one large array, and many leaves."""
-    parser = options(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--large", type=float, default=2e7, help="parameters of the large array (default 2e7)"
-    )
-    given = parser.parse_args(arguments)
+    given, _ = parse(UpdateCostOptions, "benchmarks.update_cost", arguments)
     large: Shapes = {"w": (int(given.large),)}
     one_array = f"one array of {given.large:g}"
     optimizers = {name: optimizer(name) for name in (ADAM, *VARIANTS)}

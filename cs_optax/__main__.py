@@ -10,7 +10,8 @@ COMMANDS = {
     "compare": "complex synapses and other methods, many seeds, paired",
     "sweep": "every method at its best: settings chosen on validation data, then compared",
     "figures": "the figures of results that are there, again",
-    "memory": "the published claims about the synapse, each measured",
+    "claims": "the published claims about the synapse, each measured",
+    "rl": "deep reinforcement learning with two tasks that take turns",
     "submit": "comparisons and sweeps as jobs of a cluster",
     "sharded": "one large network over many devices",
 }
@@ -38,6 +39,8 @@ def main() -> int:
     _look_here_first()
     try:
         command = importlib.import_module(f"experiments.{name}")
+        if hasattr(command, "__path__"):  # a package, which its __main__ starts
+            command = importlib.import_module(f"experiments.{name}.__main__")
     except ModuleNotFoundError as error:
         return _fail(f"{name}: needs the package {error.name}: {INSTALL}", status=1)
     status: int = command.main(arguments)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cs_optax import _checks
-from cs_optax._record import Record, record
+from cs_optax._record import MAX_SINGLE, Record, record
 from cs_optax._schedule import switches_of
 from cs_optax.profiles import Profile
 
@@ -83,7 +83,9 @@ def averaging(
     )
     dtype = _checks.float_dtype("beaker_dtype", beaker_dtype) or jnp.float32
     profile = _as_profile(profile, n_updates)
-    edges = profile.edges(n_updates) if isinstance(profile, Profile) else ()
+    # Up to so many updates none are taken together, and one record serves all profiles.
+    grouped = isinstance(profile, Profile) and n_updates > MAX_SINGLE
+    edges = profile.edges(n_updates) if grouped else ()
     steps = sorted({n_updates - math.floor(age) for age in edges if age < n_updates})
     switches = switches_of((C, g), backflow, time_step)
     held = record(tuple(C), tuple(g), start, tuple(switches), n_updates, tuple(steps), time_step, resolutions)

@@ -230,7 +230,7 @@ class BeakerChain:
 
     @property
     def is_closed(self) -> bool:
-        """Whether it is known that nothing leaks out: the last conductance is zero."""
+        """Whether it is known that nothing leaks out, which is so with a last conductance of zero."""
         return _checks.is_concrete(self.conductances[-1]) and bool(self.conductances[-1] == 0)
 
     def closed(self) -> BeakerChain:

@@ -1,4 +1,4 @@
-"""Profiles by name for :meth:`BeakerChain.averaging`: with which weights past updates enter an average.
+"""Profiles by name for :meth:`cs_optax.BeakerChain.averaging`: the weights of past updates in an average.
 
 The age of the last update is 0. A profile says which share of an average lies on the updates younger than any
 age. So it costs the same for a thousand updates and for a hundred million, and its sum is 1. To write one of

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from experiments.lab.models import model
+from experiments.lab.models import Range, model
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class CNNSettings:
     dropout: float = 0.1
 
 
-@model("cnn", settings=CNNSettings)
+@model("cnn", settings=CNNSettings, search={"channels": Range(4, 64), "dropout": Range(0.03, 0.5)})
 class CNN(nnx.Module):
     """Two convolutions with batch normalisation, dropout, and a linear layer."""
 

@@ -84,6 +84,10 @@ def figures(options: FigureOptions) -> None:
 def _summaries(given: Path) -> list[Path]:
     """The summaries that a path stands for."""
     if given.is_file():
+        if given.suffix != ".json":
+            raise SettingsError(
+                f"RESULTS {given}: must be a summary.json, its folder, or a folder of results"
+            )
         return [given.resolve()]
     if not given.exists():
         raise SettingsError(f"{given}: no such file or folder")

@@ -19,6 +19,7 @@ from experiments.lab.system.errors import SettingsError, flag
 from experiments.lab.system.folders import check_folders
 from experiments.lab.system.names import printable
 from experiments.lab.system.packages import check_package
+from experiments.lab.system.processes import note
 from experiments.sweep import SweepOptions
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ class SubmitOptions:
     """Hand a comparison or a sweep to Slurm: options of the jobs, then compare or sweep with its own options.
 
     An array of jobs trains it in shards: each method is one, of a comparison every --seeds-per-job seeds of
-    each. When all are done, a last job puts the whole together from what they have kept in <results-dir>,
-    which all of them share. A job that is preempted or runs out of time is queued again and goes on where it
-    was; after a failure the same command again trains only what is missing.
+    each. When all have ended, a last job puts the whole together from what they have kept in <results-dir>,
+    which all of them share; what a failed job left it tries again. A job that is preempted or out of time is
+    queued again and goes on where it was. The same command again trains only what is missing.
 
         python -m experiments.submit --gpus 1 --hours 4 sweep --methods standard cs ewc --n-seeds 20
 
@@ -175,13 +176,17 @@ def submit(options: SubmitOptions, command: Sequence[str]) -> int:
             jobs += _start(executor, shards[first : first + at_once])
             for job in jobs:
                 job.exception()  # waits for it; the other shards are trained in any case
-        _wait(jobs)
+        for job in jobs:
+            if job.exception() is not None:
+                log = job.paths.stderr
+                note(f"warning: job {job.job_id} has failed: see {log}; trying again what is missing")
         return whole.run()
     array = _start(executor, shards)[0].job_id.partition("_")[0]
-    executor.update_parameters(
-        slurm_additional_parameters={"dependency": f"afterok:{array}", "kill-on-invalid-dep": "yes"}
+    # Also where some have failed: it tries again what is missing, and sums up the methods that are there.
+    executor.update_parameters(slurm_additional_parameters={"dependency": f"afterany:{array}"})
+    print(
+        f"job {executor.submit(whole).job_id}: the whole, once all of them have ended; its log has the table"
     )
-    print(f"job {executor.submit(whole).job_id}: the whole, once all of them are done; its log has the table")
     return 0
 
 
@@ -195,7 +200,7 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
     Raises:
         SettingsError: if a sweep is to be divided by seeds, which its search has to have together.
     """
-    from experiments.lab.options.search import of_method
+    from experiments.lab.options.search import searched_of
 
     options, _ = parse(COMMANDS[whole.name], f"experiments.{whole.name}", whole.arguments)
     if options.machines.distributed:
@@ -203,6 +208,7 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
     if whole.name == "sweep" and seeds_per_job:
         raise SettingsError("--seeds-per-job: goes with compare; the shards of a sweep are its methods")
     size, known = seeds_per_job or max(options.n_seeds, 1), options.known_methods
+    own = [one for one in (options.own_model, options.own_scenario) if one is not None]
     shards = []
     for method in options.methods:
         declared = known.get(method)  # an unknown one is refused when the command is checked
@@ -211,7 +217,7 @@ def shards_of(whole: Shard, seeds_per_job: int) -> list[Shard]:
             arguments = [word for word in arguments if word != "--probes"]
         if whole.name == "sweep":
             if options.ranges and declared is not None:  # those of other methods would be refused
-                arguments += ["--ranges", *of_method(options.ranges, declared)]
+                arguments += ["--ranges", *searched_of(options.ranges, [declared, *own])]
             shards.append(Shard(whole.name, tuple(arguments)))
             continue
         for first in range(0, options.n_seeds, size):
@@ -244,20 +250,6 @@ def _start(executor: "submitit.AutoExecutor", shards: Sequence[Shard]) -> "list[
     for shard, job in zip(shards, jobs, strict=True):
         print(f"job {job.job_id}: {shard.name} {shlex.join(shard.arguments)}", flush=True)
     return jobs
-
-
-def _wait(jobs: "Sequence[submitit.Job[None]]") -> None:
-    """Until all are done.
-
-    Raises:
-        OSError: if one has failed; it names the log.
-    """
-    failed = [job for job in jobs if job.exception() is not None]
-    if failed:
-        raise OSError(
-            f"job {failed[0].job_id} has failed: see {failed[0].paths.stderr}; "
-            "what is finished is kept, and the same command goes on"
-        )
 
 
 def _executor(options: SubmitOptions) -> "submitit.AutoExecutor":

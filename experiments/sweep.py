@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -15,9 +16,9 @@ from experiments.lab.command.options import CommonOptions
 from experiments.lab.command.outcome import CommandResults, finish, show_page
 from experiments.lab.command.own_methods import Methods, searched_in_words
 from experiments.lab.command.parsing import parse
-from experiments.lab.command.preparation import check_own_methods, prepare
+from experiments.lab.command.preparation import prepare
 from experiments.lab.command.report import named, print_table
-from experiments.lab.options.description import counted, describe, describe_methods
+from experiments.lab.options.description import describe, describe_methods
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate_seeds
 from experiments.lab.system import processes
@@ -25,29 +26,29 @@ from experiments.lab.system.errors import SettingsError
 from experiments.lab.system.processes import note
 
 if TYPE_CHECKING:
+    from experiments.lab.command.searching import Plan
     from experiments.lab.data.dataset import Dataset
     from experiments.lab.live import Live
-    from experiments.lab.options.declaration import Range
     from experiments.lab.results.runs import FinishedRun, Seconds
     from experiments.lab.results.searches import Search
-
-Plan = tuple["Mapping[str, Range]", Sequence[Settings]]  # what is searched, and the configurations to try
 
 
 @dataclass(frozen=True)
 class SweepOptions(CommonOptions):
     """Choose the settings of several methods on validation data, then compare them at their best.
 
-    Every method gets the same number of configurations, which fill the ranges of what is searched evenly:
-    its learning rate, and the strength it has of its own (of complex synapses: alpha, beta and the
-    number of beakers). The first configuration is that of the other flags. Each is trained with seeds of
-    its own, without the validation images (every sixth of each class), and judged by its final
-    average accuracy on them. The best one of each method is then trained on all training data, with
-    other seeds, and its test accuracy is computed once. Whatever is finished is found again.
+    Every method gets the same number of configurations to train, which fill the ranges of what is searched
+    evenly: its learning rate, the strength it has of its own (of complex synapses: alpha, beta and the
+    number of beakers), and what a model or a scenario of your own declares. What only decides which weights
+    are evaluated (--profile) needs no training of its own: several values are tried in each. The first
+    configuration is that of the other flags. Each is trained with seeds of its own, without the validation
+    images (every sixth of each class), and judged by its final average accuracy on them. The best one of each
+    method is then trained on all training data, with other seeds, and its test accuracy is computed once.
+    Whatever is finished is found again.
 
     Attributes:
         methods: What to compare, as for experiments.compare; differences are to the first one named.
-        budget: Configurations of each method.
+        budget: Configurations of each method to train.
         ranges: Other ranges than the usual ones.
         tuning_seed: First seed to choose settings with.
         n_tuning_seeds: Number of seeds to choose settings with.
@@ -63,9 +64,9 @@ class SweepOptions(CommonOptions):
         tuple[str, ...],
         tyro.conf.arg(
             help="Other ranges than the usual ones, such as lr=1e-4:1e-2 alpha=1:100. What can be searched: "
-            f"{searched_in_words()}, and what a method of your own declares. span is beta/alpha, spacing "
-            "that of the timescales (decides the number of beakers), depth that of the beaker that is "
-            "read, as a share of the chain."
+            f"{searched_in_words()}, and what a method, model or scenario of your own declares. span is "
+            "beta/alpha, spacing that of the timescales (decides the number of beakers), depth that of the "
+            "beaker that is read, as a share of the chain."
         ),
     ] = ()
     tuning_seed: int = 1000
@@ -87,6 +88,7 @@ def sweep(options: SweepOptions, command: str) -> None:
     methods: Sequence[str] = options.methods
     _validate(options)
     settings, dataset = prepare(options, methods, options.seed, options.n_seeds)
+    from experiments.lab.command.searching import searched
     from experiments.lab.live import Live
     from experiments.lab.results import stamps
     from experiments.lab.system.folders import check_folders
@@ -100,9 +102,12 @@ def sweep(options: SweepOptions, command: str) -> None:
     check_folders([("results_dir", options.output.results_dir / name)])
     print(f"{describe(settings)}\n{describe_methods(settings, [])}")
     searches, seconds, failures = {}, {}, Failures(methods)
-    for method, (space, planned) in plan.items():
+    tuning = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
+    for method, planned in plan.items():
         with failures.of(method):
-            searches[method], seconds[method] = _search(options, method, space, planned, dataset)
+            searches[method], seconds[method] = searched(
+                planned, tuning, options.together, partial(options.job, dataset)
+            )
     with Live(options.output, settings, methods, name) as live:
         show_page(live)
         finished = _test(options, dataset, searches, live, seconds, failures)
@@ -121,44 +126,29 @@ def sweep(options: SweepOptions, command: str) -> None:
     failures.raise_if_any()
 
 
-def _plan(options: SweepOptions, settings: Settings) -> dict[str, Plan]:
-    """What is searched for each method, and the configurations to try.
+def _plan(options: SweepOptions, settings: Settings) -> "dict[str, Plan]":
+    """What to try of each method.
 
     Raises:
         SettingsError: if a range or a configuration cannot be meant.
     """
+    from experiments.lab.command.searching import plan_of
     from experiments.lab.options import search
 
-    declared = [settings.methods[method] for method in options.methods]
-    ranges = search.read_ranges(options.ranges, declared)
-    validated = replace(settings, evaluate_on="validation")
-    plan: dict[str, Plan] = {}
-    for method in options.methods:
-        space = search.search_space(settings, method, ranges)
-        planned = search.configurations(validated, space, options.budget)
-        for one in planned:
-            search.check(one, method, space)
-            check_own_methods(one, [method], _numbers(method, one, space))
-        plan[method] = space, planned
-    return plan
+    own = [one for one in (settings.model, settings.asked) if one.search]
+    methods = [settings.methods[method] for method in options.methods]
+    ranges = search.read_ranges(options.ranges, [*methods, *own])
+    return {method: plan_of(settings, method, ranges, options.budget) for method in options.methods}
 
 
-def _numbers(method: str, configuration: Settings, space: "Mapping[str, Range]") -> list[str]:
-    """What is searched that a compiled program takes as an argument."""
-    from experiments.lab.options import search
-
-    together = configuration.methods[method].together
-    return [name for name in search.varied(configuration, space) if name in together]
-
-
-def _stamp(options: SweepOptions, plan: Mapping[str, Plan], dataset: "Dataset") -> str:
+def _stamp(options: SweepOptions, plan: "Mapping[str, Plan]", dataset: "Dataset") -> str:
     from experiments.lab.results import stamps
 
     return stamps.sweep_stamp(
         [
             stamps.identity(one, method, options.tuning_seed, dataset.sha256)
-            for method, (_, planned) in plan.items()
-            for one in planned
+            for method, planned in plan.items()
+            for one in planned.configurations
         ],
         (options.tuning_seed, options.n_tuning_seeds, options.seed, options.n_seeds),
     )
@@ -183,44 +173,6 @@ def _validate(options: SweepOptions) -> None:
             f"--tuning-seed {options.tuning_seed}: "
             "the tuning seeds must be others than those of the comparison"
         )
-
-
-def _search(
-    options: SweepOptions,
-    method: str,
-    space: "Mapping[str, Range]",
-    planned: Sequence[Settings],
-    dataset: "Dataset",
-) -> "tuple[Search, Seconds]":
-    """Try the configurations of one method."""
-    from experiments.lab.options import search
-    from experiments.lab.results.runs import Seconds
-    from experiments.lab.results.searches import Candidate, Search
-
-    seeds = range(options.tuning_seed, options.tuning_seed + options.n_tuning_seeds)
-    searched = _numbers(method, planned[0], space)
-    candidates: dict[int, Candidate] = {}
-    kept: list[FinishedRun] = []
-    seconds = Seconds(0.0, 0.0, 0.0)
-    for places in search.together(planned, options.together * processes.count(), searched):
-        group = [planned[place] for place in places]
-        title = f"{method}, {len(candidates) + len(places)} of {len(planned)}"
-        job = options.job(
-            dataset, configurations=group, method=method, seeds=seeds, title=title, arguments=searched
-        )
-        runs, spent = job.finish()
-        seconds += spent
-        kept += itertools.chain(*runs)
-        for place, one, of_one in zip(places, group, runs, strict=True):
-            tried = [each.run for each in of_one]
-            candidates[place] = Candidate(
-                one,
-                tuple(run.final_accuracy for run in tried),
-                tuple(run.seed for run in tried if run.diverged),
-            )
-            flags = search.as_flags(search.varied(one, space))
-            print(f"{method}: {flags}: {candidates[place].shown}", flush=True)
-    return Search(space, tuple(candidates[place] for place in range(len(planned))), tuple(kept)), seconds
 
 
 def _test(
@@ -260,8 +212,7 @@ def _show(
         best = of_method.best
         edges = of_method.edges
         at_edge = f" (at the edge of what was tried: {', '.join(edges)})" if edges else ""
-        flags = search.as_flags(search.varied(best.settings, of_method.space))
-        tried = counted(len(of_method.candidates), "configuration")
+        flags, tried = search.as_flags(of_method.chosen(best)), of_method.tried
         if all(len(one.diverged) == len(one.accuracies) for one in of_method.candidates):
             note(f"warning: {method}: every training of {tried} diverged, so that none of them is the best")
         print(f"best of {tried}, {method}: {flags}, {best.shown} on validation data{at_edge}")

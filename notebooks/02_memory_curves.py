@@ -189,4 +189,4 @@ print(
 )
 
 # %% [markdown]
-# Every claim, with its target, what was measured, and larger populations: `python -m experiments.memory --all`.
+# Every claim, with its target, what was measured, and larger populations: `python -m experiments.claims --all`.

@@ -1,4 +1,4 @@
-"""The claims of ``experiments.memory``: those that are fast hold, and the command keeps what it measures."""
+"""``experiments.claims``: those that are fast hold, and the command keeps what it measures."""
 
 import json
 import re
@@ -16,8 +16,8 @@ from experiments.claims import (
     power_law,
     precision,
 )
+from experiments.claims.__main__ import main
 from experiments.claims.outcome import Outcome, Row
-from experiments.memory import main
 
 SHORT_PRECISION = (
     precision.Run("float32", 4, 10.0, 2.0, {}),
@@ -57,7 +57,7 @@ def test_every_module_is_a_claim():
     """A new one cannot be forgotten."""
     from pathlib import Path
 
-    shared = {"__init__", "grid", "outcome", "style", "targets"}
+    shared = {"__init__", "__main__", "grid", "outcome", "style", "targets"}
     modules = {path.stem for path in Path(claims.__file__).parent.glob("*.py")} - shared
     assert modules == {name.replace("-", "_") for name in claims.CLAIMS}
 
@@ -70,18 +70,18 @@ def in_folders(tmp_path, monkeypatch):
 
 def test_the_command_keeps_numbers_tables_and_figures(in_folders, capsys):
     assert main(["lifetime", "--seed", "3"]) == 0
-    kept = json.loads((in_folders / "results/memory/lifetime.json").read_text())
+    kept = json.loads((in_folders / "results/claims/lifetime.json").read_text())
     assert kept["seed"] == 3
-    assert kept["command"] == "python -m experiments.memory lifetime --seed 3"
+    assert kept["command"] == "python -m experiments.claims lifetime --seed 3"
     assert all(row["passed"] for row in kept["rows"])
-    assert "| claim | target | measured | pass |" in (in_folders / "results/memory/lifetime.md").read_text()
+    assert "| claim | target | measured | pass |" in (in_folders / "results/claims/lifetime.md").read_text()
     assert {path.suffix for path in (in_folders / "plots").iterdir()} == {".pdf", ".png"}
     assert "SNR(0)/sqrt(N)" in capsys.readouterr().out
 
 
 def test_a_missed_target_is_said_and_is_the_exit_status(in_folders, capsys, monkeypatch):
     rows = [Row("two is one", "1", "2", False), Row("only reported", "–", "3")]
-    monkeypatch.setattr("experiments.memory.measure", lambda name, seed: Outcome(rows, {}))
+    monkeypatch.setattr("experiments.claims.__main__.measure", lambda name, seed: Outcome(rows, {}))
     assert main(["lifetime"]) == 1
     shown = capsys.readouterr()
     assert "1 of 2 miss their targets" in shown.err
@@ -94,9 +94,9 @@ def test_what_was_measured_before_an_interruption_is_kept(in_folders, capsys, mo
             raise KeyboardInterrupt
         return Outcome([Row("holds", "1", "1", True)], {})
 
-    monkeypatch.setattr("experiments.memory.measure", measure)
+    monkeypatch.setattr("experiments.claims.__main__.measure", measure)
     assert main(["lifetime", "comparison"]) == 130
-    assert (in_folders / "results/memory/lifetime.json").exists()
+    assert (in_folders / "results/claims/lifetime.json").exists()
     assert "the claims that were measured are kept" in capsys.readouterr().err
 
 

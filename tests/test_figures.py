@@ -321,6 +321,19 @@ def test_every_seed_is_a_pair_of_dots_and_a_difference():
     np.testing.assert_allclose(dots.get_ydata(), np.subtract(final["cs"], final["standard"]))
 
 
+def test_accuracies_end_at_100_percent_however_wide_an_interval_is():
+    runs = make_runs(SETTINGS["task"], 2)
+    for group in runs.values():
+        for run, final in zip(group, (0.3, 0.95), strict=True):
+            object.__setattr__(run, "final_accuracy", final)
+    left = figures.paired_seeds(runs, SETTINGS["task"]).axes[0]
+    intervals = [path.vertices[:, 1] for lines in left.collections for path in lines.get_paths()]
+    assert np.max(intervals) > 102  # there is something to cut
+    low, high = left.get_ylim()
+    assert -2 <= low < 30
+    assert 95 < high <= 102
+
+
 def test_every_task_has_a_panel_with_the_means_over_seeds_and_their_standard_error():
     settings = SETTINGS["task"]
     runs = make_runs(settings, 4)
@@ -356,6 +369,8 @@ def test_the_heat_maps_are_means_over_seeds_below_the_accuracy_before_any_traini
     assert meshes[0].get_clim() == meshes[1].get_clim() == (40, 100)
     assert [text.get_text() for text in panels[0].texts] == [f"{v:.0f}" for v in meshes[0].get_array().flat]
     assert bar.get_ylabel() == "Accuracy (%)"
+    rows = [label.get_text() for label in panels[0].get_yticklabels()]
+    assert rows == ["before", "1", "2", "3", "4", "5"]
 
 
 def test_large_heat_maps_have_no_numbers():

@@ -125,6 +125,13 @@ def test_a_summary_that_an_editor_of_windows_saved_again_is_read(kept):
     assert read_results(path).finished
 
 
+def test_a_file_that_is_no_summary_is_said_to_be_none(tmp_path, capsys):
+    (tmp_path / "x.pdf").touch()
+    assert draw(tmp_path / "x.pdf") == 2
+    what = "must be a summary.json, its folder, or a folder of results"
+    assert_refused(capsys, f"RESULTS {tmp_path / 'x.pdf'}: {what}")
+
+
 def test_a_damaged_run_is_named(kept, capsys):
     stamp = json.loads(summary_of(kept, "run").read_text())["methods"]["cs"]["stamps"][0]
     damaged = kept / store.RUNS / f"{stamp}.json"

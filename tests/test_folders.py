@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import figures, memory, run, sharded, submit, sweep
+from experiments import figures, rl, run, sharded, submit, sweep
+from experiments.claims import __main__ as claims
 from experiments.lab.command import options, parsing
 from experiments.lab.command.comparing import CompareOptions
 from experiments.lab.system import folders
@@ -106,9 +107,10 @@ def test_all_commands_name_what_they_write():
         ("results_dir", "results/live"),
         ("results_dir", "results/tensorboard"),
     }
-    assert below(memory.MemoryOptions()) == {("results_dir", "results/memory"), plots}
+    assert below(claims.ClaimsOptions()) == {("results_dir", "results/claims"), plots}
     assert below(figures.FigureOptions(())) == {plots}
     assert below(submit.SubmitOptions()) == {("logs", "logs"), ("logs", "logs/plots")}
+    assert below(rl.RlOptions()) == {("results_dir", "results/rl"), ("results_dir", "results/rl/runs"), plots}
     assert below(sharded.ShardedOptions()) == set()
     assert below(sharded.ShardedOptions(checkpoint=Path("c"))) == {("checkpoint", "c")}
 
@@ -116,8 +118,8 @@ def test_all_commands_name_what_they_write():
 @pytest.mark.parametrize(
     ("command", "flag"),
     [
-        (lambda folder: memory.main([folder, "power-law"]), "--results-dir"),
-        (lambda folder: memory.main([folder, "power-law"]), "--plot-dir"),
+        (lambda folder: claims.main([folder, "power-law"]), "--results-dir"),
+        (lambda folder: claims.main([folder, "power-law"]), "--plot-dir"),
         (lambda folder: sharded.main([folder, "--devices=2"]), "--checkpoint"),
         (lambda folder: submit.main(["--cluster=local", folder, *COMMAND]), "--logs"),
         (lambda folder: submit.main(["--cluster=local", *COMMAND, folder]), "--results-dir"),
@@ -142,8 +144,8 @@ def test_a_command_tries_its_folders_first(command, flag, tmp_path, monkeypatch,
         (run.RunOptions, "--plot-dir", lambda options: options.output.plot_dir),
         (run.RunOptions, "--data-dir", lambda options: options.output.data_dir),
         (run.RunOptions, "--stream-file", lambda options: options.data.stream_file),
-        (memory.MemoryOptions, "--results-dir", lambda options: options.results_dir),
-        (memory.MemoryOptions, "--plot-dir", lambda options: options.plot_dir),
+        (claims.ClaimsOptions, "--results-dir", lambda options: options.results_dir),
+        (claims.ClaimsOptions, "--plot-dir", lambda options: options.plot_dir),
         (submit.SubmitOptions, "--logs", lambda options: options.logs),
         (sharded.ShardedOptions, "--checkpoint", lambda options: options.checkpoint),
         (figures.FigureOptions, "--plot-dir", lambda options: options.plot_dir),

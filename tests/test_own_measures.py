@@ -25,12 +25,27 @@ TINY = ["--experiment=splitDigits", "--tasks=2", "--iters=4", "--batch=16", "--f
 TINY += ["--eval-n=20", "--loss-log=2"]
 
 TEXT = """
+from dataclasses import dataclass
+
 from experiments.lab.results.measures import Measured, measure
 
 @measure(name="first-task", label="first task at the end")
 def first_task(run, settings):
     '''Accuracy on the first task at the end.'''
     return run.accuracy_matrix[-1, 0]
+
+@dataclass(frozen=True)
+class Own:
+    '''Of the measure.
+
+    Attributes:
+        level: The accuracy that counts as learned.
+    '''
+    level: float = 0.5
+
+@measure("above", settings=Own)
+def above(run, settings):
+    return (run.accuracy_overall > settings.level).mean()
 
 def last_loss(run, settings):
     return run.loss[-1] if run.method == "standard" else None
@@ -99,6 +114,27 @@ def test_it_stands_beside_the_built_in_ones_and_needs_no_training(tmp_path, file
     assert figures.main([str(path), f"--plot-dir={tmp_path / 'again'}"]) == 0
 
 
+def test_its_settings_are_flags_that_train_nothing_again(tmp_path, file, capsys):
+    given = [*TINY, "--n-seeds=1", "--methods", "standard", f"--measures={file}:above", *folders(tmp_path)]
+    for level, share in (("0", 1.0), ("1", 0.0)):
+        assert compare.main([*given, f"--level={level}"]) == 0
+        printed = capsys.readouterr()
+        summary = json.loads(summary_of(printed.out).read_text())
+        assert summary["methods"]["standard"]["measures"]["above"]["mean"] == share
+        assert summary["config"]["level"] == float(level)
+        assert "has no effect" not in printed.err
+    assert "1 of 1 runs found again" in printed.out
+    with pytest.raises(SystemExit):
+        compare.main([f"--measures={file}:above", "--help"])
+    assert "The accuracy that counts as learned." in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_setting_of_a_measure_is_no_part_of_what_a_run_is(file):
+    kind = settings_with((), measures=(declared(Measure, f"{file}:above"),))
+    named = [stamps.identity(one, "standard", 0, "abc") for one in (kind(), kind(level=0.9), Settings())]
+    assert named[0] == named[1] == named[2]
+
+
 def test_a_run_and_a_search_are_measured_too(tmp_path, file, capsys):
     more = ["--measures", f"{file}:first_task", *folders(tmp_path)]
     assert run.main([*TINY, *more]) == 0
@@ -116,7 +152,7 @@ def test_one_that_fails_is_named_in_a_line_when_all_else_is_kept(tmp_path, file,
     out, err = capsys.readouterr()
     last = err.splitlines()[-1]
     assert last.startswith("error: measure broken failed; the runs and all else are kept: of standard: Attr")
-    assert last.endswith("(mine.py, line 16)")
+    assert last.endswith("(mine.py, line 31)")
     measured = json.loads(summary_of(out).read_text())["methods"]["cs"]["measures"]
     assert measured["broken"]["per_seed"] == [None]
     assert measured["first-task"]["mean"] is not None
@@ -171,8 +207,8 @@ def test_it_is_no_part_of_what_a_run_is(file):
     assert identity == stamps.identity(Settings(**given), "cs", 0, "abc")
 
 
-@dataclasses.dataclass(frozen=True)
-class Own:
+@dataclasses.dataclass
+class Thawed:
     width: int = 3
 
 
@@ -183,7 +219,7 @@ class Own:
         ({"name": "final_accuracy_task_3"}, "has the name of another column"),
         ({"name": "a b"}, "its name must be short"),
         ({"label": "a\nb"}, "its label must be printable"),
-        ({"settings": Own}, "must have no settings"),
+        ({"settings": Thawed}, "its settings must be a dataclass that is frozen"),
     ],
 )
 def test_declarations_that_cannot_be_shown_are_refused(declared, message):

@@ -480,3 +480,27 @@ def test_no_code_knows_a_method_by_its_name():
                 node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)
             }
             assert constants & BUILT_IN.keys() <= usual.get(path.name, set()), path
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_training_that_diverges_in_the_very_last_step_is_marked(together):
+    n = 6
+
+    @method("late")
+    def late(settings):
+        """Gradient descent, but for its last step."""
+        rate = settings.lr * jnp.ones(())  # an array, where configurations train together
+        last = optax.scale_by_schedule(
+            lambda count: jnp.where((count == n - 1) & (rate > 0.01), jnp.nan, -rate)
+        )
+        return last
+
+    kind = settings_with((declared(Declaration, late),))
+    given = {"experiment": "splitDigits", "tasks": 1, "iters": n, "batch": 8, "fc_units": 4, "eval_n": 10}
+    good, bad = kind(**given, lr=0.001), kind(**given, lr=0.02)
+    groups = [[good, bad]] if together == 2 else [[good], [bad]]
+    for group in groups:
+        trained, _ = train(group, "late", [0, 1], load("Digits"), lambda progress: None, arguments=["lr"])
+        for settings, runs in zip(group, trained, strict=True):
+            assert [run.diverged_at for run in runs] == [n if settings is bad else None] * 2
+            assert all(np.isfinite(run.loss).all() for run in runs)

@@ -15,8 +15,9 @@ from tiers import few
 from experiments import compare, figures, run, submit, sweep
 from experiments.lab.data.dataset import load
 from experiments.lab.data.own import load_own
-from experiments.lab.models import Model, model
+from experiments.lab.models import Model, Range, model
 from experiments.lab.models.making import make_network, network_of
+from experiments.lab.options import search
 from experiments.lab.options.description import describe_methods, figure_title
 from experiments.lab.options.own import declared, settings_with
 from experiments.lab.options.settings import Settings
@@ -267,6 +268,46 @@ def test_it_is_searched_and_run(tmp_path, capsys):
     assert summary_of(capsys.readouterr().out)["model"]["name"] == "cnn"
     assert run.main([*TINY, "--model", CNN, "--channels=2", *folders(tmp_path)]) == 0
     assert "standard, seed 0: final average accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["standard", "ewc"])
+def test_what_it_declares_is_searched_for_every_method_alike(method):
+    own = settings_with((), declared(Model, CNN))()
+    given = [*own.methods.values(), own.model]
+    ranges = search.read_ranges(["channels=8:32"], given)
+    space = search.search_space(own, method, ranges)
+    assert list(space)[-2:] == ["channels", "dropout"]
+    first, *others = search.configurations(own, space, 9)
+    assert (first.channels, first.dropout) == (16, 0.1)
+    assert len({one.channels for one in others}) > 4
+    assert all(isinstance(one.channels, int) and 8 <= one.channels <= 32 for one in others)
+    assert all(0.03 <= one.dropout <= 0.5 for one in others)
+    assert "--channels" in search.as_flags(search.varied(others[0], space))
+
+
+def test_ranges_of_another_model_are_refused():
+    with pytest.raises(SettingsError, match=r"--ranges channels=1:2: channels is not searched for standard"):
+        search.read_ranges(["channels=1:2"], [Settings.methods["standard"]])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"lr": Range(1, 2)}, "its search names lr, which is no setting of its own"),
+        ({"channels": (1, 2)}, "its search must give a Range for channels"),
+    ],
+)
+def test_only_its_own_settings_can_be_searched(wrong, message):
+    cnn = declared(Model, CNN)
+    with pytest.raises(SettingsError, match=f"model cnn: {message}"):
+        dataclasses.replace(cnn, search=wrong)
+
+
+def test_shards_of_a_sweep_keep_the_ranges_of_the_model():
+    words = ("--methods", "standard", "ewc", f"--model={CNN}", "--ranges", "channels=2:4", "ewc-strength=1:9")
+    of_standard, of_ewc = submit.shards_of(submit.Shard("sweep", words), 0)
+    assert of_standard.arguments[-2:] == ("--ranges", "channels=2:4")
+    assert of_ewc.arguments[-3:] == ("--ranges", "channels=2:4", "ewc-strength=1:9")
 
 
 def test_jobs_are_given_the_model_as_the_command_was():

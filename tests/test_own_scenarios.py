@@ -34,7 +34,7 @@ TINY += ["--eval-n=20", "--loss-log=4"]
 TEXT = '''
 from dataclasses import dataclass
 import jax.numpy as jnp
-from experiments.lab.tasks.scenarios import Questions, over_all_outputs, over_heads, scenario
+from experiments.lab.tasks.scenarios import Questions, Range, over_all_outputs, over_heads, scenario
 
 def own_head(tasks, classes):
     def question(outputs, within, task):
@@ -51,7 +51,9 @@ class Own:
     """
     sharpness: float = 1.0
 
-@scenario("sharp", settings=Own, by_class=True, chance=lambda tasks, classes: 0.25)
+SEARCH = {"sharpness": Range(0.1, 10)}
+
+@scenario("sharp", settings=Own, search=SEARCH, by_class=True, chance=lambda tasks, classes: 0.25)
 def sharp(tasks, classes, settings):
     def question(outputs, within, task):
         return settings.sharpness * outputs, within
@@ -133,9 +135,14 @@ def test_it_is_run_and_searched(tmp_path, file, capsys):
     given = [*TINY, "--scenario", f"{file}:sharp", "--sharpness=2", *folders(tmp_path)]
     assert run.main(given) == 0
     assert "sharp scenario (sharpness 2)" in capsys.readouterr().out
-    budget = ["--methods", "standard", "--budget=1", "--n-tuning-seeds=1", "--n-seeds=1"]
-    assert sweep.main([*given, *budget]) == 0
-    assert summary_of(capsys.readouterr().out)["scenario"]["name"] == "sharp"
+    budget = ["--methods", "standard", "--budget=2", "--n-tuning-seeds=1", "--n-seeds=1"]
+    assert sweep.main([*given, *budget, "--ranges", "sharpness=3:4"]) == 0
+    summary = summary_of(capsys.readouterr().out)
+    assert summary["scenario"]["name"] == "sharp"
+    (search,) = summary["searches"].values()
+    first, second = (one["sharpness"] for one in search["candidates"])
+    assert first == 2
+    assert 3 <= second <= 4
 
 
 @pytest.mark.parametrize("method", ["standard", "lwf", "ewc", "er"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments import compare, figures, run, submit, sweep
+from experiments.claims import __main__ as claims
 from experiments.lab.command import options, preparation
 from experiments.lab.system import packages
 from experiments.lab.system.errors import SettingsError
@@ -15,6 +16,7 @@ from experiments.lab.system.errors import SettingsError
 EXPERIMENTS = Path(run.__file__).parent
 OF_THE_LIBRARY = {"cs_optax", "experiments", "jax", "numpy", "optax"}
 FOR_THE_COMMAND_LINE = {"tyro"}
+NEEDED_BY_FLAX = {"orbax"}
 WHERE_THE_DATA_ARE_LOADED = {"PIL", "array_record", "importlib_resources", "sklearn", "tensorflow_datasets"}
 
 
@@ -49,13 +51,19 @@ def test_a_missing_package_is_one_line_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_jobs_and_figures_name_what_they_need(tmp_path, capsys, monkeypatch):
+def test_jobs_figures_and_claims_name_what_they_need(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(packages, "find_spec", without("submitit"))
     assert submit.main([f"--logs={tmp_path / 'l'}", "compare"]) == 2
     assert "needs the package submitit" in capsys.readouterr().err
     monkeypatch.setattr(packages, "find_spec", without("matplotlib"))
     assert figures.main([str(tmp_path)]) == 2
     assert "needs the package matplotlib" in capsys.readouterr().err
+    for package in ("matplotlib", "rich", "scipy"):
+        monkeypatch.setattr(packages, "find_spec", without(package))
+        assert (
+            claims.main(["lifetime", f"--plot-dir={tmp_path / 'p'}", f"--results-dir={tmp_path / 'r'}"]) == 2
+        )
+        assert f"error: the claims: needs the package {package}" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,5 +98,5 @@ def test_every_package_that_training_imports_is_asked_for(monkeypatch):
         *(EXPERIMENTS / f"{c}.py" for c in ("run", "compare", "sweep")),
     ]
     found = set().union(*map(imported, files)) - set(sys.stdlib_module_names)
-    known = OF_THE_LIBRARY | FOR_THE_COMMAND_LINE | WHERE_THE_DATA_ARE_LOADED
+    known = OF_THE_LIBRARY | FOR_THE_COMMAND_LINE | NEEDED_BY_FLAX | WHERE_THE_DATA_ARE_LOADED
     assert found - known == asked_for

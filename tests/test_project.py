@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -156,6 +157,46 @@ def test_an_editable_install_makes_the_library_and_the_experiments_importable_al
         names = {Path(name).parts[1] for name in archive.getnames()}
     assert {"cs_optax", "experiments"} <= names
     assert ".hatch" not in names
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("github-workflows", [".github/workflows/tests.yml"]),
+        ("github-issue-forms", [".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/idea.yml"]),
+        ("github-issue-config", [".github/ISSUE_TEMPLATE/config.yml"]),
+        ("citation-file-format", ["--force-filetype", "yaml", "CITATION.cff"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_written_for_the_host_is_in_its_format(schema, files):
+    run("check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+
+
+def test_the_citation_is_of_this_version():
+    assert f"\nversion: {cs_optax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+@pytest.mark.slow
+def test_wheel_and_sdist_are_built_and_the_wheel_of_the_sdist_is_installed(tmp_path):
+    """In an environment of its own, with the packages of this one beside it: there may be no network."""
+    run("build", "--no-isolation", "--outdir", str(tmp_path), ".")  # the wheel is that of the sdist
+    (wheel,), (sdist,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+    assert sdist.name == f"cs_optax-{cs_optax.__version__}.tar.gz"
+    venv, packages = tmp_path / "venv", sysconfig.get_path("purelib")
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    python = venv / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--no-deps", "--no-index", "-q", wheel], check=True)
+    code = (
+        f"import sys; sys.path.append({packages!r}); import cs_optax; "
+        "print(cs_optax.__version__, cs_optax.__file__); "
+        "print(cs_optax.BeakerChain.benna_fusi(4).timescales()[-1])"
+    )
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [python, "-c", code]
+    said = subprocess.run(command, cwd=tmp_path, env=bare, capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"{cs_optax.__version__} {venv}")
+    assert said.endswith("512.0\n")
 
 
 def test_importing_the_library_imports_no_experiment():

@@ -28,10 +28,16 @@ def started(monkeypatch):
 
 
 def test_every_experiment_with_a_command_line_is_a_command_of_the_script():
-    with_a_command_line = {
-        path.stem for path in (ROOT / "experiments").glob("*.py") if "\ndef main(" in path.read_text()
-    }
-    assert set(script.COMMANDS) == with_a_command_line
+    folder = ROOT / "experiments"
+    files = [*folder.glob("*.py"), *folder.glob("*/__main__.py")]
+    with_a_command_line = [path for path in files if "\ndef main(" in path.read_text()]
+    names = {path.parent.name if path.stem == "__main__" else path.stem for path in with_a_command_line}
+    assert set(script.COMMANDS) == names
+
+
+def test_a_command_may_be_a_package(started, capsys):
+    assert started("claims", "--list") == 0
+    assert "power-law " in capsys.readouterr().out
 
 
 def test_the_script_names_its_commands(started, capsys):
@@ -41,7 +47,7 @@ def test_the_script_names_its_commands(started, capsys):
         assert all(f"\n  {name} " in out for name in script.COMMANDS)
     assert started("runn") == 2
     assert capsys.readouterr().err == (
-        "cs-optax: runn: must be one of run, compare, sweep, figures, memory, submit, sharded\n"
+        "cs-optax: runn: must be one of run, compare, sweep, figures, claims, submit, sharded\n"
     )
 
 

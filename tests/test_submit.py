@@ -85,14 +85,35 @@ def test_a_job_that_fails_is_named_with_its_log_when_all_have_run(here, capsys, 
     monkeypatch.setattr(submit, "check_folders", lambda folders: None)  # the job finds it
     (here / "results").mkdir()
     (here / "results" / "runs").write_text("in the way")
-    assert (
-        submit.main(["--cluster", "local", "compare", *TINY, "--methods", "cs", "l2", "--n-seeds", "1"]) == 1
-    )
+    command = ["compare", *TINY, "--methods", "cs", "l2", "--n-seeds", "1"]
+    assert submit.main(["--cluster", "local", *command]) == 2
     error = capsys.readouterr().err
-    assert "has failed: see " in error
+    assert error.count("has failed: see ") == 2
     log = Path(error.split("has failed: see ")[1].split(";")[0])
     assert "results/runs: cannot be written in" in log.read_text()
     assert len(list((here / "logs").glob("*_log.err"))) == 2
+
+
+FAILS_IN_A_JOB = """
+import os
+import optax
+
+def rule(settings):
+    if "SUBMITIT_EXECUTOR" in os.environ:
+        raise TypeError("not in a job")
+    return optax.sgd(settings.lr)
+"""
+
+
+def test_the_whole_tries_again_what_a_job_failed_at(here, capsys):
+    (here / "mine.py").write_text(FAILS_IN_A_JOB)
+    command = ["compare", *TINY, "--methods", "standard", "mine.py:rule", "--n-seeds", "1"]
+    assert submit.main(["--cluster", "local", *command]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("has failed: see ") == 1
+    assert "standard: 1 of 1 runs found again" in printed.out
+    summary = json.loads(Path(printed.out.splitlines()[-1].removeprefix("summary: ")).read_text())
+    assert list(summary["methods"]) == ["standard", "rule"]
 
 
 def fake_slurm(folder):
@@ -126,7 +147,7 @@ def test_slurm_gets_an_array_and_the_whole_after_it(here, capsys, monkeypatch):
         "--job-name=cs_optax",
     ):
         assert f"#SBATCH {line}" in array
-    assert "#SBATCH --dependency=afterok:41" in last
+    assert "#SBATCH --dependency=afterany:41" in last
     assert "--array" not in last
     assert "job 41_0: sweep" in out
     assert "job 42: the whole" in out

@@ -39,9 +39,9 @@ def impulse_response(tx: optax.GradientTransformation, n_updates: Any) -> np.nda
     """What is left of a unit that the first update brought, after so many updates without gradients.
 
     The optimizer itself is run, one update after another, in the default float dtype. For
-    ``optax.chain(optax.sgd(1.0), complex_synapse(…))`` it is :meth:`BeakerChain.impulse_response`, but
-    for the error of the integrator; with ``method="sequential_euler"`` that of one update before, since there
-    an input begins to flow one update later.
+    ``optax.chain(optax.sgd(1.0), complex_synapse(…))`` it is :meth:`cs_optax.BeakerChain.impulse_response`,
+    but for the error of the integrator. With ``method="sequential_euler"`` it is that of one update before,
+    since an input then begins to flow one update later.
 
     Args:
         tx: an optimizer. The gradient of the first update is -1, all later ones are 0; the weight starts

@@ -1,6 +1,6 @@
 """What is the user's own on a command line: methods, models, scenarios and measures, found before it is read.
 
-All but measures bring flags of their own.
+All of them bring flags of their own.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def options_with(
     settings_with(own, model, scenario, measures)  # whose names must be free
     taken = set(_names_of_flags(kind))
     blocks: list[Any] = []
-    for number, one in enumerate((*own, *models, *scenarios)):
+    for number, one in enumerate((*own, *models, *scenarios, *measures)):
         for name in one.own:
             one.require(name not in taken, f"its setting {name} has the name of {flag(name)}")
         if one.settings is not None:
@@ -126,7 +126,7 @@ def as_given(methods: Mapping[str, Declaration], name: str) -> str:
 
 
 def _block(declared: Declared) -> Any:
-    """The own settings of a method or a model as a block of the help."""
+    """The own settings of a method, a model, a scenario or a measure as a block of the help."""
     return Annotated[declared.settings, tyro.conf.arg(name=f"{declared.what} {declared.name}")]
 
 

@@ -58,37 +58,37 @@ class Results:
 
     @property
     def final_accuracy(self) -> dict[str, np.ndarray]:
-        """Of each method the mean accuracy over tasks in the end, on the whole test set: ``[seeds]``."""
+        """Of each method the mean accuracy over tasks in the end, on the whole test set; ``[seeds]``."""
         return self._stacked(lambda run: run.final_accuracy)
 
     @property
     def accuracy_matrix(self) -> dict[str, np.ndarray]:
-        """Accuracy on each task after each task: ``[seeds, rows, tasks]``; a single row for mixed streams."""
+        """Accuracy on each task after each task, ``[seeds, rows, tasks]``; a single row for mixed streams."""
         return self._stacked(lambda run: run.accuracy_matrix)
 
     @property
     def evaluated_at(self) -> np.ndarray:
-        """The iterations of the evaluations: ``[L]``."""
+        """The iterations of the evaluations, ``[L]``."""
         return next(iter(self.finished.values()))[0].run.evaluated_at
 
     @property
     def accuracy_per_task(self) -> dict[str, np.ndarray]:
-        """Accuracy on each task at every evaluation, on a subset: ``[seeds, L, tasks]``."""
+        """Accuracy on each task at every evaluation, on a subset; ``[seeds, L, tasks]``."""
         return self._stacked(lambda run: run.accuracy)
 
     @property
     def accuracy_so_far(self) -> dict[str, np.ndarray]:
-        """Mean accuracy over the tasks seen so far at every evaluation: ``[seeds, L]``."""
+        """Mean accuracy over the tasks seen so far at every evaluation; ``[seeds, L]``."""
         return self._stacked(lambda run: run.accuracy_so_far)
 
     @property
     def logged_at(self) -> np.ndarray:
-        """The iterations at which the stretches of `loss` end: ``[M]``."""
+        """The iterations at which the stretches of `loss` end; ``[M]``."""
         return next(iter(self.finished.values()))[0].run.logged_at
 
     @property
     def loss(self) -> dict[str, np.ndarray]:
-        """Mean training loss of every stretch: ``[seeds, M]``."""
+        """Mean training loss of every stretch; ``[seeds, M]``."""
         return self._stacked(lambda run: run.loss)
 
     @property

@@ -11,7 +11,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments.lab.figures.beakers import beakers
-from experiments.lab.figures.curves import accuracy_of_one_run, accuracy_over_iterations, accuracy_per_task
+from experiments.lab.figures.curves import (
+    accuracy_of_one_run,
+    accuracy_over_iterations,
+    accuracy_per_task,
+    loss_over_iterations,
+)
 from experiments.lab.figures.gap import stability_gap, why_no_gap
 from experiments.lab.figures.matrices import accuracy_matrices
 from experiments.lab.figures.seeds import paired_seeds
@@ -45,6 +50,7 @@ __all__ = [
     "all_figures",
     "beakers",
     "looks",
+    "loss_over_iterations",
     "paired_seeds",
     "panels",
     "save",

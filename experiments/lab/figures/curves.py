@@ -143,6 +143,32 @@ def accuracy_of_one_run(run: Run, settings: Settings) -> Figure:
     return figure
 
 
+@matplotlib.rc_context(STYLE)
+def loss_over_iterations(
+    runs: Mapping[str, Sequence[Run]], settings: Settings, title: str | None = None
+) -> Figure:
+    """Training loss of several methods, mean since the log point before: mean and standard error over seeds.
+
+    Args:
+        runs: the runs of each method.
+        settings: the settings they share.
+        title: what was run; the settings in short by default.
+    """
+    figure = Figure(figsize=(COLUMN, 2.5 + height_of_legend(runs, settings, COLUMN)))
+    write_title(figure, title or figure_title(settings, methods=list(runs)), runs)
+    axes, look_of = figure.subplots(), looks(runs, settings)
+    for method, group in runs.items():
+        losses = np.array([run.loss for run in group])
+        draw_mean_and_error(axes, look_of[method], group, group[0].logged_at, losses)
+    axes.set_xlabel("Iteration")
+    axes.set_ylabel("Training loss")
+    axes.set_ylim(bottom=0)
+    _finish_over_iterations(axes, settings)
+    _name_tasks(axes, settings)
+    legend_below(figure, axes, n_seeds=len(next(iter(runs.values()))))
+    return figure
+
+
 def draw_mean_and_error(
     axes: Axes, look: Look, runs: Sequence[Run], iterations: np.ndarray, curves: np.ndarray
 ) -> None:

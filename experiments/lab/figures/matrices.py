@@ -35,7 +35,7 @@ def accuracy_matrices(
 ) -> Figure | None:
     """The accuracy matrix of each method, its mean over seeds: after each task (row) that on each (column).
 
-    The row 0 is the accuracy before any training. The colours mean the same in all panels, and with up to
+    The first row is the accuracy before any training. The colours mean the same in all panels, and with up to
     six tasks every cell has its number, in percent.
 
     Args:
@@ -81,7 +81,8 @@ def _draw_matrix(panel: Axes, matrix: np.ndarray, limits: Normalize, size: float
     panel.set(xlim=(0, tasks), ylim=(rows, 0), aspect="equal")
     every = math.ceil(tasks / 6)
     panel.set_xticks(np.arange(0, tasks, every) + 0.5, [str(task + 1) for task in range(0, tasks, every)])
-    panel.set_yticks(np.arange(0, rows, every) + 0.5, [str(row) for row in range(0, rows, every)])
+    after = ["before", *map(str, range(every, rows, every))]
+    panel.set_yticks(np.arange(0, rows, every) + 0.5, after)
     panel.tick_params(length=0, labelsize=7, pad=2)
     panel.spines[:].set_visible(False)
     for (row, task), accuracy in np.ndenumerate(matrix if tasks <= MOST_TASKS_WITH_NUMBERS else ()):

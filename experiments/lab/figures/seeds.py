@@ -34,8 +34,9 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings, title: s
     """Final accuracy of every seed, a thin line joining what the methods made of the same seed.
 
     On the right the differences within the seeds (each method minus the first one), which are what
-    the methods are judged by. Beside the dots are their mean and its 95 % confidence interval. A seed whose
-    training diverged is a cross, and a method with such seeds has neither.
+    the methods are judged by. Beside the dots are their mean and its 95 % confidence interval, which the left
+    panel cuts at 0 and 100 %: that of two or three seeds may be wider. A seed whose training diverged is a
+    cross, and a method with such seeds has neither.
 
     Args:
         runs: the runs of two methods or more, in the same order of seeds.
@@ -59,7 +60,8 @@ def paired_seeds(runs: Mapping[str, Sequence[Run]], settings: Settings, title: s
     _name_methods(left, list(look_of.values()))
     left.set_xlim(-0.5, len(names) - 0.5)
     left.set_ylabel("Final average\naccuracy (%)")
-    mark_chance_if_near(left, settings, highest=math.inf)  # an interval may go beyond 100 %
+    mark_chance_if_near(left, settings, highest=102)
+    left.set_ylim(bottom=max(left.get_ylim()[0], -2))
     right.axhline(0, color=INK, linewidth=0.6, zorder=0)
     for place, method in enumerate(others):
         color = "black" if len(others) == 1 else look_of[method].color

@@ -12,6 +12,7 @@ from typing import Protocol
 from experiments.lab.training.progress import Progress
 
 INTERVAL = 2.0  # seconds, at least, between two drawings
+SHARE = 0.05  # of the time, at most, that drawings take: they are computed beside the training
 LONGEST_WAIT = 10.0  # seconds, at the end of a training, for the last drawing
 
 
@@ -94,8 +95,10 @@ class Observer:
         while True:
             wait = max(0.0, due - time.monotonic()) if pending else None
             if wait == 0.0:
+                began = time.monotonic()
                 self._destination.update()
-                pending, due = False, time.monotonic() + INTERVAL
+                pending, now = False, time.monotonic()
+                due = now + max(INTERVAL, (now - began) / SHARE)
                 continue
             try:
                 progress = self._reports.get(timeout=wait)

@@ -1,19 +1,24 @@
-"""A page for the browser: one file of HTML and SVG, that loads itself again while trainings run."""
+"""A page for the browser: one file of HTML with the figures, which loads itself again while trainings run."""
 
 from __future__ import annotations
 
 import html
-import math
+import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
+import matplotlib
+from matplotlib.figure import Figure
 
-from experiments.lab.figures.style import MOST_TASKS_NAMED, looks
-from experiments.lab.live.charts import Chart, Line
-from experiments.lab.live.look import STYLE, dashes, ink, palette, swatch
-from experiments.lab.live.states import MethodState, replayed
+from experiments.lab.figures.curves import (
+    accuracy_of_one_run,
+    accuracy_over_iterations,
+    accuracy_per_task,
+    loss_over_iterations,
+)
+from experiments.lab.figures.style import STYLE
+from experiments.lab.live.states import MethodState, Reported
 from experiments.lab.options.description import counted, describe, describe_methods
 from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import Run
@@ -21,6 +26,22 @@ from experiments.lab.system.files import write_atomically
 from experiments.lab.training.progress import Progress
 
 REFRESH = 2  # seconds
+PIXELS_PER_INCH = 110  # of a figure on the page: larger than in print, and three columns on a usual screen
+LOOK = """
+:root{--paper:#fff;--card:#f7f7f8;--ink:#1a1a1a;--quiet:#5c5c5c;--rule:#d4d4d8;color-scheme:light dark}
+@media(prefers-color-scheme:dark){:root{--paper:#131417;--card:#1c1e22;--ink:#ececec;--quiet:#a3a3a8;--rule:#3d4047}}
+*{box-sizing:border-box}
+body{margin:0 auto;padding:16px;max-width:1290px;background:var(--paper);color:var(--ink);
+font:15px/1.45 system-ui,sans-serif}
+h1{font-size:1.2rem;margin:0;overflow-wrap:anywhere}h2{font-size:1rem;margin:0 0 6px}
+p{margin:4px 0}.quiet{color:var(--quiet);font-size:.86rem}.state{margin-top:10px}
+.bar{height:6px;border-radius:3px;background:var(--rule);overflow:hidden;margin:4px 0 8px}
+.bar i{display:block;height:100%;background:var(--ink)}
+.row{display:flex;flex-wrap:wrap;align-items:flex-start;gap:14px;margin-top:14px}
+section{flex:1 1 300px;max-width:620px;padding:12px;background:var(--card);border-radius:8px}
+figure{margin:0;padding:10px;background:#fff;border-radius:8px}svg{display:block;max-width:100%;height:auto}
+small{font-weight:400;color:var(--quiet)}small.training{color:var(--ink);font-weight:600}
+"""
 
 
 class Page:
@@ -43,17 +64,13 @@ class Page:
         """
         self.path = path
         self._settings = settings
-        self._looks = looks(methods, settings)
         self._methods = {method: MethodState(method) for method in methods}
         self._state = "running"
 
     def found(self, method: str, runs: Sequence[Run]) -> None:
         """Take in runs of a method that are finished already, all with the same settings."""
         shown = self._methods[method]
-        shown.n_found, shown.state = len(runs), "finished"
-        for report in replayed(runs):
-            shown.add(report)
-            shown.found[report.iteration] = report
+        shown.found, shown.state = list(runs), "finished"
 
     def group(self, method: str, seeds: Sequence[int]) -> GroupOnPage:
         """Announce the training of some seeds of a method.
@@ -62,10 +79,9 @@ class Page:
             What takes in its reports.
         """
         shown = self._methods[method]
-        shown.n_training, shown.state, shown.began = len(seeds), "training", time.monotonic()
-        shown.last_report, shown.total = shown.began, self._settings.total_iterations
-        # What has been found again is drawn as far as the others have got, so that the averages do not leap.
-        shown.iteration, shown.accuracy, shown.loss = 0, {}, {}
+        shown.groups.append(Reported(method, seeds))
+        shown.state, shown.began, shown.first_report = "training", time.monotonic(), None
+        shown.iteration, shown.last_report, shown.total = 0, shown.began, self._settings.total_iterations
         return GroupOnPage(self, shown)
 
     def end(self, interrupted: bool) -> None:
@@ -90,131 +106,65 @@ class Page:
         done = sum(shown.fraction for shown in methods) / len(methods)
         refresh = f'<meta http-equiv="refresh" content="{REFRESH}">' if running else ""
         heading = f"{100 * done:.0f} %" if running else self._state
-        colors = palette(self._looks, settings.tasks)
-        names = [shown.method for shown in methods]
-        drawn = [shown for shown in methods if shown.accuracy or shown.loss]
+        runs = {shown.method: shown.runs() for shown in methods}
+        figures = self._figures({method: group for method, group in runs.items() if group})
         parts = [
             f"<h1>{html.escape(describe(settings))}</h1>",
-            f"<p class=quiet>{html.escape(describe_methods(settings, names))}</p>",
+            f"<p class=quiet>{html.escape(describe_methods(settings, list(runs)))}</p>",
             f"<p class=state><b>{heading}</b> <span class=quiet>{time.strftime('%F %T %z')}</span></p>",
-            f"<div class=bar><i style='width:{100 * done:.1f}%'></i></div>",
+            _bar(done),
+            "<div class=row>",
+            *(self._card(shown, runs[shown.method]) for shown in methods),
+            "</div><div class=row>",
+            *(f"<figure>{svg(figure, title)}</figure>" for title, figure in figures.items()),
+            "</div>",
         ]
-        if len(methods) > 1 and drawn:
-            parts.append(self._comparison(drawn))
-        parts.append("<h2>Each method</h2><div class=grid>" if len(methods) > 1 else "<div class=grid>")
-        parts += [self._card(shown, alone=len(methods) == 1) for shown in methods]
-        parts.append("</div>")
         return (
             "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
             '<meta name=viewport content="width=device-width, initial-scale=1">'
             f"{refresh}<title>{heading} · {html.escape(settings.name)}</title>"
-            f"<style>{colors}{STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+            f"<style>{LOOK}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
         )
 
-    def _comparison(self, drawn: Sequence[MethodState]) -> str:
-        measures = [("Accuracy on all tasks (%)", "overall")]
-        if self._settings.stream == "task-based" and self._settings.tasks > 1:
-            measures.insert(0, ("Accuracy on the tasks seen so far (%)", "so_far"))
-        charts = [
-            self._chart(
-                title,
-                [
-                    self._line(shown, {at: getattr(one, measure) for at, one in shown.accuracy.items()})
-                    for shown in drawn
-                ],
-            )
-            for title, measure in measures
-        ]
-        charts.append(
-            self._chart("Training loss", [self._line(shown, shown.loss) for shown in drawn], accuracy=False)
-        )
-        key = [
-            f"<span>{swatch(ink(one.method), dashes(self._looks[one.method]))} {self._name(one)}</span>"
-            for one in drawn
-        ]
-        if any(one.n_found + one.n_training > 1 for one in drawn):
-            key.append("<span class=quiet>mean ± SEM over seeds</span>")
-        figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
-        return f"<div class=grid>{figures}</div><p class=key>{''.join(key)}</p>"
+    def _figures(self, runs: Mapping[str, Sequence[Run]]) -> dict[str, Figure]:
+        """Those of the finished command that curves are in, as far as they have got, by their titles."""
+        if not runs:
+            return {}
+        settings = self._settings
+        first, *others = (run for group in runs.values() for run in group)
+        figures = {}
+        if others:
+            figures["Accuracy"] = accuracy_over_iterations(runs, settings, "Accuracy, mean over tasks")
+        else:
+            figures["Accuracy"] = accuracy_of_one_run(first, settings)
+        figures["Training loss"] = loss_over_iterations(runs, settings, "Training loss")
+        if others and settings.tasks > 1:
+            figures["Accuracy on each task"] = accuracy_per_task(runs, settings, "Accuracy on each task")
+        return figures
 
-    def _card(self, shown: MethodState, alone: bool) -> str:
-        seeds = counted(shown.n_found + shown.n_training, "seed")
-        facts = [seeds] if shown.state != "waiting" else []
-        if shown.n_found:
-            facts.append(f"{shown.n_found} found again")
+    def _card(self, shown: MethodState, runs: Sequence[Run]) -> str:
+        facts = []
+        if shown.state != "waiting":
+            facts.append(counted(len(shown.found) + shown.n_training, "seed"))
+        if shown.found:
+            facts.append(f"{len(shown.found)} found again")
         if shown.n_training:
             facts.append(f"{shown.iteration}/{shown.total} iterations")
-            facts.append(f"{_duration(shown.seconds)}")
-        if shown.state == "training":
-            left = shown.seconds_left
-            facts.append(
-                "compiling"
-                if shown.first_report is None
-                else ""
-                if left is None
-                else f"about {_duration(left)} left"
-            )
-        if shown.loss:
-            facts.append(f"loss {shown.loss[max(shown.loss)][0]:.2g}")
-        if shown.accuracy:
-            facts.append(f"accuracy on all tasks {shown.accuracy[max(shown.accuracy)].overall[0]:.1f} %")
-        parts = [
-            f"<h3>{self._name(shown)} <small class={shown.state}>{shown.state}</small></h3>",
-            f"<div class=bar><i style='width:{100 * shown.fraction:.1f}%;"
-            f"background:{ink(shown.method)}'></i></div>",
-            f"<p class=quiet>{' · '.join(fact for fact in facts if fact)}</p>",
-        ]
-        if shown.accuracy:
-            parts.append(self._chart("Accuracy on each task (%)", self._lines_of_tasks(shown)))
-            parts.append(self._key_of_tasks(shown))
-        if alone and shown.loss:
-            parts.append(self._chart("Training loss", [self._line(shown, shown.loss)], accuracy=False))
-        return f"<section>{''.join(parts)}</section>"
-
-    def _name(self, shown: MethodState) -> str:
-        return html.escape(self._settings.methods[shown.method].label)
-
-    def _line(self, shown: MethodState, points: dict[int, tuple[float, float]]) -> Line:
-        values, errors = zip(*points.values(), strict=True) if points else ((), ())
-        label, dashing = self._settings.methods[shown.method].label, dashes(self._looks[shown.method])
-        return Line(label, ink(shown.method), list(points), list(values), list(errors), dashing, 2.2)
-
-    def _lines_of_tasks(self, shown: MethodState) -> list[Line]:
-        at = list(shown.accuracy)
-        tasks = np.array([one.tasks for one in shown.accuracy.values()])
-        lines = [
-            Line(f"task {task + 1}", f"var(--task{task})", at, list(values))
-            for task, values in enumerate(tasks.T)
-        ]
-        average = self._line(shown, {i: one.overall for i, one in shown.accuracy.items()})
-        return [
-            *lines,
-            Line("average of all tasks", "var(--ink)", at, average.values, average.errors, width=2.6),
-        ]
-
-    def _key_of_tasks(self, shown: MethodState) -> str:
-        tasks = self._settings.tasks
-        named = range(tasks) if tasks <= MOST_TASKS_NAMED else (0, tasks - 1)
-        key = [f"<span>{swatch(f'var(--task{task})')} task {task + 1}</span>" for task in named]
-        if tasks > MOST_TASKS_NAMED:
-            key.insert(1, "<span>…</span>")
-        key.append(f"<span>{swatch('var(--ink)', width=4)} average</span>")
-        return f"<p class=key>{''.join(key)}</p>"
-
-    def _chart(self, title: str, lines: Sequence[Line], accuracy: bool = True) -> str:
-        settings = self._settings
-        boundaries: Sequence[int] = ()
-        if settings.stream == "task-based" and 1 < settings.tasks <= MOST_TASKS_NAMED:
-            boundaries = range(0, settings.total_iterations + 1, settings.iters)
-        chart = Chart(
-            title,
-            lines,
-            x_max=settings.total_iterations,
-            boundaries=boundaries,
-            highest=100.0 if accuracy else math.inf,
-            marked=("chance", 100 * settings.chance) if accuracy else None,
+            facts.append(_duration(shown.seconds))
+        if shown.state == "training" and shown.first_report is None:
+            facts.append("compiling")
+        elif shown.state == "training" and shown.seconds_left is not None:
+            facts.append(f"about {_duration(shown.seconds_left)} left")
+        if runs and len(runs[0].loss):
+            facts.append(f"loss {sum(run.loss[-1] for run in runs) / len(runs):.2g}")
+        if runs and runs[0].evaluated_at[-1] > 0:
+            accuracy = 100 * sum(run.accuracy_overall[-1] for run in runs) / len(runs)
+            facts.append(f"accuracy on all tasks {accuracy:.1f} %")
+        name = html.escape(self._settings.methods[shown.method].label)
+        return (
+            f"<section><h2>{name} <small class={shown.state}>{shown.state}</small></h2>"
+            f"{_bar(shown.fraction)}<p class=quiet>{' · '.join(facts)}</p></section>"
         )
-        return chart.svg()
 
 
 class GroupOnPage:
@@ -228,13 +178,7 @@ class GroupOnPage:
 
     def record(self, progress: Progress) -> None:
         """Take a report in."""
-        shown = self._shown
-        shown.last_report = time.monotonic()
-        if shown.first_report is None:
-            shown.first_report = shown.last_report, progress.iteration
-        shown.add(progress)
-        if progress.iteration >= progress.total:
-            shown.state = "finished"
+        self._shown.add(progress, time.monotonic())
 
     def update(self) -> None:
         """Write the page."""
@@ -242,6 +186,22 @@ class GroupOnPage:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def svg(figure: Figure, title: str) -> str:
+    """A figure as an element of the page, which a screen reader calls by its title."""
+    content = io.BytesIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):  # names in it are of one figure alone
+        figure.savefig(content, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = content.getvalue().decode()
+    width = PIXELS_PER_INCH * figure.get_size_inches()[0]
+    return text[text.index("<svg") :].replace(
+        "<svg", f'<svg role="img" aria-label="{html.escape(title)}" style="width:{width:.0f}px"', 1
+    )
+
+
+def _bar(fraction: float) -> str:
+    return f"<div class=bar><i style='width:{100 * fraction:.1f}%'></i></div>"
 
 
 def _duration(seconds: float) -> str:

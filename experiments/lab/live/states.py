@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from experiments.lab.results.runs import Run, accuracy_so_far
-from experiments.lab.results.statistics import standard_error
+from experiments.lab.results.runs import Run
 from experiments.lab.training.progress import Progress
 
 
-@dataclass(frozen=True)
-class Averages:
-    """What is drawn of one evaluation, over the seeds; in percent.
+@dataclass
+class Reported:
+    """Seeds of one method that train together, and their reports so far."""
 
-    Attributes:
-        tasks: [tasks], mean accuracy on each task.
-        overall: mean and standard error of the average over all tasks.
-        so_far: the same of the average over the tasks seen so far.
-    """
+    method: str
+    seeds: Sequence[int]
+    reports: list[Progress] = field(default_factory=list)
 
-    tasks: np.ndarray
-    overall: tuple[float, float]
-    so_far: tuple[float, float]
+    def runs(self) -> list[Run]:
+        """The runs as far as they have got; their accuracy matrices are empty."""
+        n_tasks = self.reports[0].seen.shape[1]
+        logged = [one for one in self.reports if one.iteration > 0]
+        evaluated = [one for one in self.reports if one.accuracy is not None]
+        # Figures leave out what stands first, before any training: where a training goes on, nothing does.
+        at = [one.iteration for one in evaluated]
+        accuracy, seen = [one.accuracy for one in evaluated], [one.seen for one in evaluated]
+        if not at or at[0] > 0:
+            at.insert(0, 0)
+            accuracy.insert(0, np.full((len(self.seeds), n_tasks), np.nan))
+            seen.insert(0, np.zeros((len(self.seeds), n_tasks), bool))
+        runs = []
+        for place, seed in enumerate(self.seeds):
+            loss = np.array([one.losses[place] for one in logged])
+            finite = np.isfinite(loss)
+            run = Run(
+                method=self.method,
+                seed=seed,
+                evaluated_at=np.array(at),
+                accuracy=np.array([one[place] for one in accuracy if one is not None]),
+                seen=np.array([one[place] for one in seen]),
+                logged_at=np.array([one.iteration for one in logged], int),
+                loss=loss,
+                initial_accuracy=np.full(n_tasks, np.nan),
+                accuracy_matrix=np.empty((0, n_tasks)),
+                matrix_at=np.empty(0, int),
+                final_accuracy=float("nan"),
+                diverged_at=None if finite.all() else logged[int(np.argmin(finite))].iteration,
+            )
+            runs.append(run)
+        return runs
 
 
 @dataclass
@@ -33,36 +59,38 @@ class MethodState:
 
     method: str
     state: str = "waiting"  # "training", "finished", "stopped"
-    n_found: int = 0
-    n_training: int = 0
+    found: list[Run] = field(default_factory=list)
+    groups: list[Reported] = field(default_factory=list)  # one after the other; the last may train
     iteration: int = 0
     total: int = 0
     began: float = 0.0
     first_report: tuple[float, int] | None = None  # time, iteration
     last_report: float = 0.0
-    accuracy: dict[int, Averages] = field(default_factory=dict)
-    loss: dict[int, tuple[float, float]] = field(default_factory=dict)  # mean and standard error
-    found: dict[int, Progress] = field(default_factory=dict)
 
-    def add(self, progress: Progress) -> None:
-        """Take in a report; runs found again count where the others have got to."""
-        self.iteration, self.total = progress.iteration, progress.total
-        losses, accuracy, seen = progress.losses, progress.accuracy, progress.seen
-        other = self.found.get(progress.iteration)
-        if other is not None:
-            losses = np.concatenate([losses, other.losses])
-            if accuracy is not None and other.accuracy is not None:
-                accuracy = np.concatenate([accuracy, other.accuracy])
-                seen = np.concatenate([seen, other.seen])
-        if progress.iteration > 0:
-            self.loss[progress.iteration] = _mean_and_error(losses)
-        if accuracy is not None:
-            so_far = accuracy_so_far(accuracy, seen)
-            self.accuracy[progress.iteration] = Averages(
-                tasks=100 * accuracy.mean(axis=0),
-                overall=_mean_and_error(100 * accuracy.mean(axis=1)),
-                so_far=_mean_and_error(100 * so_far),
-            )
+    def add(self, progress: Progress, now: float) -> None:
+        """Take in a report of the group that trains."""
+        self.groups[-1].reports.append(progress)
+        self.iteration, self.total, self.last_report = progress.iteration, progress.total, now
+        if self.first_report is None:
+            self.first_report = now, progress.iteration
+        if progress.iteration >= progress.total:
+            self.state = "finished"
+
+    @property
+    def n_training(self) -> int:
+        """How many seeds this command has trained or trains."""
+        return sum(len(group.seeds) for group in self.groups)
+
+    def runs(self) -> list[Run]:
+        """All runs, at the iterations that all of them have come to, so that the averages do not leap."""
+        if not all(group.reports for group in self.groups):
+            return []
+        runs = [*self.found, *(run for group in self.groups for run in group.runs())]
+        if not runs:
+            return []
+        evaluated = set.intersection(*(set(run.evaluated_at.tolist()) for run in runs))
+        logged = set.intersection(*(set(run.logged_at.tolist()) for run in runs))
+        return [_at(run, sorted(evaluated), sorted(logged)) for run in runs]
 
     @property
     def seconds(self) -> float:
@@ -87,30 +115,14 @@ class MethodState:
         return self.iteration / self.total if self.total else 0.0
 
 
-def replayed(runs: Sequence[Run]) -> list[Progress]:
-    """The reports that the training of some finished runs would have made.
-
-    Args:
-        runs: runs of one method with the same settings.
-    """
-    first = runs[0]
-    evaluated = {int(at): place for place, at in enumerate(first.evaluated_at)}
-    logged = {int(at): place for place, at in enumerate(first.logged_at)}
-    iterations = sorted(evaluated | logged)
-    reports = []
-    for iteration in iterations:
-        losses, accuracy = np.full(len(runs), np.nan), None
-        seen = np.zeros((len(runs), first.accuracy.shape[1]), bool)
-        if iteration in logged:
-            losses = np.array([run.loss[logged[iteration]] for run in runs])
-        if iteration in evaluated:
-            place = evaluated[iteration]
-            accuracy = np.array([run.accuracy[place] for run in runs])
-            seen = np.array([run.seen[place] for run in runs])
-        reports.append(Progress(iteration, iterations[-1], losses, accuracy, seen))
-    return reports
-
-
-def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    error = float(standard_error(values[:, None])[0]) if len(values) > 1 else 0.0
-    return float(values.mean()), error
+def _at(run: Run, evaluated: Sequence[int], logged: Sequence[int]) -> Run:
+    """The run as if it had been evaluated, and its loss recorded, at these iterations alone."""
+    of_accuracy, of_loss = np.isin(run.evaluated_at, evaluated), np.isin(run.logged_at, logged)
+    return replace(
+        run,
+        evaluated_at=run.evaluated_at[of_accuracy],
+        accuracy=run.accuracy[of_accuracy],
+        seen=run.seen[of_accuracy],
+        logged_at=run.logged_at[of_loss],
+        loss=run.loss[of_loss],
+    )

@@ -41,7 +41,11 @@ class Method:
             ``needs_fisher``. None where there is nothing to do.
         needs_fisher: whether it wants that.
         distils: whether the memory is a tree of old parameters, whose outputs the new ones are to keep.
-        weights: ``(params, memory, opt_state) -> params``, those to evaluate.
+        weights: ``(params, memory, opt_state) -> params``, those to evaluate; with a ``reading`` also of what
+            it gave, as arrays of JAX.
+        reading: ``iteration -> arrays``, what ``weights`` needs beside the state after so many iterations, on
+            the host: a tree of numbers or NumPy arrays of the same shapes at all iterations. It alone may
+            depend on the settings that the declaration says it is ``evaluated_by``. None where nothing does.
         elementwise: whether the functions treat every parameter by itself, and so may be given trees stacked
             over seeds; else `make_method` maps them over the seeds.
     """
@@ -54,7 +58,8 @@ class Method:
     consolidate: Callable[[Tree, Tree, Tree | None], Tree] | None = None
     needs_fisher: bool = False
     distils: bool = False
-    weights: Callable[[Tree, Tree, Any], Tree] = lambda params, memory, opt_state: params
+    weights: Callable[..., Tree] = lambda params, memory, opt_state: params
+    reading: Callable[[int], Tree] | None = None
     elementwise: bool = False
 
 
@@ -148,29 +153,33 @@ def _made(settings: Settings, name: str) -> Method:
             raise
         raise SettingsError(f"method {name}: {modules.told(error)}") from error
     if isinstance(made, optax.GradientTransformation):
-        return Method(made)
+        made = Method(made)
     if not (isinstance(made, Method) and isinstance(made.optimizer, optax.GradientTransformation)):
         raise SettingsError(
             f"method {name}: must make an optax.GradientTransformation, or a Method with one as its "
             "optimizer, "
             f"not {type(getattr(made, 'optimizer', made)).__name__}"
         )
+    if declared.evaluated_by and made.reading is None:
+        named = ", ".join(declared.evaluated_by)
+        raise SettingsError(f"method {name}: is evaluated by {named}, so its Method must have a reading")
     return made
 
 
 def _weights_over_seeds(
-    weights: Callable[[Tree, Tree, Any], Tree], optimizer: optax.GradientTransformation
-) -> Callable[[Tree, Tree, Any], Tree]:
-    """Mapped over the seeds, as far as the optimizer's state is stacked over them."""
+    weights: Callable[..., Tree], optimizer: optax.GradientTransformation
+) -> Callable[..., Tree]:
+    """Mapped over the seeds, as far as the optimizer's state is stacked over them; all read alike."""
 
     def shapes(params: Tree, more: int) -> Tree:
         sizes = jax.tree.map(lambda p: jax.ShapeDtypeStruct((len(p) + more, *p.shape[1:]), p.dtype), params)
         return jax.eval_shape(optimizer.init, sizes)
 
-    def mapped(params: Tree, memory: Tree, opt_state: Any) -> Tree:
+    def mapped(params: Tree, memory: Tree, opt_state: Any, *reading: Tree) -> Tree:
         stacked = jax.tree.map(
             lambda one, other: None if one.shape == other.shape else 0, shapes(params, 0), shapes(params, 1)
         )
-        return jax.vmap(weights, in_axes=(0, 0, stacked))(params, memory, opt_state)
+        in_axes = (0, 0, stacked, *(None for _ in reading))
+        return jax.vmap(weights, in_axes=in_axes)(params, memory, opt_state, *reading)
 
     return mapped

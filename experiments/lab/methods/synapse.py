@@ -4,7 +4,12 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from cs_optax import complex_synapse, get_beakers, published
+from experiments.lab.methods.averages import weights_of
 from experiments.lab.methods.interface import Method, Tree, chain, chosen_optimizer, elementwise
 from experiments.lab.options.settings import Settings
 
@@ -18,12 +23,24 @@ def make(settings: Settings) -> Method:
 
 
 def make_readout(settings: Settings) -> Method:
-    """Trained with complex synapses, evaluated with the weights that one of the beakers holds."""
+    """Trained with complex synapses, evaluated with a beaker, or with the average that is wished for."""
 
-    def weights(params: Tree, memory: Tree, opt_state: Any) -> Tree:
-        return (params, *get_beakers(opt_state))[settings.beaker_to_read - 1]
+    def reading(iteration: int) -> np.ndarray:
+        n_beakers = max(settings.beakers, 1)
+        if settings.profile and settings.beakers:
+            times = n_beakers, settings.alpha, settings.beta
+            return weights_of(times, settings.profile, iteration, {})
+        return np.eye(1, n_beakers, settings.beaker_to_read - 1, dtype=np.float32)[0]
 
-    return replace(make(settings), weights=weights)
+    def weights(params: Tree, memory: Tree, opt_state: Any, mixture: jax.Array) -> Tree:
+        def mixed(*beakers: jax.Array) -> jax.Array:
+            # A beaker that is read alone is what it is, though training diverged and others are not finite.
+            parts = [jnp.where(a == 0, 0, a * u) for a, u in zip(mixture, beakers, strict=True)]
+            return sum(parts[1:], start=parts[0])
+
+        return jax.tree.map(mixed, params, *get_beakers(opt_state))
+
+    return replace(make(settings), weights=weights, reading=reading)
 
 
 def make_published(settings: Settings) -> Method:

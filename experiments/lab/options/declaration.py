@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -77,6 +77,9 @@ class Declaration(Declared):
         search: the ranges that experiments.sweep searches beside the learning rate's.
         together: names of those settings which are nothing but numbers, that change no shape and decide no
             branch of Python: configurations that differ in them alone can train in one program.
+        evaluated_by: settings by which nothing but the weights that are evaluated is decided, each with the
+            values that experiments.sweep tries in every training beside the given one. The method's `reading`
+            makes use of them; all else is made with their usual values.
         label: its name in figures.
         color: in figures, ``#rrggbb``. None takes one that is free.
         line: its line in figures.
@@ -100,6 +103,7 @@ class Declaration(Declared):
     fixed: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Range] = field(default_factory=dict)
     together: Collection[str] = ("lr",)
+    evaluated_by: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     label: str = ""
     color: str | None = None
     line: Line = "solid"
@@ -167,15 +171,30 @@ def _check_words(declared: Declaration) -> None:
     declared.require(declared.line in lines, f"its line {declared.line!r} must be one of {', '.join(lines)}")
 
 
+def check_search(declared: Declared, search: Mapping[str, Range], settings: Collection[str]) -> None:
+    """Ranges are of settings that can be searched.
+
+    Raises:
+        SettingsError: one line that names what declares them, and what is wrong.
+    """
+    for name, usual in search.items():
+        declared.require(name in settings, f"its search names {name}, which is no setting of its own")
+        declared.require(isinstance(usual, Range), f"its search must give a Range for {name}")
+
+
 def _check_names(declared: Declaration) -> None:
     """Ranges and numbers are those of settings that it has."""
     known = {"lr", *declared.used}
-    searched = known | (set(SHAPES) if declared.has_beakers else set())
-    for name, usual in declared.search.items():
-        declared.require(name in searched, f"its search names {name}, which is no setting of its own")
-        declared.require(isinstance(usual, Range), f"its search must give a Range for {name}")
+    check_search(declared, declared.search, known | (set(SHAPES) if declared.has_beakers else set()))
     for name in declared.together:
         declared.require(name in known, f"its together names {name}, which is no setting of its own")
+    for name, tried in declared.evaluated_by.items():
+        is_own = name in declared.used and name not in {*declared.search, *declared.together}
+        declared.require(
+            is_own, f"its evaluated_by names {name}, which must be a setting of its own, not searched"
+        )
+        is_list = isinstance(tried, Sequence) and not isinstance(tried, str)
+        declared.require(is_list, f"its evaluated_by must give the values to try of {name}")
     if declared.has_beakers:
         missing = {"beakers", "alpha", "beta"} - declared.used
         declared.require(not missing, f"has beakers, so it must use {', '.join(sorted(missing))}")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from experiments.lab.options import profile
 from experiments.lab.options.declaration import DEPTH, SPACING, SPAN, Declaration, Range
 
 
@@ -112,8 +113,9 @@ _ALL = (
     Declaration(
         name="cs-readout",
         make="experiments.lab.methods.synapse:make_readout",
-        summary="trained as cs, evaluated with the weights in one of its slower beakers",
-        uses=("beakers", "alpha", "beta", "time_step", "readout"),
+        summary="trained as cs, evaluated with the weights in one of its slower beakers, or an average of "
+        "past ones (--profile)",
+        uses=("beakers", "alpha", "beta", "time_step", "readout", "profile"),
         ignores=("decay",),
         search={
             "alpha": Range(1, 1000),
@@ -122,6 +124,7 @@ _ALL = (
             DEPTH: Range(0.25, 1),
         },
         together=("lr", "alpha", "beta"),
+        evaluated_by={"readout": (), "profile": profile.TRIED},  # the beaker comes with depth
         label="cs, slow beaker",
         color="#332288",
         has_beakers=True,
@@ -213,6 +216,16 @@ _ALL = (
         label="slow average",
         color="#7F3C00",
         line="dotted",
+    ),
+    Declaration(
+        name="record",
+        make="experiments.lab.methods.record:make",
+        summary="trained as standard, evaluated with an average of past weights (--profile), read from "
+        "beakers that only listen",
+        uses=("profile",),
+        evaluated_by={"profile": profile.TRIED},
+        label="record",
+        color="#9922EE",
     ),
 )
 

@@ -133,8 +133,11 @@ def _has_synapse_of_the_flags(declared: Declaration) -> bool:
 def _strength(settings: Settings, declared: Declaration) -> str:
     """What a method has beside the optimizer."""
     settings = settings.of_method(declared.name)
+    average = settings.profile_of(declared.name)
     parts = [_synapse(settings)] if declared.has_beakers else []
-    if declared.has_beakers and "readout" in declared.used:
+    if average:
+        parts.append(f"average {average} read")
+    elif declared.has_beakers and "readout" in declared.used:
         parts.append(f"beaker {settings.beaker_to_read} read")
     parts += [_setting(settings, name, declared, declared.label) for name in sorted(declared.own)]
     return f"{declared.name}: {', '.join(parts)}"

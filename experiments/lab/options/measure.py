@@ -24,6 +24,8 @@ class Measure(Declared):
             where it is not defined; or an `experiments.lab.results.measures.Measured`, which says why.
             Or ``module:function``, imported when it is first called.
         summary: a line that says what it is.
+        settings: a frozen dataclass of its own settings, as `Declared` says: they become flags and fields of
+            the settings that it is called with. They are no part of what a run is.
         label: what the printed table calls it; its name by default.
         module: the name of the module that it was found in; that of ``make`` by default.
         reference: what names it on the command line, ``module:function``; empty for what is built in.
@@ -40,7 +42,6 @@ class Measure(Declared):
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.name)
         super().__post_init__()
-        self.require(self.settings is None, "must have no settings: it is computed of runs that are there")
         self.require(
             printable(self.label) == self.label and len(self.label) <= LONGEST_LABEL,
             f"its label must be printable, and have at most {LONGEST_LABEL} letters",

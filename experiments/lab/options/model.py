@@ -1,9 +1,10 @@
 """What a model says of itself; and the network that is built in, as a model of the user's own is declared."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from experiments.lab.options.declaration import Range, check_search
 from experiments.lab.options.declaring import Declared, declaring
 
 
@@ -21,6 +22,7 @@ class Model(Declared):
             ``module:function``, imported when it is first called.
         summary: a line for the help.
         settings: a frozen dataclass of its own settings, as `Declared` says. ``make`` gets one of these.
+        search: the ranges of its own settings that experiments.sweep searches, for every method alike.
         module: the name of the module that it was found in; that of ``make`` by default.
         reference: what names it on the command line, ``module:function``; empty for the built-in one.
 
@@ -30,6 +32,12 @@ class Model(Declared):
 
     what: ClassVar[str] = "model"
     made_by: ClassVar[str] = "a class of modules, or a function that makes one"
+
+    search: Mapping[str, Range] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_search(self, self.search, self.own)
 
 
 def model(name: str | None = None, **declared: Any) -> Callable[[Callable[..., Any]], Model]:

@@ -91,7 +91,12 @@ def settings_with(
     _check_names(measures, BUILT_IN_MEASURES)
     is_taken = model is not BUILT_IN_MODEL and model.name == BUILT_IN_MODEL.name
     model.require(not is_taken, "has the name of the built-in model")
-    adding: tuple[Declared, ...] = (*own, *(() if model is BUILT_IN_MODEL else (model,)), *scenarios)
+    adding: tuple[Declared, ...] = (
+        *own,
+        *(() if model is BUILT_IN_MODEL else (model,)),
+        *scenarios,
+        *measures,
+    )
     owner: dict[str, Declared] = {}
     for one in adding:
         for name in one.own:

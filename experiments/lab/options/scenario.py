@@ -7,9 +7,10 @@ figures of old results, stands here; the functions of JAX are in `experiments.la
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from experiments.lab.options.declaration import Range, check_search
 from experiments.lab.options.declaring import Declared, declaring
 from experiments.lab.system import modules
 from experiments.lab.system.errors import SettingsError
@@ -36,6 +37,7 @@ class Scenario(Declared):
             its own. Or ``module:function``, imported when it is first called.
         summary: a line for the help.
         settings: a frozen dataclass of its own settings, as `Declared` says.
+        search: the ranges of its own settings that experiments.sweep searches, for every method alike.
         chance: ``(tasks, classes) -> fraction`` correct of a guess: the line in figures. Without JAX.
         by_class: whether the streams draw each sample's class uniformly, and ``--eval-n`` counts samples of a
             class; else the classes of a task are shown as often as the data have them.
@@ -53,6 +55,11 @@ class Scenario(Declared):
     chance: Callable[[int, int], float] = one_of_the_task
     by_class: bool = False
     single_head: str = ""
+    search: Mapping[str, Range] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_search(self, self.search, self.own)
 
     @property
     def tells_tasks_apart(self) -> bool:

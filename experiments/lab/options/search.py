@@ -7,8 +7,10 @@ cost. The settings as they were given are the first of the points.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,44 +18,52 @@ import numpy as np
 from scipy.stats import qmc
 
 from experiments.lab.options.declaration import DEPTH, SHAPES, SPACING, SPAN, Declaration, Range
+from experiments.lab.options.model import Model
+from experiments.lab.options.scenario import Scenario
 from experiments.lab.options.settings import Settings
-from experiments.lab.options.validation import validate
+from experiments.lab.options.validation import validate, validate_methods
 from experiments.lab.system.errors import SettingsError, flag
 
 SEED = 0  # of the scrambling: the points of a method are always the same
 
 
+Searched = Declaration | Model | Scenario
 LEARNING_RATES = {"adam": Range(3e-7, 1e-2), "sgd": Range(3e-5, 1.0)}
 
 
 def search_space(settings: Settings, method: str, ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """What is searched for a method: the learning rate, and the strength it has of its own.
+    """What is searched for a method: the learning rate, and what it, the model and the scenario declare.
 
     Args:
         settings: those that are not searched.
         method: the method's name.
         ranges: ranges of the user's own, by the name of what is searched.
     """
-    space = {"lr": LEARNING_RATES[settings.optimizer], **settings.methods[method].search}
+    rate, of_method = LEARNING_RATES[settings.optimizer], settings.methods[method].search
+    space = {"lr": rate, **of_method, **settings.model.search, **settings.asked.search}
     return {name: ranges.get(name, usual) for name, usual in space.items()}
 
 
-def of_method(given: Sequence[str], method: Declaration) -> list[str]:
-    """Those of the ranges, written as for `read_ranges`, whose settings are searched for this method.
+def searched_of(given: Sequence[str], declared: Sequence[Searched]) -> list[str]:
+    """Those of the ranges, written as for `read_ranges`, whose settings are searched for a method.
 
-    >>> of_method(["lr=1e-4:1e-2", "si-strength=1:9"], Settings.methods["cs"])
+    Args:
+        given: the ranges.
+        declared: the method, and the model and the scenario of one's own, if there are any.
+
+    >>> searched_of(["lr=1e-4:1e-2", "si-strength=1:9"], [Settings.methods["cs"]])
     ['lr=1e-4:1e-2']
     """
-    known = {"lr", *method.search}
+    known = {"lr", *(name for one in declared for name in one.search)}
     return [text for text in given if text.partition("=")[0].replace("-", "_") in known]
 
 
-def read_ranges(given: Sequence[str], methods: Sequence[Declaration]) -> dict[str, Range]:
+def read_ranges(given: Sequence[str], declared: Sequence[Searched]) -> dict[str, Range]:
     """Read ranges written as ``name=low:high``.
 
     Args:
         given: the ranges.
-        methods: those whose settings are searched.
+        declared: the methods, the model and the scenario whose settings are searched.
 
     Raises:
         SettingsError: one line that says what is wrong with one of them.
@@ -61,8 +71,8 @@ def read_ranges(given: Sequence[str], methods: Sequence[Declaration]) -> dict[st
     >>> read_ranges(["lr=1e-4:1e-2"], [Settings.methods["standard"]])
     {'lr': Range(low=0.0001, high=0.01)}
     """
-    known = {"lr", *(name for method in methods for name in method.search)}
-    ranges, names = {}, [method.name for method in methods]
+    known = {"lr", *(name for one in declared for name in one.search)}
+    ranges, names = {}, [one.name for one in declared]
     for text in given:
         name, _, bounds = text.partition("=")
         name = name.replace("-", "_")
@@ -117,6 +127,34 @@ def varied(configuration: Settings, space: Mapping[str, Range]) -> dict[str, flo
     if DEPTH in space:
         names.append("readout")
     return {name: getattr(configuration, name) for name in names}
+
+
+def evaluations(configuration: Settings, method: str) -> list[Settings]:
+    """A configuration with every value of what the method's weights are evaluated by, the given ones first.
+
+    Values that do not go with its other settings are left out, and so are those that mean the same as others.
+
+    >>> len(evaluations(Settings(), "cs"))
+    1
+    >>> [one.profile for one in evaluations(Settings(profile="mean:1"), "record")[:3]]
+    ['mean:1', 'moment:0', 'mean:0.5']
+    """
+    tried = configuration.methods[method].evaluated_by
+    values = [(getattr(configuration, name), *others) for name, others in tried.items()]
+    found: dict[Settings, Settings] = {}
+    for chosen_values in itertools.product(*values):
+        one = replace(configuration, **dict(zip(tried, chosen_values, strict=True)))
+        with suppress(SettingsError):
+            validate(one)
+            validate_methods(one, [method])
+            found.setdefault(one.as_read(method), one)
+    return [*found.values()]
+
+
+def chosen(configuration: Settings, method: str, space: Mapping[str, Range]) -> dict[str, Any]:
+    """What a configuration has of what is tried, with what its weights are evaluated by."""
+    read, tried = configuration.as_read(method), configuration.methods[method].evaluated_by
+    return {**varied(configuration, space), **{name: getattr(read, name) for name in tried}}
 
 
 def as_flags(settings: Mapping[str, object]) -> str:

@@ -7,8 +7,9 @@ of their help; `Settings` is all of them in one flat object for the code that tr
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
+from experiments.lab.options import profile
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN, Baselines
 from experiments.lab.options.measure import BUILT_IN as BUILT_IN_MEASURES
@@ -107,6 +108,11 @@ class Synapse:
             timescales are really alpha/lr and beta/lr iterations.
         readout: The beaker whose weights cs-readout evaluates, from 1, the visible weights; 0 means the
             one in the middle of the chain.
+        profile: The average of past weights that record and cs-readout evaluate: mean, or mean:0.5 for the
+            last half of the iterations so far; power:0.1, the power function of this standard deviation;
+            exponential:200 over a time, in iterations or as exponential:0.2n, a share of those so far;
+            moment:300, about so long ago. By default record takes the mean, and cs-readout the beaker of
+            --readout in the place of an average.
     """
 
     beakers: int = 5
@@ -114,6 +120,7 @@ class Synapse:
     beta: float = 2500.0
     time_step: TimeStep = "iteration"
     readout: int = 0
+    profile: str = ""
 
 
 @dataclass(frozen=True)
@@ -237,7 +244,13 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
             *(one.own for one in cls.methods.values())
         )
         declared = cls.methods[method]
-        return frozenset(of_methods - declared.used | {*declared.ignores}) | cls.unused_by_the_model()
+        unused = frozenset(of_methods - declared.used | {*declared.ignores})
+        return unused | cls.unused_by_the_model() | cls.of_measures()
+
+    @classmethod
+    def of_measures(cls) -> frozenset[str]:
+        """The settings of measures, which no training makes use of."""
+        return frozenset(name for one in cls.measures.values() for name in one.own)
 
     @classmethod
     def unused_by_the_model(cls) -> frozenset[str]:
@@ -254,3 +267,31 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
         usual = {field.name: field.default for field in fields(self)}
         unused = {name: usual[name] for name in self.unused_by(method)}
         return replace(self, **{**unused, **self.methods[method].fixed})
+
+    def profile_of(self, method: str) -> str:
+        """The average of past weights that a method evaluates, in words; empty where it reads a beaker.
+
+        >>> [Settings(profile="mean:1.0").profile_of(method) for method in ("record", "cs-readout", "cs")]
+        ['mean', 'mean', '']
+        >>> [Settings().profile_of(method) for method in ("record", "cs-readout")]
+        ['mean', '']
+        """
+        used = self.methods[method].used
+        if "profile" not in used or (not self.profile and "readout" in used):
+            return ""
+        return str(profile.read(self.profile or profile.USUAL))
+
+    def as_read(self, method: str) -> "Settings":
+        """These settings with one way alone of naming what is evaluated."""
+        average = self.profile_of(method)
+        return replace(self, profile=average, readout=0 if average else self.beaker_to_read)
+
+    def as_trained(self, method: str) -> "Settings":
+        """These settings as the method has them, but for those that only decide what is evaluated.
+
+        >>> Settings(profile="power:0.1").as_trained("record") == Settings().as_trained("record")
+        True
+        """
+        usual: dict[str, Any] = {field.name: field.default for field in fields(self)}
+        named = self.methods[method].evaluated_by
+        return replace(self.of_method(method), **{name: usual[name] for name in named})

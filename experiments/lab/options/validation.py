@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from experiments.lab.options import profile
 from experiments.lab.options.settings import (
     ClassOrder,
     EvaluateOn,
@@ -67,10 +68,19 @@ def validate(settings: Settings) -> None:
         settings.beakers < 2 or settings.beta >= settings.alpha,
         f"at least --alpha ({settings.alpha:g}), the shortest timescale",
     )
+    _validate_profile(settings)
     _validate_own(settings)
     _validate_combinations(settings)
     if settings.built_in:
         validate_tasks(settings)
+
+
+def _validate_profile(settings: Settings) -> None:
+    if settings.profile:
+        try:
+            profile.read(settings.profile)
+        except ValueError as error:
+            raise SettingsError(f"{_given(settings, 'profile')}: {error}") from error
 
 
 def _validate_combinations(settings: Settings) -> None:
@@ -129,6 +139,11 @@ def validate_methods(settings: Settings, methods: Sequence[str]) -> None:
             )
         if methods.count(method) > 1:
             raise SettingsError(f"method {method}: must be named once")
+        if settings.profile_of(method) and settings.of_method(method).time_step == "learning-rate":
+            raise SettingsError(
+                f"method {method}: --profile {settings.profile} needs --time-step iteration: no averages are "
+                "known of the published optimizer"
+            )
         if settings.methods[method].needs_task_ends and settings.stream != "task-based":
             raise SettingsError(
                 f"method {method}: must be told when a task ends, so it needs --stream task-based"
@@ -142,10 +157,13 @@ def without_effect(settings: Settings, methods: Sequence[str]) -> list[str]:
     ['--overlap 0.5 has no effect without --stream gradual', '--l2-strength 0.1 has no effect on cs']
     """
     usual, unused = type(settings)(), frozenset.intersection(*map(settings.unused_by, methods))
+    unused -= settings.of_measures()
     reasons = {field.name: f"on {', '.join(methods)}" for field in fields(settings) if field.name in unused}
     if settings.beakers < 2 and any(settings.methods[method].has_beakers for method in methods):
         without = ("alpha", "beta", "time_step") if settings.beakers == 0 else ("alpha",)
         reasons |= dict.fromkeys(without, f"with --beakers {settings.beakers}")
+    if all(settings.profile_of(method) for method in methods if "readout" in settings.methods[method].used):
+        reasons = {"readout": f"with --profile {settings.profile}", **reasons}
     reasons |= dict.fromkeys(
         settings.unused_by_the_model(), f"with --model {settings.model.reference or settings.model.name}"
     )

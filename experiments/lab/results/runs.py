@@ -63,7 +63,8 @@ class Run:
             gradual streams), a single row at the end (others).
         matrix_at: int [rows], iterations at which the rows were taken.
         final_accuracy: mean over tasks of the last row.
-        diverged_at: first iteration (from 1) whose training loss is not finite; None if all are.
+        diverged_at: first iteration (from 1) whose training loss is not finite; the last one if all are, but
+            it leaves weights that are not finite; else None.
         probes: what the beakers held at each evaluation; None where that was not asked for.
     """
 
@@ -152,6 +153,13 @@ def trained_together(one: FinishedRun) -> int:
     return int(one.environment.get("seeds_together", 1) * one.environment.get("configurations_together", 1))
 
 
+def _sharing(one: FinishedRun, part: str) -> int:
+    """How many share the seconds of a part: one training may be evaluated as several configurations."""
+    if part == "evaluate" and "evaluated_together" in one.environment:
+        return int(one.environment["seeds_together"] * one.environment["evaluated_together"])
+    return trained_together(one)
+
+
 def seconds_per_run(finished: Sequence[FinishedRun]) -> Seconds | None:
     """The time that one of these runs took, on average; None where it is not known of all.
 
@@ -162,5 +170,5 @@ def seconds_per_run(finished: Sequence[FinishedRun]) -> Seconds | None:
         seconds = one.environment.get("seconds")
         if seconds is None:
             return None
-        shares.append({part: spent / trained_together(one) for part, spent in seconds.items()})
+        shares.append({part: spent / _sharing(one, part) for part, spent in seconds.items()})
     return Seconds(**{part: float(np.mean([share[part] for share in shares])) for part in shares[0]})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from experiments.lab.options import search
 from experiments.lab.options.declaration import Range
+from experiments.lab.options.description import counted
 from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import FinishedRun
 from experiments.lab.results.stamps import files_of_other_code
@@ -47,34 +48,61 @@ class Search:
     """What was tried of one method.
 
     Attributes:
+        method: its name.
         space: what was searched.
-        candidates: the configurations, in the order in which they were tried.
+        trainings: the configurations that were trained, in the order in which they were tried; of each, what
+            was evaluated in its training.
         runs: of all of them.
     """
 
+    method: str
     space: Mapping[str, Range]
-    candidates: tuple[Candidate, ...]
+    trainings: tuple[tuple[Candidate, ...], ...]
     runs: tuple[FinishedRun, ...]
 
     @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The best of each training."""
+        return tuple(map(best_of, self.trainings))
+
+    @property
     def best(self) -> Candidate:
-        """The one with the highest score of those that never diverged, or of all; of equals, the first."""
-        return max(self.candidates, key=lambda candidate: (not candidate.diverged, candidate.score))
+        """The best of all."""
+        return best_of(self.candidates)
 
     @property
     def edges(self) -> list[str]:
         """The settings in which the best one lies at an edge."""
         return search.at_the_edge(self.best.settings, self.space, [one.settings for one in self.candidates])
 
+    @property
+    def tried(self) -> str:
+        """How much was trained and evaluated, in words."""
+        trained = counted(len(self.trainings), "configuration")
+        n = sum(map(len, self.trainings))
+        return trained if n == len(self.trainings) else f"{trained} with {counted(n, 'evaluation')}"
+
+    def chosen(self, candidate: Candidate) -> dict[str, Any]:
+        """What a candidate has of what was tried, as settings of the command line."""
+        return search.chosen(candidate.settings, self.method, self.space)
+
+
+def best_of(candidates: Sequence[Candidate]) -> Candidate:
+    """The one with the highest score of those that never diverged, or of all; of equals, the first."""
+    return max(candidates, key=lambda candidate: (not candidate.diverged, candidate.score))
+
 
 def search_record(of_method: Search) -> dict[str, Any]:
-    """A search, for the summary."""
-    best = search.varied(of_method.best.settings, of_method.space)
+    """A search, for the summary; of each training the best of what was evaluated."""
+    best = of_method.chosen(of_method.best)
+    seeds = len(of_method.best.accuracies)
     return {
         "space": {name: [one.low, one.high] for name, one in of_method.space.items()},
+        "trainings": seeds * len(of_method.trainings),
+        "evaluations": seeds * sum(map(len, of_method.trainings)),
         "candidates": [
             {
-                **search.varied(one.settings, of_method.space),
+                **of_method.chosen(one),
                 "validation_accuracy": one.score,
                 "per_seed": one.accuracies,
                 "diverged": one.diverged,
@@ -89,18 +117,21 @@ def search_record(of_method: Search) -> dict[str, Any]:
 
 
 def table_of_searches(searches: Mapping[str, Search], first_seed: int) -> str:
-    """Every configuration and tuning seed as CSV, a line each; the seeds are consecutive."""
-    names = sorted(
-        {name for one in searches.values() for name in search.varied(one.best.settings, one.space)}
-    )
+    """Everything that was evaluated, and every tuning seed, as CSV, a line each; the seeds are consecutive.
+
+    Lines of one method with the same number in the column ``training``, and one seed, are of one training.
+    """
+    names = sorted({name for one in searches.values() for name in one.chosen(one.best)})
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["method", *names, "seed", "validation_accuracy", "diverged"])
+    writer.writerow(["method", "training", *names, "seed", "validation_accuracy", "diverged"])
     for method, of_method in searches.items():
-        for one in of_method.candidates:
-            values: dict[str, Any] = search.varied(one.settings, of_method.space)
+        evaluated = [(i, one) for i, each in enumerate(of_method.trainings) for one in each]
+        for training, one in evaluated:
+            values = of_method.chosen(one)
+            of_names = [values.get(name, "") for name in names]
             for number, accuracy in enumerate(one.accuracies):
                 seed = first_seed + number
                 diverged = "yes" if seed in one.diverged else ""
-                writer.writerow([method, *(values.get(name, "") for name in names), seed, accuracy, diverged])
+                writer.writerow([method, training, *of_names, seed, accuracy, diverged])
     return content.getvalue()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from experiments.lab.options.model import BUILT_IN
@@ -44,10 +44,11 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
     from experiments.lab.results import sources
 
     of_the_data = {field.name for field in fields(FromTheData)}  # told apart by their checksum
-    settings = replace(settings, readout=settings.beaker_to_read)  # 0 is a name for one of them
+    settings = settings.as_read(method)
     without_effect = settings.unused_by(method) | of_the_data | {"stream_file", "experiment"}
     if settings.stream != "gradual":
         without_effect |= {"overlap"}
+    without_effect |= {"readout" if settings.profile else "profile"}
     usual, declared = type(settings)(), settings.methods[method]
     model = settings.model
     asked = settings.asked

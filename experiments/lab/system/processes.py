@@ -257,13 +257,12 @@ def _wait() -> None:
         LostError: if one of them is not there any more.
     """
     global _meetings
-    from jax._src.distributed import global_state  # JAX has no public barrier that waits for long
+    from orbax.checkpoint.multihost import get_barrier_sync_fn  # comes with Flax
 
     _meetings += 1
+    key, wait = f"cs_optax {_meetings}", get_barrier_sync_fn()
     try:
-        client: Any = global_state.client
-        barrier = f"cs_optax {_meetings}"
-        _interruptible(lambda: client.wait_at_barrier(barrier, 1000 * WAITING))
+        _interruptible(lambda: wait(key=key, timeout_ms=1000 * WAITING))
     except RuntimeError as error:
         raise LostError(_lost(error)) from error
 

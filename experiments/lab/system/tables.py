@@ -1,6 +1,6 @@
 """Tables of numbers, to be written in Markdown or printed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,20 @@ class Table:
 
     def markdown(self) -> str:
         """The table in Markdown, its title above."""
-        lines = ["| " + " | ".join(self.head) + " |", "|---" * len(self.head) + "|"]
-        for row in self.rows:
-            cells = (_cell(value, digits) for value, digits in zip(row, self.digits, strict=True))
-            lines.append("| " + " | ".join(cells) + " |")
-        return "\n".join([self.title, "", *lines])
+        rows = [[_cell(*each) for each in zip(row, self.digits, strict=True)] for row in self.rows]
+        return f"{self.title}\n\n{markdown(self.head, rows)}"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown.
+
+    >>> print(markdown(["K", "ms"], [["5", "1.25"]]))
+    | K | ms |
+    |---|---|
+    | 5 | 1.25 |
+    """
+    first, *others = (f"| {' | '.join(row)} |" for row in (head, *rows))
+    return "\n".join([first, "|---" * len(head) + "|", *others])
 
 
 def _cell(value: Cell, digits: int) -> str:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.lab.options.declaration import Range
 from experiments.lab.options.scenario import Scenario, one_of_all, one_of_the_task, scenario
 from experiments.lab.options.settings import Settings
 from experiments.lab.system import modules
@@ -17,6 +18,7 @@ from experiments.lab.system.errors import SettingsError
 
 __all__ = [
     "Questions",
+    "Range",
     "Scenario",
     "one_of_all",
     "one_of_the_task",

@@ -33,6 +33,7 @@ class CompiledPrograms:
     Args:
         configurations: the settings that train together, as the method has them.
         method: the method's name.
+        readings: what each of their weights is evaluated with, for its shapes.
         problem: the tasks.
         material: what it works with.
         spread: how its runs lie on the devices.
@@ -47,6 +48,7 @@ class CompiledPrograms:
         self,
         configurations: Sequence[Settings],
         method: str,
+        readings: Sequence[tuple[Any, ...]],
         problem: Problem,
         material: Material,
         spread: Spread,
@@ -62,8 +64,9 @@ class CompiledPrograms:
         self.axes, self._initial = self._start()
         carry, team = self._initial[0], material.teams[0]  # for their shapes
         self._run = self._compile_loop(carry, team)
-        self._on_subset = self._compile_evaluation(carry, team, team.subset)
-        self._on_rest = self._compile_evaluation(carry, team, team.rest) if team.rest.rows.size else None
+        reading, rest = self.placed(readings), team.rest
+        self._on_subset = self._compile_evaluation(carry, reading, team, team.subset)
+        self._on_rest = self._compile_evaluation(carry, reading, team, rest) if rest.rows.size else None
         self._look = self._compile_probes(carry, team) if probed else None
         self._end_task = self._compile_end_of_task(carry, team) if how.consolidate is not None else None
         jax.block_until_ready(self._initial)
@@ -85,15 +88,28 @@ class CompiledPrograms:
         )
         return out
 
-    def count_on_subset(self, carries: Sequence[Carry]) -> np.ndarray:
-        """Right answers, and all, on the samples for the log points: ``[2, tasks, runs]``."""
-        return self._counted(self._on_subset, carries, [team.subset for team in self._material.teams])
+    def placed(self, readings: Sequence[tuple[Any, ...]]) -> Any:
+        """What the weights of each configuration are evaluated with, stacked over them, on the devices."""
+        each = readings if self._n == 1 else self._spread.configurations(readings)
+        tree = each[0] if self._n == 1 else jax.tree.map(lambda *arrays: np.stack(arrays), *each)
+        return self._spread.place(tree, configurations=0)
 
-    def count_on_rest(self, carries: Sequence[Carry]) -> np.ndarray | None:
+    def count_on_subset(self, carries: Sequence[Carry], reading: Any) -> np.ndarray:
+        """Right answers, and all, on the samples for the log points: ``[2, tasks, runs]``.
+
+        Args:
+            carries: what each team has handed on.
+            reading: what the weights are evaluated with, as `placed` gives it.
+        """
+        parts = [team.subset for team in self._material.teams]
+        return self._counted(self._on_subset, carries, reading, parts)
+
+    def count_on_rest(self, carries: Sequence[Carry], reading: Any) -> np.ndarray | None:
         """The same on all other samples; None where there are none."""
         if self._on_rest is None:
             return None
-        return self._counted(self._on_rest, carries, [team.rest for team in self._material.teams])
+        parts = [team.rest for team in self._material.teams]
+        return self._counted(self._on_rest, carries, reading, parts)
 
     def look(self, carries: Sequence[Carry]) -> dict[str, np.ndarray]:
         """What is measured of the beakers, runs last."""
@@ -118,10 +134,10 @@ class CompiledPrograms:
         return np.concatenate([of_team[..., self._spread.real] for of_team in of_teams], axis=-1)
 
     def _counted(
-        self, count: Callable[..., Any], carries: Sequence[Carry], parts: Sequence[Samples]
+        self, count: Callable[..., Any], carries: Sequence[Carry], reading: Any, parts: Sequence[Samples]
     ) -> np.ndarray:
         counts = [
-            np.stack(count(self._numbers, carry, part, self._material.test, team.view))
+            np.stack(count(self._numbers, carry, reading, part, self._material.test, team.view))
             for carry, team, part in zip(carries, self._material.teams, parts, strict=True)
         ]
         tasks = self._settings.tasks
@@ -160,15 +176,16 @@ class CompiledPrograms:
         needed = carry, 0, 0, team.stream, self._material.train, team.view
         return self._spread.compile(run, self._numbers, *needed, out=self.axes, donate=1)
 
-    def _compile_evaluation(self, carry: Carry, team: Team, part: Samples) -> Callable[..., Any]:
+    def _compile_evaluation(
+        self, carry: Carry, reading: Any, team: Team, part: Samples
+    ) -> Callable[..., Any]:
         def count(one: Settings, how: Method) -> Callable[..., tuple[jax.Array, jax.Array]]:
             return count_answers(self._problem, self._network, how)
 
-        counting = self._configured(count, 0, None, None, None)
+        counting = self._configured(count, 0, 0, None, None, None)
         out = self._spread.axis(seeds=0 if self._n == 1 else 1, configurations=0)
-        return self._spread.compile(
-            counting, self._numbers, carry, part, self._material.test, team.view, out=out
-        )
+        needed = carry, reading, part, self._material.test, team.view
+        return self._spread.compile(counting, self._numbers, *needed, out=out)
 
     def _compile_probes(self, carry: Carry, team: Team) -> Callable[..., Any]:
         assert self._n == 1, "probes are for a single configuration"

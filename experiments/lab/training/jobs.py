@@ -55,7 +55,8 @@ class Job:
     """One method with some configurations and seeds.
 
     Attributes:
-        configurations: settings that can train together (`experiments.lab.training.train.train`).
+        configurations: settings that can train together, or share a training
+            (`experiments.lab.training.train.train`).
         method: the method's name.
         seeds: those to train each configuration with.
         dataset: the data set.
@@ -142,7 +143,10 @@ class Job:
                 again = [by_stamp[stamp] for stamp in group]
                 plan += products(again)
                 missing = [pair for pair in missing if pair not in again]
-        fresh = [part for group in products(missing) for part in parts_of(group, processes.count())]
+        trainings = [one.as_trained(self.method) for one in self.configurations]
+        fresh = [
+            part for group in products(missing) for part in parts_of(group, processes.count(), trainings)
+        ]
         return finished, plan + fresh
 
     def _usable(self, found: Mapping[Pair, FinishedRun | None]) -> dict[Pair, FinishedRun]:
@@ -170,7 +174,8 @@ class Job:
         from experiments.lab.training import train
 
         places, seeds = group
-        spread = Spread(len(places), len(seeds), local_devices(self.devices))
+        n_trainings = len({self.configurations[place].as_trained(self.method) for place in places})
+        spread = Spread(n_trainings, len(seeds), local_devices(self.devices))
         title = f"{self.title or self.method}, {counted(len(seeds), 'seed')}"
         if self.devices > 1:
             title += f" on {counted(spread.n_devices, 'device')}"
@@ -192,7 +197,8 @@ class Job:
                 **store.current_environment(),
                 "seeds_together": len(seeds),
                 "seeds_at_a_time": spread.at_a_time,
-                "configurations_together": len(places),
+                "configurations_together": n_trainings,
+                "evaluated_together": len(places),
                 "devices_used": spread.n_devices,
                 "processes": processes.count(),
                 "seconds": asdict(checkpoints.seconds_before + seconds),

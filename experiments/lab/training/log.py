@@ -22,20 +22,28 @@ class Log:
             among them.
         logged_at: ends of the stretches that losses are averaged over.
         seen: [runs, evaluations, tasks], the tasks shown so far.
-        losses: [iterations, runs].
+        losses: [iterations, trained runs]: several runs may be one training, evaluated in several ways.
+        lost: bool [trained runs], whether the weights at the end are not finite.
         accuracy: one [runs, tasks] for each of ``evaluated_at``.
         matrix: one [runs, tasks] for the start, and for each of ``matrix_at``.
-        probes: one for each of ``evaluated_at``, runs last; empty without probes.
+        probes: one for each of ``evaluated_at``, trained runs last; empty without probes.
+
+    Args:
+        settings: the settings of the trainings.
+        trained: [runs], the place of each among the trained runs.
+        probed: whether beakers are measured.
     """
 
-    def __init__(self, settings: Settings, n_runs: int, probed: bool = False) -> None:
+    def __init__(self, settings: Settings, trained: np.ndarray, probed: bool = False) -> None:
         self._total = total = settings.total_iterations
         by_task = settings.one_task_after_the_other
         self.matrix_at = list(range(settings.iters, total + 1, settings.iters)) if by_task else [total]
         self.evaluated_at = sorted({*range(0, total + 1, settings.eval_log), *self.matrix_at})
         self.logged_at = list(range(settings.loss_log, total + 1, settings.loss_log)) or [total]
-        self.seen = np.zeros((n_runs, len(self.evaluated_at), settings.tasks), bool)
-        self.losses = np.full((total, n_runs), np.nan)
+        self._trained, n_trained = trained, trained.max() + 1
+        self.seen = np.zeros((len(trained), len(self.evaluated_at), settings.tasks), bool)
+        self.losses = np.full((total, n_trained), np.nan)
+        self.lost = np.zeros(n_trained, bool)
         self.accuracy: list[np.ndarray] = []
         self.matrix: list[np.ndarray] = []
         self.probes: dict[str, list[np.ndarray]] = (
@@ -65,9 +73,9 @@ class Log:
 
     def progress(self, first: int, stop: int) -> Progress:
         """Where the training stands after the stretch from ``first`` to ``stop``."""
-        losses = (
-            self.losses[first:stop].mean(axis=0) if stop > first else np.full(self.losses.shape[1], np.nan)
-        )
+        losses = np.full(len(self._trained), np.nan)
+        if stop > first:
+            losses = self.losses[first:stop].mean(axis=0)[self._trained]
         evaluated = stop in self.evaluated_at
         latest = len(self.accuracy) - 1
         return Progress(
@@ -77,9 +85,11 @@ class Log:
     def runs(self, method: str, seeds: Sequence[int], layers: list[str]) -> list[Run]:
         """What each run did; ``seeds`` are those of the runs, ``layers`` those that were probed."""
         probes = {name: np.stack(values) for name, values in self.probes.items()}
-        stretches = self.losses[: self.logged_at[-1]].reshape(len(self.logged_at), -1, len(seeds))
+        n_trained = self.losses.shape[1]
+        stretches = self.losses[: self.logged_at[-1]].reshape(len(self.logged_at), -1, n_trained)
         not_finite = ~np.isfinite(self.losses)
-        first_not_finite = np.where(not_finite.any(axis=0), not_finite.argmax(axis=0) + 1, 0)
+        in_the_last_update = np.where(self.lost, len(self.losses), 0)
+        first_not_finite = np.where(not_finite.any(axis=0), not_finite.argmax(axis=0) + 1, in_the_last_update)
         accuracy, matrix = np.stack(self.accuracy), np.stack(self.matrix)
         return [
             Run(
@@ -89,18 +99,18 @@ class Log:
                 accuracy=accuracy[:, number],
                 seen=self.seen[number],
                 logged_at=np.array(self.logged_at),
-                loss=stretches.mean(axis=1)[:, number],
+                loss=stretches.mean(axis=1)[:, of],
                 initial_accuracy=matrix[0, number],
                 accuracy_matrix=matrix[1:, number],
                 matrix_at=np.array(self.matrix_at),
                 final_accuracy=float(matrix[-1, number].mean()),
-                diverged_at=int(first_not_finite[number]) or None,
+                diverged_at=int(first_not_finite[of]) or None,
                 # In the precision that they are read in again.
-                probes=Probes(layers, **{name: of[..., number].astype(float) for name, of in probes.items()})
+                probes=Probes(layers, **{name: seen[..., of].astype(float) for name, seen in probes.items()})
                 if probes
                 else None,
             )
-            for number, seed in enumerate(seeds)
+            for number, (seed, of) in enumerate(zip(seeds, self._trained, strict=True))
         ]
 
 

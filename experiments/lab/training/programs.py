@@ -154,13 +154,16 @@ def probe_beakers(
 def count_answers(
     problem: Problem, network: Network, how: Method
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """``(carry, samples, data, view) -> right, shown``; both int [seeds, tasks].
+    """``(carry, reading, samples, data, view) -> right, shown``; both int [seeds, tasks].
 
-    The weights that a method has evaluated come with the state of those that are trained.
+    The reading is what the method's weights take beside the state: nothing, or a single tree. The weights
+    that a method has evaluated come with the state of those that are trained.
     """
 
-    def count(carry: Carry, samples: Samples, data: Data, view: View) -> tuple[jax.Array, jax.Array]:
-        weights = how.weights(carry.params, carry.memory, carry.opt_state)
+    def count(
+        carry: Carry, reading: tuple[Any, ...], samples: Samples, data: Data, view: View
+    ) -> tuple[jax.Array, jax.Array]:
+        weights = how.weights(carry.params, carry.memory, carry.opt_state, *reading)
         return _count_right(problem, network, weights, carry.state, samples, data, view)
 
     return count

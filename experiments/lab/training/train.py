@@ -10,6 +10,7 @@ between two log points, for the sake of its cache.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,6 +27,7 @@ from experiments.lab.training.devices import Spread, local_devices
 from experiments.lab.training.log import Log, Timer
 from experiments.lab.training.probes import layer_names
 from experiments.lab.training.progress import Observe
+from experiments.lab.training.readings import Readings
 from experiments.lab.training.teams import Material, make_material, tasks_shown
 
 
@@ -45,7 +47,8 @@ def train(
 
     Args:
         configurations: valid settings, which differ in nothing that the method makes use of but numbers that
-            it declares as such (`experiments.lab.options.declaration.Declaration.together`).
+            it declares as such (`experiments.lab.options.declaration.Declaration.together`), and what its
+            weights are evaluated by (`evaluated_by`). Those that differ in the latter alone share a training.
         method: the name of one of the settings' methods.
         seeds: one run each; its initial weights, batches and permutations follow from its seed alone.
         dataset: the data set that the settings name.
@@ -66,16 +69,18 @@ def train(
         SettingsError: if the data cannot fill a batch, or lacks a class; or there are fewer devices.
         KeyboardInterrupt: if ``observe`` raises it; the state has then been kept.
     """
-    configurations = [one.of_method(method) for one in configurations]
-    settings, n = configurations[0], len(configurations)
-    spread = Spread(n, len(seeds), local_devices(devices))
+    readings, n = Readings(configurations, method), len(configurations)
+    settings = readings.trainings[0]
+    spread = Spread(len(readings.trainings), len(seeds), local_devices(devices))
     problem = make_problem(settings, dataset)
     material = make_material(settings, problem, make_method(settings, method), seeds, spread)
-    log, timer = Log(settings, n * len(seeds), probed), Timer()
+    log, timer = Log(settings, readings.trained(len(seeds)), probed), Timer()
     log.seen = np.tile(tasks_shown(settings, problem, seeds, log.evaluated_at), (n, 1, 1))
     with timer("compile"):
-        programs = CompiledPrograms(configurations, method, problem, material, spread, arguments, probed)
-    training = _Training(programs, material, spread, log, timer, checkpoints)
+        programs = CompiledPrograms(
+            readings.trainings, method, next(readings.at(0)), problem, material, spread, arguments, probed
+        )
+    training = _Training(programs, readings, material, spread, log, timer, checkpoints)
     training.go_on()
     training.finish(observe)
     runs = log.runs(method, [*seeds] * n, training.layers if probed else [])
@@ -87,6 +92,7 @@ class _Training:
 
     Args:
         programs: its compiled parts.
+        readings: what its weights are evaluated with.
         material: what it works with.
         spread: how its runs lie on the devices.
         log: takes what is recorded.
@@ -97,6 +103,7 @@ class _Training:
     def __init__(
         self,
         programs: CompiledPrograms,
+        readings: Readings,
         material: Material,
         spread: Spread,
         log: Log,
@@ -104,6 +111,7 @@ class _Training:
         checkpoints: Checkpoints | None,
     ) -> None:
         self._programs, self._teams, self._spread = programs, material.teams, spread
+        self._readings = readings
         self._log, self._timer, self._checkpoints = log, timer, checkpoints
         self._carries = programs.begin()
         self._done = -1  # not even evaluated at the start
@@ -145,6 +153,17 @@ class _Training:
                 at_the_end = stop == stops[-1] and self._checkpoints.at_the_end
                 if self._checkpoints.due or at_the_end:
                     self._keep()
+        self._check_last_update()
+
+    def _check_last_update(self) -> None:
+        """Note which runs have weights that are not finite: no loss comes after the last update to tell."""
+        finite = []
+        for carry in self._carries:
+            of_run = carry.losses.ndim - 1  # so many axes before a parameter's own
+            leaves = [np.isfinite(np.asarray(leaf)) for leaf in jax.tree.leaves(carry.params)]
+            each = [leaf.all(axis=tuple(range(of_run, leaf.ndim))).ravel() for leaf in leaves]
+            finite.append(np.logical_and.reduce(each))
+        self._log.lost = ~self._programs.of_runs(finite)
 
     def _advance(self, began: int, stop: int) -> None:
         with self._timer("train"):
@@ -163,13 +182,24 @@ class _Training:
         if stop not in log.evaluated_at:
             return
         with self._timer("evaluate"):
-            of_subset = programs.count_on_subset(self._carries)
-            log.accuracy.append(_fractions(of_subset))
+            in_full, counts, known = stop in (0, *log.matrix_at), [], {}
+            for each in self._readings.at(stop):
+                arrays = tuple(array.tobytes() for array in jax.tree.leaves(each))
+                if arrays not in known:  # at the start all averages are the same
+                    known[arrays] = self._count(programs.placed(each), in_full)
+                counts.append(known[arrays])
+            subset, whole = zip(*counts, strict=True)
+            log.accuracy.append(_fractions(self._readings.of_runs(subset)))
             if log.probes:
                 log.look(programs.look(self._carries))
-            if stop in (0, *log.matrix_at):
-                of_rest = programs.count_on_rest(self._carries)
-                log.matrix.append(_fractions(of_subset if of_rest is None else of_subset + of_rest))
+            if in_full:
+                log.matrix.append(_fractions(self._readings.of_runs(whole)))
+
+    def _count(self, reading: Any, in_full: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Right answers, and all, on the subset; and on the whole test set where that is to be known."""
+        subset = self._programs.count_on_subset(self._carries, reading)
+        rest = self._programs.count_on_rest(self._carries, reading) if in_full else None
+        return subset, subset if rest is None else subset + rest
 
     def _end_task(self, stop: int) -> None:
         if self._programs.has_task_ends and stop in self._log.matrix_at[:-1]:
