@@ -11,6 +11,7 @@ COMMANDS = {
     "sweep": "every method at its best: settings chosen on validation data, then compared",
     "figures": "the figures of results that are there, again",
     "claims": "the published claims about the synapse, each measured",
+    "rl": "deep reinforcement learning with two tasks that take turns",
     "submit": "comparisons and sweeps as jobs of a cluster",
     "sharded": "one large network over many devices",
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import figures, run, sharded, submit, sweep
+from experiments import figures, rl, run, sharded, submit, sweep
 from experiments.claims import __main__ as claims
 from experiments.lab.command import options, parsing
 from experiments.lab.command.comparing import CompareOptions
@@ -110,6 +110,7 @@ def test_all_commands_name_what_they_write():
     assert below(claims.ClaimsOptions()) == {("results_dir", "results/claims"), plots}
     assert below(figures.FigureOptions(())) == {plots}
     assert below(submit.SubmitOptions()) == {("logs", "logs"), ("logs", "logs/plots")}
+    assert below(rl.RlOptions()) == {("results_dir", "results/rl"), ("results_dir", "results/rl/runs"), plots}
     assert below(sharded.ShardedOptions()) == set()
     assert below(sharded.ShardedOptions(checkpoint=Path("c"))) == {("checkpoint", "c")}
 

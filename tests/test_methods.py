@@ -11,9 +11,9 @@ import pytest
 from methods_twin import Twin
 from tiers import few, pairs
 
-from cs_optax import complex_synapse, get_beakers, published
+from cs_optax import BeakerChain, complex_synapse, get_beakers, published
 from experiments.lab.data.dataset import load
-from experiments.lab.methods import Declaration, Method, interface
+from experiments.lab.methods import Declaration, Method, interface, record
 from experiments.lab.methods.interface import make_method
 from experiments.lab.options.declared import BUILT_IN, Baselines
 from experiments.lab.options.settings import Settings
@@ -118,7 +118,8 @@ def some_iterations(method, seeds):
         params = new
         if iteration == 3 and method.consolidate is not None:
             memory = method.consolidate(memory, params, jax.tree.map(jnp.abs, fisher))
-    return params, method.weights(params, memory, state)
+    reading = () if method.reading is None else (method.reading(iteration),)
+    return params, method.weights(params, memory, state, *reading)
 
 
 def of_all(settings):
@@ -178,6 +179,8 @@ def test_the_methods_there_are_act_on_the_stacked_trees_as_they_are(name, optimi
         ),
     }
     expected["cs-readout"] = expected["cs"]
+    listening = complex_synapse(chain=BeakerChain.from_timescales(*record.TIMES), **record.LISTENING)
+    expected["record"] = optax.chain(plain, listening)
     ours = make_method(dataclasses.replace(SMALL, optimizer=optimizer), name).optimizer
     theirs = expected.get(name, plain)
     params = {"w": jnp.ones((5, 4, 3))}

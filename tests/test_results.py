@@ -57,6 +57,8 @@ def other_value(field):
         return "permMNIST"
     if field.name == "scenario":
         return next(name for name in Settings.scenarios if name != value)
+    if field.name == "profile":
+        return "power:0.1"
     if isinstance(value, str):
         return next(choice for choice in get_args(field.type) if choice != value)
     return value + 1
@@ -83,14 +85,14 @@ def test_accuracy_is_averaged_over_all_tasks_and_over_those_seen():
     np.testing.assert_allclose(run.accuracy_so_far, [0.9, 0.7, 0.7])
 
 
-SYNAPSE = {"beakers", "alpha", "beta", "time_step", "readout"}
+SYNAPSE = {"beakers", "alpha", "beta", "time_step", "readout", "profile"}
 OF_THE_DATA = {"classes", "labelled"}  # told apart by their checksum
 STRENGTHS = {field.name for field in dataclasses.fields(Baselines)}
 WITHOUT_EFFECT = {
     "standard": SYNAPSE | STRENGTHS,
-    "cs": {"decay", "readout"} | STRENGTHS,
+    "cs": {"decay", "readout", "profile"} | STRENGTHS,
     "cs-readout": {"decay"} | STRENGTHS,
-    "cs-published": {"decay", "time_step", "readout"} | STRENGTHS,
+    "cs-published": {"decay", "time_step", "readout", "profile"} | STRENGTHS,
     "joint": SYNAPSE | STRENGTHS,
     "ewc": SYNAPSE | STRENGTHS - {"ewc_strength", "ewc_decay", "ewc_samples"},
     "si": SYNAPSE | STRENGTHS - {"si_strength", "si_damping"},
@@ -98,6 +100,7 @@ WITHOUT_EFFECT = {
     "er": SYNAPSE | STRENGTHS - {"replay_budget"},
     "l2": SYNAPSE | STRENGTHS - {"l2_strength"},
     "average": SYNAPSE | STRENGTHS - {"average_time"},
+    "record": (SYNAPSE - {"profile"}) | STRENGTHS,
 }
 
 

@@ -13,7 +13,20 @@ from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate
 from experiments.lab.system.errors import SettingsError
 
-METHODS = ("standard", "cs", "cs-readout", "cs-published", "ewc", "si", "lwf", "er", "l2", "average", "joint")
+METHODS = (
+    "standard",
+    "cs",
+    "cs-readout",
+    "cs-published",
+    "ewc",
+    "si",
+    "lwf",
+    "er",
+    "l2",
+    "average",
+    "record",
+    "joint",
+)
 
 
 def planned(method, budget=12, settings=None, ranges=None):

@@ -38,6 +38,7 @@ def test_defaults_are_those_of_the_published_comparison():
         "beta": 2500.0,
         "time_step": "iteration",
         "readout": 0,
+        "profile": "",
         "loss_log": 100,
         "eval_log": 100,
         "eval_n": 1024,

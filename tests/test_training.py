@@ -15,6 +15,7 @@ from experiments.lab.data.dataset import Dataset, load
 from experiments.lab.methods.interface import make_method
 from experiments.lab.models.making import network_of
 from experiments.lab.training import programs
+from experiments.lab.training.devices import Spread
 from experiments.lab.training.train import train as train_together
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -393,3 +394,16 @@ def test_the_learning_rate_time_step_is_the_published_optimizer(optimizer):
         )
         states = one, two
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_end_of_a_task_takes_no_memory_but_that_of_what_it_replaces(monkeypatch):
+    made, compiled = [], Spread.compile
+    monkeypatch.setattr(
+        Spread, "compile", lambda *given, **how: made.append(compiled(*given, **how)) or made[-1]
+    )
+    train(dataclasses.replace(SMALL, tasks=2, ewc_samples=20), "ewc", [0, 1], load("Digits"), quietly)
+    memory = made[-1].memory_analysis()
+    counters = (
+        64 + memory.output_size_in_bytes // 100
+    )  # what the compiled program makes anew, such as its tuple
+    assert memory.output_size_in_bytes - memory.alias_size_in_bytes < counters

@@ -55,7 +55,8 @@ def sweep_map(searches: Mapping[str, Mapping[str, Any]], settings: Settings) -> 
     has one colour. A ring marks the best one of a method. A strength of 0 stands at the edge.
 
     Args:
-        searches: of each method what was tried, as in a sweep's summary: `space` and `candidates`.
+        searches: of each method what was tried, as in a sweep's summary: `space` and `candidates`, of each
+            training the best of what was evaluated.
         settings: the settings that were not searched.
     """
     panels = [(method, pair) for method, search in searches.items() for pair in _looks(search)]

@@ -10,6 +10,7 @@ import numpy as np
 from cs_optax import BeakerChain, complex_synapse, readout
 from experiments.lab.methods.averages import weights_of
 from experiments.lab.methods.interface import Method, Tree, chain, chosen_optimizer, elementwise
+from experiments.lab.options.profile import USUAL
 from experiments.lab.options.settings import Settings
 
 # One chain for streams of any length: neighbouring timescales differ by a factor of 4, from 4 iterations to
@@ -27,11 +28,10 @@ LISTENING: dict[str, Any] = {
 
 def make(settings: Settings) -> Method:
     """Trained as `standard`, bit for bit, and evaluated with an average of past weights."""
-    average = settings.profile_of("record")
     listening = complex_synapse(chain=BeakerChain.from_timescales(*TIMES), **LISTENING)
 
     def reading(iteration: int) -> np.ndarray:
-        return weights_of(TIMES, average, iteration, LISTENING)
+        return weights_of(TIMES, settings.profile or USUAL, iteration, LISTENING)
 
     def weights(params: Tree, memory: Tree, opt_state: Any, mixture: jax.Array) -> Tree:
         return readout(opt_state, params, mixture)

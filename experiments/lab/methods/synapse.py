@@ -24,12 +24,12 @@ def make(settings: Settings) -> Method:
 
 def make_readout(settings: Settings) -> Method:
     """Trained with complex synapses, evaluated with a beaker, or with the average that is wished for."""
-    average = settings.profile_of("cs-readout")
 
     def reading(iteration: int) -> np.ndarray:
         n_beakers = max(settings.beakers, 1)
-        if average and settings.beakers:
-            return weights_of((n_beakers, settings.alpha, settings.beta), average, iteration, {})
+        if settings.profile and settings.beakers:
+            times = n_beakers, settings.alpha, settings.beta
+            return weights_of(times, settings.profile, iteration, {})
         return np.eye(1, n_beakers, settings.beaker_to_read - 1, dtype=np.float32)[0]
 
     def weights(params: Tree, memory: Tree, opt_state: Any, mixture: jax.Array) -> Tree:

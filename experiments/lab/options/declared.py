@@ -225,7 +225,7 @@ _ALL = (
         uses=("profile",),
         evaluated_by={"profile": profile.TRIED},
         label="record",
-        color="#CC79A7",
+        color="#9922EE",
     ),
 )
 

@@ -85,6 +85,8 @@ def read(text: str) -> Profile:
     return Profile(kind, value, of_length)
 
 
+USUAL = "mean"  # where an average is read and none is named
+
 # What experiments.sweep tries of one training: averages over a share of the iterations, and over times.
 TRIED = (
     "moment:0",  # the last weights

@@ -279,7 +279,7 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
         used = self.methods[method].used
         if "profile" not in used or (not self.profile and "readout" in used):
             return ""
-        return str(profile.read(self.profile or "mean"))
+        return str(profile.read(self.profile or profile.USUAL))
 
     def as_read(self, method: str) -> "Settings":
         """These settings with one way alone of naming what is evaluated."""

@@ -136,7 +136,10 @@ class Spread:
             out_specs=jax.tree.map(_spec, out),
             check_vma=False,
         )
-        return jax.jit(by_share, donate_argnums=donate).lower(*arguments).compile()
+        # What the function makes no use of gives its memory to the result in its place: left out, each result
+        # after it would take that of another, and copies would make way.
+        keep = donate is not None
+        return jax.jit(by_share, donate_argnums=donate, keep_unused=keep).lower(*arguments).compile()
 
     def axes(self, of: Callable[[int], Any]) -> Any:
         """Along which axis each array is divided; -1 where it is not, and lies on all devices.

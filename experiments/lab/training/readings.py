@@ -74,7 +74,7 @@ class Readings:
         except Exception as error:
             raise SettingsError(f"{what} after {iteration} iterations: {modules.told(error)}") from error
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
-        self._like = self._like or shapes
+        self._like = shapes if self._like is None else self._like
         if shapes != self._like:
             raise SettingsError(
                 f"{what} must have the same shapes after all iterations, whatever the settings"

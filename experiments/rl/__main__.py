@@ -1,0 +1,7 @@
+"""``python -m experiments.rl``."""
+
+import sys
+
+from experiments.rl.command import main
+
+sys.exit(main())
