@@ -94,6 +94,9 @@ def test_every_flag_of_every_command_has_its_place(site):
     flags = names_on(site, "std:cmdoption")
     for name in ("compare.--methods", "sweep.--budget", "run.--method", "claims.--all", "submit.--gpus"):
         assert f"experiments.{name}" in flags
+    text = (site / "docs" / "flags" / "sweep.html").read_text()
+    assert "--profile</span>" in text
+    assert "–" not in text  # hyphens stay hyphens
     assert len([flag for flag in flags if flag.startswith("experiments.compare.--")]) > 50
 
 
