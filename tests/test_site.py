@@ -16,7 +16,7 @@ import cs_optax.memory
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-COMMANDS = ("claims", "compare", "figures", "run", "sharded", "submit", "sweep")
+COMMANDS = ("claims", "compare", "figures", "rl", "run", "sharded", "submit", "sweep")
 
 
 @pytest.fixture
@@ -157,9 +157,9 @@ def test_the_help_of_a_command_is_read_box_by_box(extensions):
 
 def test_every_command_has_a_page_of_flags():
     pages = {path.stem: path.read_text() for path in (DOCS / "flags").glob("*.md") if path.stem != "index"}
-    sources = [*(ROOT / "experiments").glob("*.py"), *(ROOT / "experiments").glob("*/__main__.py")]
-    names = {path: path.parent.name if path.stem == "__main__" else path.stem for path in sources}
-    commands = {name for path, name in names.items() if "parse(" in path.read_text()}
+    experiments = ROOT / "experiments"
+    modules = {path.stem for path in experiments.glob("*.py") if '__name__ == "__main__"' in path.read_text()}
+    commands = modules | {path.parent.name for path in experiments.glob("*/__main__.py")}
     assert set(pages) == set(COMMANDS) == commands
     assert all(f"{{command-line}} experiments.{name}\n" in text for name, text in pages.items())
 
