@@ -41,7 +41,6 @@ include_patterns = [
     "experiments/results/claims/*.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "README.md",
 ]
 exclude_patterns = [".*", "build", "dist", "plots", "results"]
 nitpicky = True

@@ -16,7 +16,7 @@ import cs_optax.memory
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-COMMANDS = ("claims", "compare", "figures", "run", "sharded", "submit", "sweep")
+COMMANDS = ("claims", "compare", "figures", "rl", "run", "sharded", "submit", "sweep")
 
 
 @pytest.fixture
@@ -94,6 +94,9 @@ def test_every_flag_of_every_command_has_its_place(site):
     flags = names_on(site, "std:cmdoption")
     for name in ("compare.--methods", "sweep.--budget", "run.--method", "claims.--all", "submit.--gpus"):
         assert f"experiments.{name}" in flags
+    text = (site / "docs" / "flags" / "sweep.html").read_text()
+    assert "--profile</span>" in text
+    assert "–" not in text  # hyphens stay hyphens
     assert len([flag for flag in flags if flag.startswith("experiments.compare.--")]) > 50
 
 
@@ -154,9 +157,9 @@ def test_the_help_of_a_command_is_read_box_by_box(extensions):
 
 def test_every_command_has_a_page_of_flags():
     pages = {path.stem: path.read_text() for path in (DOCS / "flags").glob("*.md") if path.stem != "index"}
-    sources = [*(ROOT / "experiments").glob("*.py"), *(ROOT / "experiments").glob("*/__main__.py")]
-    names = {path: path.parent.name if path.stem == "__main__" else path.stem for path in sources}
-    commands = {name for path, name in names.items() if "parse(" in path.read_text()}
+    experiments = ROOT / "experiments"
+    modules = {path.stem for path in experiments.glob("*.py") if '__name__ == "__main__"' in path.read_text()}
+    commands = modules | {path.parent.name for path in experiments.glob("*/__main__.py")}
     assert set(pages) == set(COMMANDS) == commands
     assert all(f"{{command-line}} experiments.{name}\n" in text for name, text in pages.items())
 

@@ -59,8 +59,8 @@ def joined(lines: Iterable[str]) -> str:
 
 
 def plain(words: str) -> str:
-    """Words in which reStructuredText finds no markup."""
-    return re.sub(r"([\\*`|_])", r"\\\1", words)
+    """Words as reStructuredText without markup, but for flags, which are code."""
+    return re.sub(r"(--[a-z][a-z-]*)", r"``\1``", re.sub(r"([\\*`|_])", r"\\\1", words))
 
 
 class CommandLine(SphinxDirective):

@@ -116,7 +116,7 @@ class EvaluationAndOutput(Output, Evaluation):
 
 @dataclass(frozen=True)
 class DataAndTasksToShow(DataAndTasks):
-    """What is learned, and in which order: as `DataAndTasks`, with words for the help."""
+    """What is learned, and in which order."""
 
     scenario: Annotated[str, tyro.conf.arg(metavar=f"{'|'.join(BUILT_IN_SCENARIOS)}|MODULE:FUNCTION")] = (
         DataAndTasks.scenario
