@@ -1,50 +1,27 @@
 import os
 from pathlib import Path
 
+import compiled_programs
 import jax
 import pytest
 import submitit  # noqa: F401  # now: it closes all log handlers, later absl's too, which closes pytest's stderr
 
 from cs_optax import _xla
-
-jax.config.update("jax_num_cpu_devices", 8)  # for the tests of sharding
-jax.devices()  # and from now on there are as many
-
-LARGEST_CACHE = 2**30  # bytes
+from experiments.lab import figures
 
 
 def pytest_configure(config):
-    """Keep compiled programs between runs, in pytest's own cache: most of the suite's time is compiling."""
-    if not hasattr(config, "cache"):  # -p no:cacheprovider
-        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # of the commands that tests start
-        jax.config.update("jax_enable_compilation_cache", False)
-        return
-    folder = config.cache.mkdir("compiled")
-    if not hasattr(config, "workerinput"):  # one process alone, before workers start
-        forget_the_oldest(folder)
-    settings = {
-        "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": 0,
-    }
-    for name, value in settings.items():
-        jax.config.update(name, value)
-        os.environ[name.upper()] = str(value)  # for the commands that tests start
-    # JAX writes a file in place: who reads it half-written, or finds one that was left so, compiles anew.
-    unread = "Error reading persistent compilation cache entry"
-    config.addinivalue_line("filterwarnings", f"ignore:{unread}:UserWarning")
-    os.environ["PYTHONWARNINGS"] = f"ignore:{unread}"
-
-
-def forget_the_oldest(folder):
-    """Keep a folder of compiled programs from growing with every edit of the code."""
-    sizes = {file: file.stat().st_size for file in folder.iterdir()}
-    excess = sum(sizes.values()) - LARGEST_CACHE
-    for file in sorted(sizes, key=os.path.getmtime):
-        if excess <= 0:
-            break
-        file.unlink()
-        excess -= sizes[file]
+    """Set up JAX, before it is used."""
+    if config.option.markexpr == "not slow":  # with all tests programs are compiled as users compile them
+        compiled_programs.compile_quickly()
+    cache = getattr(config, "cache", None)  # none with -p no:cacheprovider
+    if cache is not None and not hasattr(config, "workerinput"):  # before workers start
+        compiled_programs.tidy(cache)
+    compiled_programs.keep_in(cache)
+    for message in compiled_programs.HARMLESS:
+        config.addinivalue_line("filterwarnings", f"ignore:{message}:UserWarning")
+    jax.config.update("jax_num_cpu_devices", 8)  # for the tests of sharding
+    jax.devices()  # and from now on there are as many
 
 
 @pytest.fixture
@@ -52,6 +29,12 @@ def x64():
     """Run a test with 64-bit types."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests of commands that care for no figure: figures take the most time."""
+    monkeypatch.setattr(figures, "all_figures", lambda *_: iter(()))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiers import few
 
 from cs_optax import (
     BeakerChain,
@@ -55,30 +54,30 @@ def assert_identical(a, b):
 
 @pytest.mark.parametrize(
     ("base", "method", "dtype"),
-    few(
-        [
-            (optax.sgd(0.1, momentum=0.9), "exchange", "float32"),
-            (optax.sgd(0.1, momentum=0.9), "sequential_euler", "bfloat16"),
-            (optax.adamw(0.01), "exchange", "float32"),
-            (optax.adamw(0.01), "sequential_euler", "float32"),
-            (optax.adamw(0.01), "exchange", "bfloat16"),
-            (optax.adamw(0.01), "exchange", "float16"),
-            (optax.lion(0.01), "exchange", "bfloat16"),
-            (optax.contrib.muon(0.01), "exchange", "float32"),
-        ],
-        lambda base, method, dtype: dtype != "float16",
-    ),
+    [
+        (optax.sgd(0.1, momentum=0.9), "exchange", "float32"),
+        (optax.sgd(0.1, momentum=0.9), "sequential_euler", "bfloat16"),
+        (optax.adamw(0.01), "exchange", "float32"),
+        (optax.adamw(0.01), "sequential_euler", "float32"),
+        (optax.adamw(0.01), "exchange", "bfloat16"),
+        (optax.adamw(0.01), "exchange", "float16"),
+        (optax.lion(0.01), "exchange", "bfloat16"),
+        (optax.contrib.muon(0.01), "exchange", "float32"),
+    ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_chain_that_listens_leaves_weights_and_updates_alone_bit_for_bit(base, method, dtype):
-    params = jax.tree.map(lambda p: p.astype(dtype), PARAMS)
-    grads = jax.tree.map(lambda p: p.astype(dtype), GRADS)
-    listening = optax.chain(base, complex_synapse(4, 4.0, 256.0, backflow="never", method=method))
-    # A compiler may keep digits of float16 that a rounding is to drop, in one program and not in another.
+    # A compiler may keep digits of float16 that a rounding is to drop, in one program and not in another:
+    # float16 goes operation by operation, of which there are fewer here.
     eager = dtype == "float16"
+    params, grads = (
+        {name: leaf.astype(dtype) for name, leaf in tree.items() if name == "w" or not eager}
+        for tree in (PARAMS, GRADS)
+    )
+    listening = optax.chain(base, complex_synapse(4, 4.0, 256.0, backflow="never", method=method))
     with jax.disable_jit(eager):
-        alone, _ = steps(base, 4 if eager else 20, params, grads)
-        watched, state = steps(listening, 4 if eager else 20, params, grads)
+        alone, _ = steps(base, 2 if eager else 20, params, grads)
+        watched, state = steps(listening, 2 if eager else 20, params, grads)
     assert_identical(watched, alone)
     assert_identical(listening.update(grads, state, watched)[0], base.update(grads, state[0], watched)[0])
     assert all(

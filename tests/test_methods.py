@@ -10,6 +10,7 @@ import optax
 import pytest
 from methods_twin import Twin
 from tiers import few, pairs
+from trainings import trained
 
 from cs_optax import BeakerChain, complex_synapse, get_beakers, published
 from experiments.lab.data.dataset import load
@@ -50,6 +51,11 @@ def quietly(progress):
 
 
 def runs_of(method, settings=SMALL, seeds=(0, 1)):
+    return trained(settings, method, seeds)
+
+
+def runs_made_for_this(method, settings, seeds):
+    """Where a part of the laboratory, or of JAX's configuration, is another one."""
     (runs,), _ = train([settings], method, list(seeds), load("Digits"), quietly)
     return runs
 
@@ -105,9 +111,9 @@ def some_iterations(method, seeds):
     shapes = {"b": (3,), "w": (4, 3)}
     numbers = [{k: random.normal(size=(5, *shape)) for k, shape in shapes.items()} for _ in range(8)]
     of_seeds = [{k: jnp.asarray(v[seeds], jnp.float32) for k, v in one.items()} for one in numbers]
-    params, *grads, fisher = of_seeds
-    memory, state = method.start(params), method.optimizer.init(params)
-    for iteration, grad in enumerate(grads, start=1):
+
+    @jax.jit
+    def step(params, memory, state, grad):
         pulled = grad
         if method.pull is not None:
             pulled = jax.tree.map(jnp.add, grad, method.pull(params, memory))
@@ -115,11 +121,16 @@ def some_iterations(method, seeds):
         new = optax.apply_updates(params, updates)
         if method.remember is not None:
             memory = method.remember(memory, params, new, grad)
-        params = new
+        return new, memory, state
+
+    params, *grads, fisher = of_seeds
+    memory, state = jax.jit(lambda params: (method.start(params), method.optimizer.init(params)))(params)
+    for iteration, grad in enumerate(grads, start=1):
+        params, memory, state = step(params, memory, state, grad)
         if iteration == 3 and method.consolidate is not None:
-            memory = method.consolidate(memory, params, jax.tree.map(jnp.abs, fisher))
+            memory = jax.jit(method.consolidate)(memory, params, jax.tree.map(jnp.abs, fisher))
     reading = () if method.reading is None else (method.reading(iteration),)
-    return params, method.weights(params, memory, state, *reading)
+    return params, jax.jit(method.weights)(params, memory, state, *reading)
 
 
 def of_all(settings):
@@ -133,9 +144,14 @@ def assert_alone_as_in_company(method):
         np.testing.assert_allclose(five[2], one[0], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("base", ["as it is", "with a norm over all parameters"])
-@pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("decay", "base"),
+    few(
+        pairs([0.0, 0.1], ["as it is", "with a norm over all parameters"]),
+        [(0.1, "as it is"), (0.0, "with a norm over all parameters")],
+    ),
+)
 def test_a_seed_learns_alone_as_among_five(name, decay, base, monkeypatch):
     if base != "as it is":
         monkeypatch.setattr(interface, "_plain", of_all)
@@ -144,7 +160,7 @@ def test_a_seed_learns_alone_as_among_five(name, decay, base, monkeypatch):
 
 def test_a_training_with_a_norm_over_all_parameters_is_the_same_alone_and_among_five(monkeypatch):
     monkeypatch.setattr(interface, "_plain", of_all)
-    together, (alone,) = runs_of("cs", seeds=range(5)), runs_of("cs", seeds=[2])
+    together, (alone,) = (runs_made_for_this("cs", SMALL, seeds) for seeds in (range(5), [2]))
     np.testing.assert_allclose(together[2].loss, alone.loss, rtol=1e-4)
 
 
@@ -199,7 +215,7 @@ TINY = dataclasses.replace(
 def test_every_method_gives_the_same_with_64_bit_types_and_other_random_numbers_configured(name):
     (without,) = runs_of(name, TINY, seeds=[0])
     with jax.enable_x64(True), jax.default_prng_impl("rbg"):
-        (run,) = runs_of(name, TINY, seeds=[0])
+        (run,) = runs_made_for_this(name, TINY, seeds=[0])
     np.testing.assert_array_equal(run.loss, without.loss)
     np.testing.assert_array_equal(run.accuracy, without.accuracy)
 
@@ -231,14 +247,10 @@ def change_of_the_first_task(runs):
     return np.mean([abs(run.accuracy_matrix[-1, 0] - run.accuracy_matrix[0, 0]) for run in runs])
 
 
-@pytest.fixture(scope="module")
-def change_without_a_pull(quick_to_compile):
-    return change_of_the_first_task(runs_of("standard", FORGETFUL))
-
-
 @pytest.mark.parametrize(("method", "strength"), [("ewc", 1e7), ("si", 1e3), ("l2", 1e3)])
-def test_a_strong_pull_holds_the_first_task(method, strength, change_without_a_pull):
+def test_a_strong_pull_holds_the_first_task(method, strength):
     """L2 holds it where it was before any training: there is then little to forget."""
+    change_without_a_pull = change_of_the_first_task(runs_of("standard", FORGETFUL))
     settings = dataclasses.replace(FORGETFUL, **{f"{method}_strength": strength})
     assert change_without_a_pull > 0.3
     assert change_of_the_first_task(runs_of(method, settings)) < change_without_a_pull / 2
@@ -465,7 +477,7 @@ def test_a_slow_beaker_is_read_of_the_same_training():
     for run in (first, second):
         np.testing.assert_array_equal(run.loss, cs.loss)
     np.testing.assert_array_equal(first.accuracy, cs.accuracy)
-    ((probed, _),), _ = train([SMALL], "cs", [0, 1], load("Digits"), quietly, probed=True)
+    probed, _ = trained(SMALL, "cs", [0, 1], probed=True)
     np.testing.assert_allclose(probed.probes.accuracy[:, 1], second.accuracy, rtol=1e-6)
     assert not np.array_equal(second.accuracy, cs.accuracy)
     assert dataclasses.replace(SMALL, beakers=8).beaker_to_read == 5

@@ -5,15 +5,33 @@ import warnings
 from pathlib import Path
 
 import jupytext
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
+from test_commands import laboratory_in
 from tiers import few
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+KERNEL = "01_quick_start"  # runs in one in every run
+# What takes the time of the others, and what takes its place.
+SMALLER = {
+    "02_memory_curves": {
+        "200_000, 25": "20_000, 25",
+        "n_memories, n_trials = 2048, 12_000, 4": "n_memories, n_trials = 64, 1_100, 2",
+        "n_memories=8000, n_trials=4": "n_memories=700, n_trials=2",
+    },
+    "03_split_mnist": {},  # no training at all
+    "04_your_own_model": {
+        "range(1, 6)": "range(1, 3)",
+        "key(1), 3000": "key(1), 300",
+        "key(2), 500": "key(2), 50",
+    },
+}
 
 
 def test_there_are_notebooks():
-    assert NOTEBOOKS
+    assert {path.stem for path in NOTEBOOKS} == {KERNEL, *SMALLER}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -22,9 +40,7 @@ def test_notebook_and_script_are_the_same(path):
     assert [cell.source for cell in notebook.cells] == [cell.source for cell in script.cells]
 
 
-@pytest.mark.parametrize(
-    "path", few(NOTEBOOKS, lambda path: path.stem == "01_quick_start"), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", few(NOTEBOOKS, lambda path: path.stem == KERNEL), ids=lambda path: path.stem)
 def test_notebook_runs(path, monkeypatch, tmp_path):
     from nbclient import NotebookClient
 
@@ -38,3 +54,24 @@ def test_notebook_runs(path, monkeypatch, tmp_path):
             notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
         )
         client.execute()
+
+
+@pytest.mark.parametrize("stem", SMALLER)
+def test_the_code_of_a_notebook_runs_with_less_to_compute(stem, monkeypatch, tmp_path):
+    """Here, without a kernel; what it trains with the laboratory is made up."""
+    (path,) = [path for path in NOTEBOOKS if path.stem == stem]
+    code = "\n\n".join(
+        cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
+    )
+    for large, small in SMALLER[stem].items():
+        assert code.count(large) == 1
+        code = code.replace(large, small)
+    laboratory_in(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NOTEBOOK_SIZE", "small")
+    monkeypatch.delenv("MNIST_DIR", raising=False)
+    monkeypatch.setattr(plt, "show", lambda: None)
+    with plt.rc_context({"backend": "agg"}):
+        exec(compile(code, str(path), "exec"), {"__name__": "notebook"})
+        assert plt.get_fignums()
+        plt.close("all")

@@ -365,6 +365,7 @@ def test_a_mistake_inside_the_function_keeps_its_traceback(module):
         load_own("my_tasks:make", None)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_learns_data_of_ones_own(tmp_path, capsys):
     arrays = some_arrays(per_kind=30)
     arrays["x"] = np.eye(6)[3 * arrays["task"] + arrays["y"]].reshape(-1, 2, 3)

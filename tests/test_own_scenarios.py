@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiers import few
 
 from experiments import compare, figures, run, sweep
+from experiments.lab import figures as drawing
 from experiments.lab.data.dataset import load
 from experiments.lab.options.description import describe
 from experiments.lab.options.own import declared, settings_with
@@ -107,10 +109,13 @@ def with_scenario(reference, **given):
     return settings_with(scenario=found)(**{**small, "scenario": found.name, **given})
 
 
-def test_the_example_is_compared_measured_drawn_and_found_again(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "methods", few([["standard", "lwf"], ["standard", "lwf", "ewc", "er"]], [["standard", "lwf"]])
+)
+def test_the_example_is_compared_measured_drawn_and_found_again(methods, tmp_path, capsys, monkeypatch):
     measures = ["--measures", f"{EXAMPLE}:first_task", f"{EXAMPLE}:recovered"]
-    methods = ["--methods", "standard", "lwf", "ewc", "er", "--n-seeds=2", "--ewc-samples=20"]
-    given = [*TINY, f"--scenario={INFERRED}", *measures, *methods, *folders(tmp_path)]
+    more = ["--methods", *methods, "--n-seeds=2", "--ewc-samples=20"]
+    given = [*TINY, f"--scenario={INFERRED}", *measures, *more, *folders(tmp_path)]
     assert compare.main([*given, "--live"]) == 0
     out = capsys.readouterr().out
     assert "splitDigits, 2 tasks, inferred scenario" in out
@@ -123,14 +128,17 @@ def test_the_example_is_compared_measured_drawn_and_found_again(tmp_path, capsys
     for of_method in summary["methods"].values():
         assert of_method["measures"]["first-task"]["mean"] is not None
         assert of_method["measures"]["recovered"]["mean"] >= 0
-    assert compare.main(given) == 0
-    assert capsys.readouterr().out.count("2 of 2 runs found again") == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(drawing, "all_figures", lambda *_: iter(()))
+        assert compare.main(given) == 0
+    assert capsys.readouterr().out.count("2 of 2 runs found again") == len(methods)
     # And drawn from the results alone.
     assert figures.main([str(tmp_path / "results"), f"--plot-dir={tmp_path / 'again'}"]) == 0
     for path in (tmp_path / "plots").glob("*.png"):
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_it_is_run_and_searched(tmp_path, file, capsys):
     given = [*TINY, "--scenario", f"{file}:sharp", "--sharpness=2", *folders(tmp_path)]
     assert run.main(given) == 0
@@ -145,7 +153,7 @@ def test_it_is_run_and_searched(tmp_path, file, capsys):
     assert 3 <= second <= 4
 
 
-@pytest.mark.parametrize("method", ["standard", "lwf", "ewc", "er"])
+@pytest.mark.parametrize("method", few(["standard", "lwf", "ewc", "er"], ["standard", "lwf"]))
 def test_one_that_asks_as_a_built_in_one_does_gives_the_same(file, method):
     own = with_scenario(f"{file}:own_head", ewc_samples=20)
     built_in = Settings(**{**vars(own), "scenario": "task"})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import small_runs
 from small_networks import mlp
+from trainings import trained
 
 from cs_optax import diagnose
 from experiments import run
@@ -24,19 +25,13 @@ pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, beakers=3)
 
 
-def quietly(progress):
-    pass
-
-
-def probed(settings=SMALL, method="cs", seeds=(3, 4), **changes):
-    (runs,), _ = train([settings], method, list(seeds), load("Digits"), quietly, probed=True, **changes)
-    return runs
+def probed(method="cs", seeds=(3, 4)):
+    return trained(SMALL, method, seeds, probed=True)
 
 
 @pytest.mark.parametrize("method", ["cs", "cs-published"])
 def test_probes_leave_the_training_as_it_is(method):
-    (expected,), _ = train([SMALL], method, [3, 4], load("Digits"), quietly)
-    for one, other in zip(probed(method=method), expected, strict=True):
+    for one, other in zip(probed(method), trained(SMALL, method, [3, 4]), strict=True):
         np.testing.assert_array_equal(one.loss, other.loss)
         np.testing.assert_array_equal(one.accuracy_matrix, other.accuracy_matrix)
         assert other.probes is None
@@ -90,7 +85,7 @@ def test_they_survive_a_stop(tmp_path):
     checkpoints = Checkpoints(tmp_path, "one", every=1e9, resume=True)
     with pytest.raises(KeyboardInterrupt):
         train([SMALL], "cs", [3], load("Digits"), stop, checkpoints, probed=True)
-    (one,) = probed(seeds=[3], checkpoints=checkpoints)
+    ((one,),), _ = train([SMALL], "cs", [3], load("Digits"), lambda _: None, checkpoints, probed=True)
     (expected,) = probed(seeds=[3])
     for name in ("distance", "flow", "accuracy"):
         np.testing.assert_array_equal(getattr(one.probes, name), getattr(expected.probes, name))
@@ -112,6 +107,7 @@ SHORT = [
 ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_them_is_trained_again_where_they_are_asked_for(tmp_path, capsys):
     folders = [f"--results-dir={tmp_path / 'results'}", f"--plot-dir={tmp_path / 'plots'}"]
 

@@ -2,26 +2,23 @@
 
 import functools
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
-from tiers import few
+from forked import Command, wait_until
 
 from experiments import compare
+from experiments.lab import figures
 from experiments.lab.results import store
 from experiments.lab.system import processes
 from experiments.lab.training.groups import parts_of, products
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
-ROOT = Path(__file__).parent.parent
 SHORT = [
     *("--experiment=splitDigits", "--batch=16", "--fc-units=20", "--eval-log=20", "--eval-n=20"),
     *("--methods", "cs", "--n-seeds=5", "--tasks=2", "--beakers=3", "--alpha=4", "--beta=64"),
@@ -34,23 +31,24 @@ def free_port():
         return one.getsockname()[1]
 
 
-def start(folder, n, *more, of_each=None, which=None, patience=300):
+def command(options, patience, alive):
+    """In a process of its own: the real command."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    processes.CONNECTING, processes.PATIENCE = patience, alive
+    figures.all_figures = lambda *_: iter(())  # which take the most time
+    return compare.main(options)
+
+
+def start(folder, n, *more, of_each=None, which=None, patience=300, alive=processes.PATIENCE):
     """All processes of one command, or those that are named; what each says is in a file."""
     folder.mkdir(exist_ok=True)
     coordinator = f"127.0.0.1:{free_port()}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    program = (
-        "import sys; from experiments import compare; from experiments.lab.system import processes; "
-        f"processes.CONNECTING = {patience}; sys.exit(compare.main(sys.argv[1:]))"
-    )
     started = []
     for i in range(n) if which is None else which:
         who = ["--distributed", "--coordinator", coordinator, f"--n-processes={n}", f"--process-id={i}"]
         folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
         options = [*SHORT, *who, *folders, *more, *(of_each[i] if of_each else [])]
-        with (folder / f"said-{i}").open("w") as file:
-            command = [sys.executable, "-c", program, *options]
-            started.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment, cwd=folder))
+        started.append(Command(folder / f"said-{i}", command, options, patience, alive, folder=folder))
     return started
 
 
@@ -68,7 +66,9 @@ def alone(tmp_path_factory, quick_to_compile):
     """The folder of what one process finds."""
     folder = tmp_path_factory.mktemp("alone")
     folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
-    assert compare.main([*SHORT, "--iters=20", *folders]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "all_figures", lambda *_: iter(()))
+        assert compare.main([*SHORT, "--iters=20", *folders]) == 0
     return folder
 
 
@@ -79,7 +79,7 @@ def accuracies(folder):
     return {name: of["final_accuracy"]["per_seed"] for name, of in methods.items()}
 
 
-@pytest.mark.parametrize(("n", "devices"), few([(2, 2), (4, 1)], [(2, 2)]))
+@pytest.mark.parametrize(("n", "devices"), [(2, 2), (4, 1)])
 def test_processes_find_what_one_finds_and_the_first_one_writes_it(n, devices, tmp_path, alone):
     statuses = [one.wait(timeout=200) for one in start(tmp_path, n, "--iters=20", f"--devices={devices}")]
     assert statuses == [0] * n, said(tmp_path, 0)
@@ -102,19 +102,14 @@ def test_processes_find_what_one_finds_and_the_first_one_writes_it(n, devices, t
 
 
 def wait_for_checkpoints(folder, n):
-    began = time.monotonic()
-    while len(list(folder.glob("results/checkpoints/*.npz"))) < n:
-        assert time.monotonic() - began < 120, said(folder, 0)
-        time.sleep(0.1)
+    wait_until(lambda: len([*folder.glob("results/checkpoints/*.npz")]) == n, 120, lambda: said(folder, 0))
 
 
-@pytest.mark.parametrize(
-    ("killed", "by"), few([(0, signal.SIGKILL), (1, signal.SIGTERM)], [(0, signal.SIGKILL)])
-)
+@pytest.mark.parametrize(("killed", "by"), [(0, signal.SIGKILL), (1, signal.SIGTERM)])
 def test_where_one_is_killed_the_others_say_so_and_all_go_on_later(killed, by, tmp_path):
     """Within a minute, though they are in the middle of a training."""
     long = ["--iters=3000", "--checkpoint-every=0", "--eval-log=500", "--loss-log=500"]
-    several = start(tmp_path, 2, *long)
+    several = start(tmp_path, 2, *long, alive=8)
     wait_for_checkpoints(tmp_path, 2)
     several[killed].send_signal(by)
     assert several[killed].wait(timeout=20) == -by
@@ -143,25 +138,23 @@ def test_processes_of_different_commands_are_refused(tmp_path):
 
 @pytest.mark.parametrize("alone_is", [0, 1])
 def test_where_the_others_do_not_come_that_is_said(alone_is, tmp_path):
-    (waiting,) = start(tmp_path, 2, which=[alone_is], patience=3)
+    (waiting,) = start(tmp_path, 2, which=[alone_is], patience=1)
     assert waiting.wait(timeout=60) != 0
     time.sleep(0.5)
-    assert re.search(r"^error: --distributed: not all .* within 3 s", said(tmp_path, alone_is), re.MULTILINE)
+    assert re.search(r"^error: --distributed: not all .* within 1 s", said(tmp_path, alone_is), re.MULTILINE)
 
 
 @pytest.mark.parametrize("alone_is", [0, 1])
 def test_ctrl_c_ends_a_process_that_waits(alone_is, tmp_path):
     (waiting,) = start(tmp_path, 2, which=[alone_is])
-    began = time.monotonic()
-    while "waiting for all processes" not in said(tmp_path, alone_is):
-        assert time.monotonic() - began < 60
-        time.sleep(0.1)
+    wait_until(lambda: "waiting for all processes" in said(tmp_path, alone_is), 60)
     time.sleep(1)
     waiting.send_signal(signal.SIGINT)
     assert waiting.wait(timeout=10) == 130
     assert "interrupted" in said(tmp_path, alone_is)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_was_finished_is_not_made_again(tmp_path, alone, monkeypatch):
     """All shares are done when the first process is lost, before it has written a run."""
     with monkeypatch.context() as patch:

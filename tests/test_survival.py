@@ -3,12 +3,9 @@
 import dataclasses
 import errno
 import json
-import multiprocessing
-import os
 import random
 import shutil
 import signal
-import sys
 import time
 import warnings
 
@@ -16,7 +13,9 @@ import jax
 import numpy as np
 import pytest
 import small_runs
+from forked import Command, wait_until
 from tiers import few
+from trainings import trained
 
 from experiments import compare, run
 from experiments.lab.data.dataset import load
@@ -44,17 +43,13 @@ def assert_same(ours, expected):
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
-@pytest.mark.parametrize(
-    ("method", "stops"),
-    few(
-        [("cs", (0, 15, 18)), *((m, (18,)) for m in BUILT_IN if m != "cs")],
-        lambda method, _: method in ("cs", "ewc", "er"),
-    ),
-)
+STOPS = {"cs": (0, 15, 18), "ewc": (18,), "er": (18,)}
+
+
+@pytest.mark.parametrize(("method", "stops"), STOPS.items())
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path, method, stops):
     """Stopped at the end of a task; and at the start, and inside a task."""
-    data = load("Digits")
-    (expected,), _ = train([SMALL], method, [3, 4], data, lambda progress: None)
+    data, expected = load("Digits"), trained(SMALL, method, [3, 4])
     for iteration in stops:
         checkpoints = Checkpoints(tmp_path, "one", every=1e9, resume=True)
         with pytest.raises(KeyboardInterrupt):
@@ -63,6 +58,22 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path, method, 
     checkpoints = Checkpoints(tmp_path, "one", every=1e9, resume=True)
     (runs,), _ = train([SMALL], method, [3, 4], data, lambda progress: None, checkpoints)
     assert checkpoints.resumed_at == 18
+    assert_same(runs, expected)
+
+
+@pytest.mark.parametrize("method", sorted(BUILT_IN.keys() - STOPS.keys()))
+def test_every_other_method_goes_on_from_a_checkpoint_to_the_same_bits(tmp_path, method):
+    """From one that a training which went on has left behind at the end of a task."""
+    data, keeper = load("Digits"), Checkpoints(tmp_path, "one", every=0, resume=True)
+
+    def copy_the_one_before(progress):
+        if progress.iteration == 20:
+            shutil.copy(keeper.path, tmp_path / "kept.npz")
+
+    (expected,), _ = train([SMALL], method, [3, 4], data, copy_the_one_before, keeper)
+    shutil.move(tmp_path / "kept.npz", keeper.path)
+    (runs,), _ = train([SMALL], method, [3, 4], data, lambda progress: None, keeper)
+    assert keeper.resumed_at == 18
     assert_same(runs, expected)
 
 
@@ -126,7 +137,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_training(tmp_path
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    (expected,), _ = train([SMALL], "standard", [3], load("Digits"), lambda progress: None)
+    expected = trained(SMALL, "standard", [3])
     monkeypatch.setattr(checkpoints, "write_atomically", full)
     keeper = Checkpoints(tmp_path, "one", every=0, resume=False)
     with warnings.catch_warnings(record=True) as warned:
@@ -167,27 +178,21 @@ ARGUMENTS = [
 
 
 def command(folder, cache, *more):
-    """In a process of its own: the real command, its output in files."""
+    """In a process of its own: the real command."""
+    jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    folder.mkdir(exist_ok=True)
-    with (folder / "out").open("w") as out, (folder / "error").open("w") as error:
-        sys.stdout, sys.stderr = out, error
-        folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
-        status = run.main([*ARGUMENTS, *folders, *more])
-    sys.exit(status)
+    folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
+    return run.main([*ARGUMENTS, *folders, *more])
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start the command in a folder; its process is forked of one that has imported what takes long."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.run", "experiments.lab.training.train", "sklearn.datasets"])
+    """Start the command in a folder, with a cache of compiled programs in common."""
 
     def start(folder, *more):
-        process = context.Process(target=command, args=(folder, tmp_path / "cache", *more))
-        process.start()
-        return process
+        folder.mkdir(exist_ok=True)
+        return Command(folder / "said", command, folder, tmp_path / "cache", *more, folder=folder)
 
     return start
 
@@ -202,31 +207,29 @@ def test_a_run_killed_at_any_moment_and_resumed_ends_with_the_same_bits(n_kills,
     for name in ("whole", "again"):  # the second finds all programs compiled
         began = time.monotonic()
         process = start(tmp_path / name)
-        process.join()
-        assert process.exitcode == 0
+        assert process.wait() == 0
         took = time.monotonic() - began
     (expected,) = finished_runs(tmp_path / "whole")
     killed, dice, kills = tmp_path / "killed", random.Random(0), 0
     while kills < n_kills:
         process = start(killed, "--resume")
-        process.join(dice.uniform(0.2, 0.9) * took)  # what goes on from a checkpoint takes less
-        if process.exitcode is None:
+        status = process.wait(dice.uniform(0.2, 0.9) * took)  # what goes on from a checkpoint takes less
+        if status is None:
             process.kill()
             kills += 1
-            process.join()
         else:  # finished before it could be killed; that counts too, and all begins anew
-            assert process.exitcode == 0
+            assert status == 0
             assert finished_runs(killed) == [expected]
             shutil.rmtree(killed / "results")
     process = start(killed, "--resume")
-    process.join()
-    error = (killed / "error").read_text()
-    assert process.exitcode == 0, error
-    assert "damaged" not in error
+    status, said = process.wait(), (killed / "said").read_text()
+    assert status == 0, said
+    assert "damaged" not in said
     assert finished_runs(killed) == [expected]
     assert not list(killed.glob("results/checkpoints/*.npz"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_group_that_was_partly_kept_is_made_again_to_the_same_bits(tmp_path, capsys, monkeypatch):
     """Killed between keeping one run and the next: the other one trains in the same company."""
     arguments = [
@@ -270,14 +273,11 @@ def test_seconds_before_a_stop_are_kept_with_the_runs_and_not_counted_again(stop
 
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path, start):
     process = start(tmp_path / "one", "--iters=20000", "--checkpoint-every=1e6")
-    error = tmp_path / "one" / "error"
-    while not (error.exists() and "iterations" in error.read_text()):
-        time.sleep(0.05)
-        assert process.is_alive()
-    os.kill(process.pid, signal.SIGINT)
-    process.join()
-    assert process.exitcode == 130
-    last = error.read_text().splitlines()[-1]
+    said = tmp_path / "one" / "said"
+    wait_until(lambda: said.exists() and "iterations" in said.read_text(), 60)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    last = said.read_text().splitlines()[-1]
     assert last.startswith("interrupted: ")
     assert "--resume" in last
     (path,) = (tmp_path / "one" / "results" / "checkpoints").iterdir()
@@ -287,9 +287,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path, start):
 
 def test_two_processes_on_one_folder_do_not_disturb_each_other(tmp_path, start):
     processes = [start(tmp_path / "one") for _ in range(3)]
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    assert [process.wait() for process in processes] == [0, 0, 0]
     (run,) = finished_runs(tmp_path / "one")
     assert run["seed"] == 3
     left = (tmp_path / "one" / "results").rglob("*")

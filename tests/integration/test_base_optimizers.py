@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from optax import contrib
+from tiers import few
 from trials import CHAIN, PARAMS, assert_close, infinitely_slow, train
 
 from cs_optax import complex_synapse, get_beakers
@@ -72,13 +73,28 @@ def run(name, *txs, steps=5):
 
 def test_all_of_them_are_found():
     assert len(optimizers()) > 40
-    assert {"adam", "adamw", "sgd", "lion", "adafactor", "muon", "adagrad", "lbfgs", "sophia"} <= {
-        *optimizers()
-    }
+    assert {*KINDS} <= {*optimizers()}
+
+
+# One of each kind: moments, signs, factored or shared moments, matrices, line searches, noise, curvature,
+# learning rates of their own, wrappers, a gradient for each sample.
+KINDS = [
+    "adam",
+    "adafactor",
+    "amsgrad",
+    "dpsgd",
+    "lbfgs",
+    "lion",
+    "muon",
+    "noisy_sgd",
+    "novograd",
+    "polyak_sgd",
+]
+KINDS += ["prodigy", "rprop", "schedule_free_sgd", "sgd", "sm3", "sophia"]
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated.*:DeprecationWarning")
-@pytest.mark.parametrize("name", optimizers())
+@pytest.mark.parametrize("name", few(optimizers(), KINDS))
 def test_an_infinitely_slow_chain_after_it_is_that_optimizer_alone(name):
     function, rate = optimizers()[name]
     base = function(**{rate: 0.05}, **NEEDS.get(name, {}))

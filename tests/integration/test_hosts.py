@@ -1,30 +1,21 @@
 """Parameters over the devices of two processes, as over two hosts: everything works, and is the same."""
 
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from two_hosts import results
-
-ROOT = Path(__file__).parent.parent.parent
+from forked import Command
+from two_hosts import compute, results
 
 
 def test_two_processes_compute_what_one_does(tmp_path):
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{one.getsockname()[1]}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    program = [sys.executable, str(Path(__file__).with_name("two_hosts.py"))]
-    both = [
-        subprocess.Popen([*program, coordinator, str(i), str(tmp_path / "found.npz")], env=environment)
-        for i in (0, 1)
-    ]
+    path = tmp_path / "found.npz"
+    both = [Command(tmp_path / f"said-{i}", compute, coordinator, i, path, folder=tmp_path) for i in (0, 1)]
     try:
-        assert [one.wait(timeout=120) for one in both] == [0, 0]
+        assert [one.wait(timeout=120) for one in both] == [0, 0], (tmp_path / "said-0").read_text()
     finally:
         for one in both:
             one.kill()

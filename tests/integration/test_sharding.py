@@ -11,6 +11,7 @@ import optax
 import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from tiers import few, pairs
 from trials import CHAIN, assert_close, assert_equal
 
 from cs_optax import (
@@ -46,11 +47,17 @@ OPTIONS = {
     "bfloat16": {"beaker_dtype": "bfloat16", "init": "zero"},
 }
 COLLECTIVE = re.compile("all-reduce|all-gather|all-to-all|collective|reduce-scatter")
-every_mesh = pytest.mark.parametrize("kind", ["explicit", "auto", "no mesh set"])
+MESHES = ["explicit", "auto", "no mesh set"]
+every_mesh = pytest.mark.parametrize("kind", MESHES)
 every_case = pytest.mark.parametrize(
     ("name", "kind"),
-    [(name, kind) for name in OPTIONS for kind in ("explicit", "auto")]
-    + [("exchange", "no mesh set"), ("zero", "no mesh set")],
+    few(
+        [
+            *((name, kind) for name in OPTIONS for kind in ("explicit", "auto")),
+            *((name, "no mesh set") for name in ("exchange", "zero")),
+        ],
+        lambda name, kind: name == "exchange" or kind == "explicit",
+    ),
 )
 
 
@@ -148,8 +155,13 @@ def test_beakers_of_low_precision_are_not_all_rounded_to_the_nearest():
     assert sum(jax.tree.leaves(different)) > 10
 
 
-@every_mesh
-@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    few(
+        pairs(MESHES, [None, "bfloat16"]),
+        [("explicit", None), ("auto", "bfloat16"), ("no mesh set", None)],
+    ),
+)
 def test_tools_keep_the_sharding(kind, dtype):
     five, eight = (BeakerChain.from_timescales(K, 4.0, 64.0) for K in (5, 8))
     tx = complex_synapse(chain=five, beaker_dtype=dtype)

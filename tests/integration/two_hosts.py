@@ -1,9 +1,4 @@
-"""What each of two processes runs, with two devices each: a synapse on parameters that lie on all four.
-
-``python two_hosts.py HOST:PORT PROCESS_ID FILE``; the first one writes what came out.
-"""
-
-import sys
+"""What each of two processes runs, with two devices each: a synapse on parameters that lie on all four."""
 
 import jax
 import jax.numpy as jnp
@@ -65,10 +60,10 @@ def offloaded(params, state):
     return params, offload_beakers(state, 3)
 
 
-def main():
-    coordinator, process_id, path = sys.argv[1:]
+def compute(coordinator, process_id, path):
+    """As one of two processes; the first one writes what came out."""
     jax.config.update("jax_num_cpu_devices", 2)
-    jax.distributed.initialize(coordinator, 2, int(process_id))
+    jax.distributed.initialize(coordinator, 2, process_id)
     mesh = jax.make_mesh((4,), ("shard",), axis_types=(AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec("shard"))
 
@@ -80,10 +75,6 @@ def main():
         if np.shape(array) == SHAPE:
             assert array.sharding.is_equivalent_to(sharding, 2), name
     everywhere = {name: np.asarray(process_allgather(array, tiled=True)) for name, array in found.items()}
-    if process_id == "0":
+    if process_id == 0:
         everywhere["drift"] = everywhere["drift"][:2]
         np.savez(path, **everywhere)
-
-
-if __name__ == "__main__":
-    main()
