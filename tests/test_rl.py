@@ -433,8 +433,8 @@ def test_a_winner_at_the_edge_of_what_was_tried_is_named():
         (["--methods", "cs", "cs"], "--methods cs cs: each must be named once"),
         (["--budget=0"], "--budget 0: must be from 1 to 1000"),
         (["--n-seeds=0"], "--n-seeds 0: must be from 1 to 1000"),
-        (["--seed=9995"], "--seed 9995: seeds from 10000 on choose the numbers"),
-        (["--seed=-1"], "--seed: must be from 0 to 2147483637, not -1"),
+        (["--seed=9985"], "--seed 9985: seeds from 10000 on choose the numbers"),
+        (["--seed=-1"], "--seed: must be from 0 to 2147483627, not -1"),
         (["--plot-dir=/proc/none"], "--plot-dir /proc/none: cannot be written in: "),
     ],
 )
@@ -472,6 +472,17 @@ def test_the_bar_has_as_many_phases_as_are_trained(tmp_path, monkeypatch):
     done = []
     study.study(plan, tmp_path, lambda name, phase: done.append((name, phase)))
     assert sum(phase == TINY.phases for _, phase in done) >= study.phases_to_train(plan) / TINY.phases
+
+
+def test_ppo_with_a_chain_that_only_listens_is_ppo(gymnax):
+    """The example, whole but small: the learning rate is that of its first updates."""
+    from examples import ppo
+
+    both = {name: ppo.OPTIMIZERS[name](1000) for name in ("Adam", 'synapse, backflow="never"')}
+    returns = [jax.jit(lambda key, tx=tx: ppo.train(key, tx, 3))(jax.random.key(0)) for tx in both.values()]
+    np.testing.assert_allclose(*returns, rtol=1e-6)
+    assert returns[0].shape == (3,)
+    assert float(returns[0][0]) > 8  # a pole does not fall sooner
 
 
 def test_adam_is_optax_adam():

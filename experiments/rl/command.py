@@ -59,9 +59,9 @@ class RlOptions:
     agent: Agent = "dqn"
     size: Literal["small", "paper"] = "small"
     methods: tuple[str, ...] = ()
-    budget: int = 8
-    n_tuning_seeds: int = 3
-    n_seeds: int = 10
+    budget: int = 12
+    n_tuning_seeds: int = 4
+    n_seeds: int = 20
     seed: int = 0
     together: int = 1
     methods_only: bool = False

@@ -91,7 +91,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "pqn": {"phases": 20, "steps": 200_000, "hidden": (400, 200)},
     },
 }
-OF_PQN: dict[str, Any] = {"agent": "pqn", "envs": 16, "normalize": True, "gamma": 0.99}
+OF_PQN: dict[str, Any] = {"agent": "pqn", "envs": 16, "normalize": True, "gamma": 0.99, "steps": 80_000}
 
 
 def settings_of(agent: str, size: str, **given: Any) -> Settings:
