@@ -8,6 +8,7 @@ import submitit  # noqa: F401  # now: it closes all log handlers, later absl's t
 
 from cs_optax import _xla
 from experiments.lab import figures
+from experiments.lab.figures import style
 
 
 def pytest_configure(config):
@@ -35,6 +36,13 @@ def x64():
 def undrawn(monkeypatch):
     """For tests of commands that care for no figure: figures take the most time."""
     monkeypatch.setattr(figures, "all_figures", lambda *_: iter(()))
+
+
+@pytest.fixture
+def sketched(monkeypatch):
+    """For tests of commands that care for the figures that there are, but not for how they look."""
+    monkeypatch.setattr(figures, "FORMATS", ("png",))
+    monkeypatch.setattr(style, "PNG_DPI", 40)
 
 
 @pytest.fixture

@@ -10,13 +10,22 @@ from test_commands import laboratory_in
 
 from experiments import compare, figures, run, sweep
 from experiments.lab.command.results import read_results
+from experiments.lab.figures import style
 from experiments.lab.results import store
 
 SHORT = ["--tasks=2", "--iters=16", "--eval-log=1", "--loss-log=16"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Figures of few pixels, which are written sooner."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(style, "PNG_DPI", 40)
+        yield
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, coarse):
     """What a comparison, a sweep and a single run leave behind."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -77,13 +77,13 @@ def test_whole_trainings_on_split_mnist(name, mnist_dir):
         scores, y = (task_logits(params, x, task), y % 2) if in_task else (logits(params, x), y)
         return optax.softmax_cross_entropy_with_integer_labels(scores, y).mean()
 
+    samples = jnp.asarray(x_train), jnp.asarray(data.y_train, jnp.int32)
+
     @jax.jit
-    def train(params, state, indices, task):
+    def train(params, state, samples, indices, task):
         def step(carry, index):
             params, state = carry
-            value, grads = jax.value_and_grad(loss)(
-                params, jnp.asarray(x_train)[index], jnp.asarray(data.y_train, jnp.int32)[index], task
-            )
+            value, grads = jax.value_and_grad(loss)(params, *(half[index] for half in samples), task)
             updates, state = tx.update(grads, state, params)
             return (optax.apply_updates(params, updates), state), value
 
@@ -99,7 +99,7 @@ def test_whole_trainings_on_split_mnist(name, mnist_dir):
     carry = params, tx.init(params)
     losses, matrix = [], []
     for task, indices in enumerate(np.split(golden["indices"], case["tasks"])):
-        carry, values = train(*carry, jnp.asarray(indices), task)
+        carry, values = train(*carry, samples, jnp.asarray(indices), task)
         losses.append(values)
         matrix.append([accuracy(carry[0], other) for other in range(case["tasks"])])
     np.testing.assert_allclose(np.concatenate(losses)[:50], golden["loss"][:50], rtol=1e-3)

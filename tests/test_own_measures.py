@@ -86,6 +86,7 @@ def summary_of(out):
     return Path(out.splitlines()[-1].removeprefix("summary: "))
 
 
+@pytest.mark.usefixtures("sketched")
 def test_it_stands_beside_the_built_in_ones_and_needs_no_training(tmp_path, file, capsys, monkeypatch):
     given = [*TINY, "--n-seeds=2", "--methods", "standard", "cs", *folders(tmp_path)]
     with monkeypatch.context() as patch:

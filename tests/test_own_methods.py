@@ -58,6 +58,7 @@ def folders(tmp_path):
 # The examples, in every command
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_examples_are_compared_drawn_and_found_again(tmp_path, capsys, monkeypatch):
     methods = ["--methods", "standard", SIGN, ANCHOR, "--anchor-strength=0.5", "--n-seeds=2", "--live"]
     assert compare.main([*TINY, *methods, *folders(tmp_path)]) == 0
@@ -82,6 +83,7 @@ def test_the_examples_are_compared_drawn_and_found_again(tmp_path, capsys, monke
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.usefixtures("sketched")
 def test_one_run_is_made_of_a_module_too(tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLE.parent)
     assert run.main([*TINY, "--method=own_method:slow_anchor", "--pdf", *folders(tmp_path)]) == 0
@@ -90,6 +92,7 @@ def test_one_run_is_made_of_a_module_too(tmp_path, capsys, monkeypatch):
     assert "1 of 1 runs found again" in capsys.readouterr().out  # the same file, so the same method
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_search_goes_through_the_declared_ranges(tmp_path, capsys):
     more = ["--budget=4", "--n-tuning-seeds=1", "--n-seeds=2", "--together=2"]
     ranges = ["--ranges", "anchor-strength=0.5:1", "lr=1e-3:1e-2"]

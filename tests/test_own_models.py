@@ -239,6 +239,7 @@ def test_each_layer_is_probed_by_its_name():
 @pytest.mark.parametrize(
     "methods", few([["cs", "lwf"], ["standard", "cs", "ewc", "lwf", "er", "average"]], [["cs", "lwf"]])
 )
+@pytest.mark.usefixtures("sketched")
 def test_the_cnn_is_compared_drawn_and_found_again(methods, tmp_path, capsys, monkeypatch):
     given = [*TINY, "--model", CNN, "--channels=2", "--scenario=domain", "--n-seeds=2", "--methods", *methods]
     assert compare.main([*given, "--probes", "--live", *folders(tmp_path)]) == 0

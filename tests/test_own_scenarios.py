@@ -112,6 +112,7 @@ def with_scenario(reference, **given):
 @pytest.mark.parametrize(
     "methods", few([["standard", "lwf"], ["standard", "lwf", "ewc", "er"]], [["standard", "lwf"]])
 )
+@pytest.mark.usefixtures("sketched")
 def test_the_example_is_compared_measured_drawn_and_found_again(methods, tmp_path, capsys, monkeypatch):
     measures = ["--measures", f"{EXAMPLE}:first_task", f"{EXAMPLE}:recovered"]
     more = ["--methods", *methods, "--n-seeds=2", "--ewc-samples=20"]

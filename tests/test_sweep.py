@@ -239,6 +239,7 @@ def test_the_stamp_is_printed_and_nothing_is_done(lab, capsys):
     assert not lab.trained
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_real_sweep_finds_a_better_learning_rate(tmp_path, capsys, monkeypatch):
     """The given one learns next to nothing."""
     monkeypatch.setattr(data, "load", lambda *_: load("Digits"))

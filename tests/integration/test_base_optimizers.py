@@ -78,18 +78,7 @@ def test_all_of_them_are_found():
 
 # One of each kind: moments, signs, factored or shared moments, matrices, line searches, noise, curvature,
 # learning rates of their own, wrappers, a gradient for each sample.
-KINDS = [
-    "adam",
-    "adafactor",
-    "amsgrad",
-    "dpsgd",
-    "lbfgs",
-    "lion",
-    "muon",
-    "noisy_sgd",
-    "novograd",
-    "polyak_sgd",
-]
+KINDS = ["adam", "adafactor", "dpsgd", "lbfgs", "lion", "muon", "noisy_sgd", "novograd", "polyak_sgd"]
 KINDS += ["prodigy", "rprop", "schedule_free_sgd", "sgd", "sm3", "sophia"]
 
 
