@@ -12,7 +12,10 @@ from experiments.lab.figures import style
 
 
 def pytest_configure(config):
-    """Set up JAX, before it is used."""
+    """Set up JAX, before it is used, and the workers' environment."""
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # the workers' matrices are small, and they use all cores
     if config.option.markexpr == "not slow":  # with all tests programs are compiled as users compile them
         compiled_programs.compile_quickly()
     cache = getattr(config, "cache", None)  # none with -p no:cacheprovider
