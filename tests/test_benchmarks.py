@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from benchmarks import averages, baselines, memory
+from benchmarks import baselines, memory
 from benchmarks.__main__ import WITH_DATA, WITHOUT
 
 FOLDER = Path(benchmarks.__file__).parent
@@ -39,7 +39,6 @@ def test_tables_are_printed_and_written(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("main", "arguments", "message"),
     [
-        (averages.main, [], "nothing to do: ask for --misfits, --rounding or both"),
         (baselines.main, ["--n-seeds=1"], "--n-seeds 1: must be at least 2, for a standard error"),
     ],
 )

@@ -30,7 +30,7 @@ def started(monkeypatch):
 def test_every_experiment_with_a_command_line_is_a_command_of_the_script():
     folder = ROOT / "experiments"
     files = [*folder.glob("*.py"), *folder.glob("*/__main__.py")]
-    with_a_command_line = [path for path in files if "\ndef main(" in path.read_text()]
+    with_a_command_line = [path for path in files if "sys.exit(main())" in path.read_text()]
     names = {path.parent.name if path.stem == "__main__" else path.stem for path in with_a_command_line}
     assert set(script.COMMANDS) == names
 
@@ -47,7 +47,7 @@ def test_the_script_names_its_commands(started, capsys):
         assert all(f"\n  {name} " in out for name in script.COMMANDS)
     assert started("runn") == 2
     assert capsys.readouterr().err == (
-        "cs-optax: runn: must be one of run, compare, sweep, figures, claims, submit, sharded\n"
+        "cs-optax: runn: must be one of run, compare, sweep, figures, claims, rl, submit, sharded\n"
     )
 
 

@@ -100,7 +100,7 @@ def settings_of(agent: str, size: str, **given: Any) -> Settings:
     Raises:
         SettingsError: one line that names the flag, its value and what is allowed.
     """
-    usual = replace(Settings(), **(OF_PQN if agent == "pqn" else {}), **SIZES[size][agent])
+    usual = replace(Settings(), **{**(OF_PQN if agent == "pqn" else {}), **SIZES[size][agent]})
     settings = replace(usual, **{name: value for name, value in given.items() if value is not None})
     least = {"phases": 3, "steps": 1, "looks": 1, "episodes": 1, "buffer": settings.envs, "beakers": 2}
     for name, allowed in least.items():
