@@ -19,8 +19,6 @@ from experiments.claims import (
 from experiments.claims.outcome import Outcome, Row
 from experiments.memory import main
 
-pytestmark = pytest.mark.usefixtures("quick_to_run")
-
 SHORT_PRECISION = (
     precision.Run("float32", 4, 10.0, 2.0, {}),
     precision.Run("bfloat16", 4, 10.0, 2.0, {}),
