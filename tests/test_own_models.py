@@ -254,7 +254,7 @@ def test_the_cnn_is_compared_drawn_and_found_again(methods, tmp_path, capsys, mo
     assert compare.main([*given, *folders(tmp_path)]) == 0
     assert capsys.readouterr().out.count("2 of 2 runs found again") == len(methods)
     # And drawn from the results alone.
-    assert figures.main([str(tmp_path / "results"), f"--plot-dir={tmp_path / 'again'}"]) == 0
+    assert figures.main([str(tmp_path / "results"), f"--plot-dir={tmp_path / 'again'}", "--formats=png"]) == 0
     for path in (tmp_path / "plots").glob("*.png"):
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 

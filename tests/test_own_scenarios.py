@@ -132,7 +132,7 @@ def test_the_example_is_compared_measured_drawn_and_found_again(methods, tmp_pat
     assert compare.main(given) == 0
     assert capsys.readouterr().out.count("2 of 2 runs found again") == len(methods)
     # And drawn from the results alone.
-    assert figures.main([str(tmp_path / "results"), f"--plot-dir={tmp_path / 'again'}"]) == 0
+    assert figures.main([str(tmp_path / "results"), f"--plot-dir={tmp_path / 'again'}", "--formats=png"]) == 0
     for path in (tmp_path / "plots").glob("*.png"):
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
