@@ -3,7 +3,7 @@
 import os
 import time
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import jax
 
@@ -70,11 +70,31 @@ def forget_the_oldest(folder, largest=LARGEST):
         excess -= sizes[file]
 
 
+_optimize = [True]
+
+
+def _tell(optimize):
+    jax.config.update("jax_disable_most_optimizations", not optimize)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(not optimize)
+
+
+@contextmanager
+def optimized(optimize):
+    """Whether programs are optimized, here and in the commands that tests start."""
+    _optimize.append(optimize)
+    _tell(optimize)
+    yield
+    _optimize.pop()
+    _tell(_optimize[-1])
+
+
 def compile_quickly():
-    """Here and in the commands that tests start. Before JAX is used.
+    """Optimize no program, but for tests that ask for it. Before JAX is used.
 
     Versions of JAX before 0.11 take twice as long as later ones to compile the tests' small programs, unless
-    this part of the compiler is left out; later ones do not know the flag.
+    a part of the compiler is left out; later ones do not know the flag.
     """
+    _optimize[:] = [False]
+    _tell(False)
     if jax.__version_info__ < (0, 11):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"

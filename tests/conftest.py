@@ -13,9 +13,7 @@ from experiments.lab.figures import style
 
 def pytest_configure(config):
     """Set up JAX, before it is used, and the workers' environment."""
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # the workers' matrices are small, and they use all cores
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each worker: their matrices are small
     if config.option.markexpr == "not slow":  # with all tests programs are compiled as users compile them
         compiled_programs.compile_quickly()
     cache = getattr(config, "cache", None)  # none with -p no:cacheprovider
@@ -64,11 +62,15 @@ def nest(monkeypatch):
 @pytest.fixture(scope="module")
 def quick_to_compile():
     """For tests that compile many small trainings, and care for what they compute, not for how."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # of the commands that tests start
-        jax.config.update("jax_disable_most_optimizations", True)
+    with compiled_programs.optimized(False):
         yield
-        jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def quick_to_run():
+    """For tests that compute for longer than they compile, or that look at what the compiler makes."""
+    with compiled_programs.optimized(True):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ import scipy.optimize
 
 from cs_optax import BeakerChain, complex_synapse, memory
 
+pytestmark = pytest.mark.usefixtures("quick_to_run")
+
 CHAIN = BeakerChain.benna_fusi(5)
 
 

@@ -115,7 +115,7 @@ def test_it_stands_beside_the_built_in_ones_and_needs_no_training(tmp_path, file
     assert [row["last_loss"] == "" for row in rows] == [False, False, True, True]
     # Figures are drawn of it, and of summaries without it, whatever has become of the file.
     file.unlink()
-    assert figures.main([str(path), f"--plot-dir={tmp_path / 'again'}"]) == 0
+    assert figures.main([str(path), f"--plot-dir={tmp_path / 'again'}", "--formats=png"]) == 0
 
 
 def test_its_settings_are_flags_that_train_nothing_again(tmp_path, file, capsys):

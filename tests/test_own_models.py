@@ -242,7 +242,9 @@ def test_each_layer_is_probed_by_its_name():
 @pytest.mark.usefixtures("sketched")
 def test_the_cnn_is_compared_drawn_and_found_again(methods, tmp_path, capsys, monkeypatch):
     given = [*TINY, "--model", CNN, "--channels=2", "--scenario=domain", "--n-seeds=2", "--methods", *methods]
-    assert compare.main([*given, "--probes", "--live", *folders(tmp_path)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(drawing, "all_figures", lambda *_: iter(()))
+        assert compare.main([*given, "--probes", "--live", *folders(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "network cnn (channels 2, dropout 0.1)" in out
     summary = summary_of(out)
@@ -250,12 +252,10 @@ def test_the_cnn_is_compared_drawn_and_found_again(methods, tmp_path, capsys, mo
     assert summary["config"]["channels"] == 2
     assert "-task-based-cnn-" in out.splitlines()[-1]
     assert summary["methods"]["cs"]["probes"]["layers"][0] == "first"
-    with monkeypatch.context() as patch:
-        patch.setattr(drawing, "all_figures", lambda *_: iter(()))
-        assert compare.main([*given, *folders(tmp_path)]) == 0
+    assert compare.main([*given, *folders(tmp_path)]) == 0
     assert capsys.readouterr().out.count("2 of 2 runs found again") == len(methods)
     # And drawn from the results alone.
-    assert figures.main([str(tmp_path / "results"), f"--plot-dir={tmp_path / 'again'}"]) == 0
+    assert figures.main([str(tmp_path / "results"), f"--plot-dir={tmp_path / 'again'}", "--formats=png"]) == 0
     for path in (tmp_path / "plots").glob("*.png"):
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 

@@ -63,10 +63,15 @@ def test_they_are_what_the_library_diagnoses(method):
     params = init(jax.random.split(jax.random.key(0), 2))
     tx = make_method(settings, method).optimizer
     state = tx.init(params)
-    for step in range(20):
-        grads = jax.tree.map(lambda p, step=step: jnp.sin(37 * p + step), params)
+
+    @jax.jit
+    def update(params, state, step):
+        grads = jax.tree.map(lambda p: jnp.sin(37 * p + step), params)
         updates, state = tx.update(grads, state, params)
-        params = jax.tree.map(jnp.add, params, updates)
+        return jax.tree.map(jnp.add, params, updates), state
+
+    for step in range(20):
+        params, state = update(params, state, step)
     distance, flow = distances_and_flows(settings.of_method(method), params, state)
     expected = diagnose(state, params)
     counts = np.array([5 * 4 + 4, 4 * 2 + 2])[:, None]
