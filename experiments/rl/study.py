@@ -82,7 +82,7 @@ def configurations(method: str, budget: int) -> list[dict[str, float]]:
     """The usual numbers of a method, and points that fill its ranges evenly, ``budget`` in all.
 
     >>> [point["lr"] for point in configurations("adam", 3)]
-    [0.001, 0.00324, 0.000161]
+    [0.001, 0.0026, 0.00026]
     """
     space = {"lr": LEARNING_RATE, **METHODS[method].search}
     halton = qmc.Halton(len(space), rng=np.random.default_rng(0)).random(budget - 1)
