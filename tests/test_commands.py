@@ -817,7 +817,7 @@ def test_every_setting_has_a_flag_with_its_default(module, capsys):
             continue
         # Where it is explained, not where another explanation mentions it.
         described = re.split(f" {errors.flag(field.name)} (?=[A-Z{{]|[a-z|]+MODULE:FUNCTION)", text)[1]
-        default = "none" if field.default is None else field.default
+        default = "none" if field.default in (None, "") else field.default
         assert described.split("(default: ", 1)[1].startswith(f"{default})")
     assert "--no-cs" not in text
     assert "--no-singlehead" not in text

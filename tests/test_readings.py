@@ -20,7 +20,7 @@ from experiments.lab.data.dataset import load
 from experiments.lab.methods import Declaration, Method, averages, record
 from experiments.lab.methods.interface import chosen_optimizer, make_method
 from experiments.lab.options import profile, search
-from experiments.lab.options.description import describe_methods
+from experiments.lab.options.description import describe_methods, figure_title
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import validate, validate_methods, without_effect
 from experiments.lab.results import stamps
@@ -439,6 +439,9 @@ def test_configurations_that_train_at_once_are_counted_as_trainings(tmp_path, tr
 )
 def test_the_title_says_what_is_read(method, text, said):
     assert describe_methods(Settings(profile=text), [method]).endswith(said)
+    _, _, average = said.partition("average ")
+    title = figure_title(Settings(profile=text), method, 0)
+    assert title.endswith(f", average {average.removesuffix(' read')}") == bool(average)
 
 
 @pytest.mark.parametrize(

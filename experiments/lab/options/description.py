@@ -86,6 +86,8 @@ def figure_title(
         training = f"{method}, seed {seed}: {training}"
         of_the_flags = _has_synapse_of_the_flags(settings.methods[method])
         training += f", {_synapse_in_short(settings)}" if of_the_flags else ""
+        average = settings.profile_of(method)
+        training += f", average {average}" if average else ""
     elif with_synapse and not at_their_best:
         training += f"; {with_synapse[0]}: {_synapse_in_short(settings)}"
     classes = ", shuffled classes" if settings.class_order == "shuffled" else ""
