@@ -139,6 +139,15 @@ class NetworkToShow(NetworkAndOptimizer):
 
 
 @dataclass(frozen=True)
+class SynapseToShow(Synapse):
+    """The synapse of Benna & Fusi (2016). Without effect on the standard method."""
+
+    profile: Annotated[str, tyro.conf.arg(metavar="PROFILE", help_behavior_hint="(default: none)")] = (
+        Synapse.profile
+    )
+
+
+@dataclass(frozen=True)
 class CommonOptions:
     """What all commands that train understand, in blocks as their help shows it."""
 
@@ -148,7 +157,9 @@ class CommonOptions:
     network: Annotated[NetworkToShow, tyro.conf.arg(name="network and optimizer")] = field(
         default_factory=NetworkToShow
     )
-    synapse: Annotated[Synapse, tyro.conf.arg(name="complex synapse")] = field(default_factory=Synapse)
+    synapse: Annotated[SynapseToShow, tyro.conf.arg(name="complex synapse")] = field(
+        default_factory=SynapseToShow
+    )
     baselines: Annotated[Baselines, tyro.conf.arg(name="other methods")] = field(default_factory=Baselines)
     output: Annotated[EvaluationAndOutput, tyro.conf.arg(name="evaluation and output")] = field(
         default_factory=EvaluationAndOutput
