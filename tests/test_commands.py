@@ -17,7 +17,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from experiments import compare, memory, run, sharded, submit, sweep
+from experiments import compare, rl, run, sharded, submit, sweep
+from experiments.claims import __main__ as claims
 from experiments.lab import figures
 from experiments.lab.command import guard, parsing, report
 from experiments.lab.data import dataset as data
@@ -578,7 +579,9 @@ def test_every_flag_for_whole_numbers_takes_them_as_floats_are_written():
     assert isinstance(options.n_seeds, int)
 
 
-@pytest.mark.parametrize("command", [run, compare, sweep, submit, memory, sharded], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "command", [run, compare, sweep, submit, claims, sharded, rl], ids=lambda m: m.__name__
+)
 @pytest.mark.parametrize("wrong", ["1.5", "many", "inf", "nan", ""])
 def test_what_is_no_whole_number_is_refused_with_the_flag_and_what_is_allowed(capsys, command, wrong):
     flag = {submit: "--cpus", sharded: "--steps"}.get(command, "--seed")
