@@ -12,6 +12,8 @@ shape ``[K]``, and counting from zero their element ``k`` belongs to link or bea
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -175,7 +177,7 @@ def euler_coefficients(left: Any, right: Any, q: Any) -> tuple[Any, Any]:
     return q * left, q * right
 
 
-@jax.jit  # a loop outside of jit would be compiled again in each call
+@partial(jax.jit, static_argnames="through")  # a loop outside of jit would be compiled again in each call
 def exchange(
     params: optax.Params,
     inputs: optax.Updates,
@@ -183,6 +185,7 @@ def exchange(
     end: optax.Params,
     links: Links,
     seed: jax.Array,
+    through: Callable[..., Beakers] = sweep,
 ) -> tuple[optax.Updates, Beakers]:
     """Operator splitting: each link that is due exchanges exactly, in the order 1 … K.
 
@@ -196,6 +199,7 @@ def exchange(
         end: tree of ``u_{K+1}``; its leaves may be scalars.
         links: what the links do; coefficients are scalars or of the shape of the (only) leaf.
         seed: of this step, uint32, for the rounding of beakers of low precision.
+        through: what moves the hidden beakers, as :func:`sweep` does.
 
     Returns:
         The updates that make ``p`` the new ``u_1``, and the new beakers.
@@ -208,21 +212,21 @@ def exchange(
         return truncate(_where(links.due[0], moved, d), p.dtype)
 
     updates = jax.tree.map(visible, params, inputs, (*beakers, end)[0])
-    weights = jax.tree.map(_Weight.after_update, params, inputs, updates)
+    weights = jax.tree.map(Weight.after_update, params, inputs, updates)
     around = tuple(
         (links.b[k], links.a[k + 1], links.due[k + 1], None if k else links.gain) for k in range(len(beakers))
     )
-    return updates, sweep(_move, links.due, beakers, weights, end, around, seed)
+    return updates, through(_move, links.due, beakers, weights, end, around, seed)
 
 
-class _Weight(NamedTuple):
+class Weight(NamedTuple):
     """A parameter after its update."""
 
     value: jax.Array
     lost: jax.Array | None  # what it gave to the chain; None where the exchange tells exactly
 
     @classmethod
-    def after_update(cls, p: jax.Array, d: jax.Array, update: jax.Array) -> _Weight:
+    def after_update(cls, p: jax.Array, d: jax.Array, update: jax.Array) -> Weight:
         # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it really
         # lost: otherwise a weight that cannot move would be an endless source.
         value = _apply(p, update)
@@ -234,21 +238,36 @@ def _move(beaker: optax.Params, operands: Any, seed: jax.Array) -> optax.Params:
     """A hidden beaker after the exchange on its left and, if that link is due, the one on its right."""
     left, right, (b, a, right_is_due, gain) = operands
 
-    def move(u: jax.Array, v: jax.Array | _Weight, w: jax.Array) -> jax.Array:
-        u = to_device(u)
-        u = _add(u, _inflow(b, u, v, gain) if isinstance(v, _Weight) else _flow(b, u, v))
+    def move(u: jax.Array, v: jax.Array | Weight, w: jax.Array) -> jax.Array:
+        u = from_left(to_device(u), v, b, gain)
         if a is None:
             return u
         if right_is_due is not None and on_host(w):
             # A branch of its own: the neighbour is fetched only where it is needed.
-            return run_if(right_is_due, _approach, u.astype(wide_dtype(u, w)), (a, w), seed)
-        return _where(right_is_due, _approach(u, (a, w), seed), u)
+            return run_if(right_is_due, from_right, u.astype(wide_dtype(u, w)), (a, w), seed)
+        return _where(right_is_due, from_right(u, (a, w)), u)
 
     return _store(jax.tree.map(move, beaker, left, right), beaker, seed)
 
 
+def from_left(
+    u: jax.Array, v: jax.Array | Weight, b: jax.Array, gain: tuple[jax.Array, jax.Array] | None
+) -> jax.Array:
+    """A hidden beaker after the exchange with its left neighbour, in the dtype that holds both."""
+    return _add(u, _inflow(b, u, v, gain) if isinstance(v, Weight) else _flow(b, u, v))
+
+
+def from_right(
+    u: jax.Array, operands: tuple[jax.Array, jax.Array], seed: jax.Array | None = None
+) -> jax.Array:
+    """A beaker after the exchange with its right neighbour: ``u + a · (w − u)``; operands are ``a`` and ``w``."""
+    del seed
+    a, w = operands
+    return _add(u, _flow(a, u, w))
+
+
 def _inflow(
-    b: jax.Array, u: jax.Array, weight: _Weight, gain: tuple[jax.Array, jax.Array] | None
+    b: jax.Array, u: jax.Array, weight: Weight, gain: tuple[jax.Array, jax.Array] | None
 ) -> jax.Array:
     """What ``u_2`` gains from the weight: the flow and, with recall, what rounding took from the weight."""
     flow = _flow(b, u, weight.value)
@@ -307,13 +326,6 @@ def _flow(rate: jax.Array, u: jax.Array, target: jax.Array) -> jax.Array:
 def _finite(gap: jax.Array) -> jax.Array:
     """Zero where a difference is not finite: equal infinities (masks) exchange nothing, and NaN stays put."""
     return jnp.where(jnp.isfinite(gap), gap, jnp.zeros_like(gap))
-
-
-def _approach(u: jax.Array, operands: tuple[jax.Array, jax.Array], seed: jax.Array) -> jax.Array:
-    """``u + rate · (target − u)``."""
-    del seed
-    rate, target = operands
-    return _add(u, _flow(rate, u, target))
 
 
 def _where(condition: jax.Array | None, new: jax.Array, old: jax.Array) -> jax.Array:

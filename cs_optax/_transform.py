@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from cs_optax._inputs import (
     split_modulation,
     warn_of_coarse_parameters,
 )
+from cs_optax._kernel import sweep_on_gpu
 from cs_optax._step import (
     Beakers,
     Links,
@@ -35,12 +37,14 @@ from cs_optax._step import (
     sequential_euler,
     shares,
 )
-from cs_optax._xla import combine_seeds, leaf_seed
+from cs_optax._xla import combine_seeds, leaf_seed, sweep
 from cs_optax.chain import BeakerChain, timescale_chain
 
+INTERPRETED = partial(sweep_on_gpu, interpret=True)
 Init = Any  # "same", "zero", a tree like the parameters, or (k, params) -> such a tree
 Leak = Literal["zero", "none", "initial"]
 Method = Literal["exchange", "sequential_euler"]
+Kernel = Literal["auto", "never", "interpret"]
 Backflow = Literal["always", "never", "kaplanis"] | Sequence[float] | jax.Array
 
 
@@ -81,6 +85,7 @@ def complex_synapse(
     visible_resolution: ArrayLike = 0.0,
     beaker_dtype: DTypeLike | None = None,
     seed: ArrayLike = 0,
+    kernel: Kernel = "auto",
 ) -> optax.GradientTransformationExtraArgs:
     r"""Make every parameter the first of a chain of beakers: the complex synapse of Benna & Fusi (2016).
 
@@ -144,6 +149,11 @@ def complex_synapse(
             ``init``: a restored state stays in the dtypes it has.
         seed: of that rounding, an integer, perhaps traced. Members of a ``jax.vmap`` and shards of a
             ``jax.shard_map`` round independently if they are given different seeds.
+        kernel: "auto": where "exchange" is compiled for a GPU, links that may rest are computed by a kernel of
+            Pallas, which decides for itself which of them exchange, in place of loops that make the host
+            wait. The numbers are the same up to rounding. Complex parameters, those of 8 bits, beakers in
+            host memory and derivatives do without it, and so do all other platforms. "never": nowhere.
+            "interpret": Pallas interprets it on any platform, slowly, for tests.
 
     Returns:
         An ``optax.GradientTransformationExtraArgs``. Its updates have the dtypes of the parameters (those
@@ -158,7 +168,7 @@ def complex_synapse(
         UserWarning: if x > 3, where the power law ripples by more than 4.5 %; if "sequential_euler"
             may diverge; if the shortest timescale is more than 1e5 time steps, since it is then probably in
             units of the learning rate; in ``init``, if parameters of low precision are too coarse for the
-            chain.
+            chain; while compiling for a GPU, if its kernel is refused.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -198,6 +208,7 @@ def complex_synapse(
         ),
         beaker_dtype=_checks.float_dtype("beaker_dtype", beaker_dtype),
         seed=_checks.seed("seed", seed),
+        kernel=_checks.option("kernel", kernel, ("auto", "never", "interpret")),
     )
     warn_of_pitfalls(synapse.chain, time_step, method)
     return optax.GradientTransformationExtraArgs(synapse.init_fn, synapse.update_fn)
@@ -219,6 +230,7 @@ class _Synapse:
     resolutions: tuple[ArrayLike, ArrayLike]
     beaker_dtype: DTypeLike | None
     seed: ArrayLike
+    kernel: str
 
     @property
     def is_closed(self) -> bool:
@@ -283,7 +295,7 @@ class _Synapse:
         if end is None:
             end = jax.tree.map(lambda _: jnp.zeros([], jnp.float32), params)
         seed = combine_seeds(self.seed, state.n_updates)
-        integrate = exchange if self.method == "exchange" else sequential_euler
+        integrate = self.exchange if self.method == "exchange" else sequential_euler
         if factors is None:
             links = self.links(due, chain, clocks[:, 1:].sum(axis=0))
             updates, beakers = integrate(params, updates, state.beakers, end, links, seed)
@@ -300,6 +312,12 @@ class _Synapse:
             inner = jax.tree.structure((0, (0,) * (self.n_beakers - 1)))
             updates, beakers = jax.tree.transpose(jax.tree.structure(params), inner, pairs)
         return updates, ComplexSynapseState(n_updates, discharge(clocks, due), chain, beakers, state.initial)
+
+    @property
+    def exchange(self) -> Callable[..., tuple[optax.Updates, Beakers]]:
+        """The integrator, with what moves its hidden beakers."""
+        ways = {"never": sweep, "auto": sweep_on_gpu, "interpret": INTERPRETED}
+        return partial(exchange, through=ways[self.kernel])
 
     def chain_at(
         self, n_updates: jax.Array, elapsed: jax.Array, dt: jax.Array

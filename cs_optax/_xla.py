@@ -101,6 +101,19 @@ def round_stochastically(x: jax.Array, dtype: DTypeLike, seed: jax.Array) -> jax
         dtype: float16 or bfloat16.
         seed: uint32 scalar; the same seed rounds in the same way, however the array is sharded.
     """
+    index = jnp.full(x.shape, seed)
+    for axis, size in enumerate(x.shape):
+        index = index * jnp.uint32(size % 2**32) + lax.broadcasted_iota(jnp.uint32, x.shape, axis)
+    return round_by(uniform(index, seed), x, dtype)
+
+
+@round_stochastically.defjvp
+def _(dtype: Any, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    return round_stochastically(primals[0], dtype, primals[1]), tangents[0].astype(dtype)
+
+
+def round_by(threshold: jax.Array, x: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """``x`` as the upper of the two numbers of ``dtype`` around it where it is past the threshold, 0 to 1."""
     x = x.astype(jnp.float32)
     limits = jnp.finfo(dtype)
     # The spacing of dtype at x and one over it, both powers of two, from the bits of the exponent. Below its
@@ -113,14 +126,9 @@ def round_stochastically(x: jax.Array, dtype: DTypeLike, seed: jax.Array) -> jax
     spacing = jnp.maximum(power * jnp.float32(limits.eps), jnp.float32(smallest))
     steps = x * jnp.minimum(inverse * jnp.float32(1 / limits.eps), jnp.float32(1 / smallest))
     below = jnp.floor(steps)
-    up = _uniform(x.shape, seed) < steps - below
+    up = threshold < steps - below
     rounded = (below + up.astype(jnp.float32)) * spacing
     return jnp.where(jnp.abs(x) < jnp.float32(largest), rounded, x).astype(dtype)
-
-
-@round_stochastically.defjvp
-def _(dtype: Any, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    return round_stochastically(primals[0], dtype, primals[1]), tangents[0].astype(dtype)
 
 
 def combine_seeds(*counters: Any) -> jax.Array:
@@ -136,16 +144,13 @@ def leaf_seed(seed: jax.Array, path: Any) -> jax.Array:
     return combine_seeds(seed, np.uint32(zlib.crc32(jax.tree_util.keystr(path).encode())))
 
 
-def _uniform(shape: tuple[int, ...], seed: jax.Array) -> jax.Array:
+def uniform(index: jax.Array, seed: jax.Array) -> jax.Array:
     """One number in [0, 1) for each element, float32: its index, hashed with the seed.
 
-    A hash of the index, unlike a generator, fuses into the loop around it and needs no state. The seed comes
-    in first: an index without it would be the same in all trips of a loop, and be kept in memory. It comes
-    in again hashed: by itself it would cancel where the index is zero.
+    A hash of the index, unlike a generator, fuses into the loop around it and needs no state. An index that
+    began at the seed depends on it: without it, it would be the same in all trips of a loop, and be kept in
+    memory. The seed comes in again hashed: by itself it would cancel where the index is zero.
     """
-    index = jnp.full(shape, seed)
-    for axis, size in enumerate(shape):
-        index = index * jnp.uint32(size % 2**32) + lax.broadcasted_iota(jnp.uint32, shape, axis)
     return (_mix(index ^ combine_seeds(seed)) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)
 
 
@@ -205,7 +210,6 @@ def sweep(
     end: optax.Params,
     fixed: tuple[Any, ...],
     seed: jax.Array,
-    first: int = 0,
 ) -> tuple[optax.Params, ...]:
     """Move each of ``contents`` that is due, from left to right: its left neighbour has moved already.
 
@@ -217,36 +221,9 @@ def sweep(
         end: the right neighbour of the last.
         fixed: further operands for each one.
         seed: of the step.
-        first: the number of the first content.
     """
-    if contents and first < _n_nested():
-
-        def run(
-            contents: tuple[optax.Params, ...], operands: Any, seed: jax.Array
-        ) -> tuple[optax.Params, ...]:
-            left, end, due, fixed = operands
-            head, *others = contents
-            right = (*others, end)[0]
-            moved = move(head, (left, right, fixed[0]), combine_seeds(seed, first))
-            return moved, *sweep(move, due, tuple(others), moved, end, fixed[1:], seed, first + 1)
-
-        return run_if(due[0], run, contents, (left, end, due[1:], fixed), seed)
     moved = []
     for k, (content, right) in enumerate(zip(contents, (*contents, end)[1:], strict=True)):
-        left = run_if(due[k], move, content, (left, right, fixed[k]), combine_seeds(seed, first + k))
+        left = run_if(due[k], move, content, (left, right, fixed[k]), combine_seeds(seed, k))
         moved.append(left)
     return tuple(moved)
-
-
-def _n_nested() -> int:
-    """How many of the first loops in `sweep` contain the next one; the further loops follow one another.
-
-    Each loop asks whether its content is due. On a GPU the host waits for the answer, so there a slow link is
-    not asked about where a faster one rests. On a CPU asking costs little, but XLA does not divide the work
-    in a third nested loop, that of a scan over the steps included, among the cores. Deeper nests would
-    compile slowly.
-
-    The answer is that of the process's default platform when a step is traced. A step that runs elsewhere
-    computes the same, only more slowly.
-    """
-    return 0 if jax.default_backend() == "cpu" else 3

@@ -1,0 +1,119 @@
+"""Which of two ways a computation takes: chosen when it is lowered, for the platform that it is lowered for.
+
+``lax.platform_dependent`` chooses so too, but traces both ways on every platform, and lets an error of one of
+them pass. Here a process that never lowers for a GPU does not even import Pallas.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.extend import core
+from jax.interpreters import batching, mlir
+
+from cs_optax import _checks
+
+GPUS = ("cuda", "rocm")
+
+_choice = core.Primitive("synapse_on_gpu")
+_choice.multiple_results = True
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def on_gpu(
+    kernel: Callable[..., Any], present: Callable[..., Any], everywhere: bool, *operands: Any
+) -> Any:
+    """``present(*operands)``, on GPUs computed as ``kernel(on_many_devices, *operands)``, if that lowers there.
+
+    Both are functions of trees of arrays with the same results. Derivatives are those of ``present``. With
+    ``everywhere``, ``kernel`` is taken on all platforms, and its errors are raised.
+    """
+    flat, structure = jax.tree.flatten(operands)
+    jaxpr, shapes = jax.make_jaxpr(lambda *flat: present(*structure.unflatten(flat)), return_shape=True)(*flat)
+
+    def on_leaves(on_many: bool, *flat: jax.Array) -> list[jax.Array]:
+        return jax.tree.leaves(kernel(on_many, *structure.unflatten(flat)))
+
+    results = _choice.bind(
+        *flat, present=jaxpr, kernel=on_leaves, everywhere=everywhere, devices=_needs_devices()
+    )
+    return jax.tree.structure(shapes).unflatten(results)
+
+
+@on_gpu.defjvp
+def _(kernel: Any, present: Callable[..., Any], everywhere: bool, primals: Any, tangents: Any) -> Any:
+    del kernel, everywhere
+    return jax.jvp(present, primals, tangents)
+
+
+@_choice.def_impl
+def _(*flat: Any, present: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
+    del kernel, everywhere, devices  # without jax.jit
+    return core.jaxpr_as_fun(present)(*flat)
+
+
+@_choice.def_abstract_eval
+def _(*flat: Any, present: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
+    del flat, kernel, everywhere, devices
+    return present.out_avals
+
+
+@functools.cache
+def _needs_devices() -> Any:
+    """A computation by which JAX sees that it has to tell, when it lowers the choice, for which devices."""
+    identity = custom_partitioning(lambda x: x)
+    identity.def_partition(None)
+    return jax.make_jaxpr(identity)(0.0)
+
+
+def _batched(flat: Any, axes: Any, *, present: Any, kernel: Any, **others: Any) -> tuple[Any, list[int]]:
+    def mapped(on_many: bool, *flat: jax.Array) -> list[jax.Array]:
+        return jax.vmap(partial(kernel, on_many), axes)(*flat)
+
+    jaxpr = jax.make_jaxpr(jax.vmap(core.jaxpr_as_fun(present), axes))(*flat)
+    results = _choice.bind(*flat, present=jaxpr, kernel=mapped, **others)
+    return results, [0] * len(results)
+
+
+def _lower(ctx: Any, *flat: Any, present: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
+    del devices
+    if not everywhere:
+        return mlir.lower_fun(core.jaxpr_as_fun(present), multiple_results=True)(ctx, *flat)
+    # Of one device, perhaps known only later, each array is whole.
+    on_many = getattr(ctx.module_context.axis_context, "num_devices", 2) > 1
+    # Plain shapes in place of types that tell shardings: those of shards are others.
+    bare = ctx.replace(avals_in=[jax.core.ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in])
+    return mlir.lower_fun(partial(kernel, on_many), multiple_results=True)(bare, *flat)
+
+
+def _lower_on_gpu(ctx: Any, *flat: Any, everywhere: bool, **ways: Any) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # Later versions of JAX announce that Triton will leave Pallas. Without it, the present way is taken.
+            warnings.filterwarnings("ignore", "The Pallas Triton backend", DeprecationWarning)
+            return _lower(ctx, *flat, everywhere=True, **ways)
+    except Exception as reason:
+        if everywhere:
+            raise
+        _warn_once(f"{type(reason).__name__}: {str(reason).partition(chr(10))[0]}")
+        return _lower(ctx, *flat, everywhere=False, **ways)
+
+
+@functools.cache
+def _warn_once(reason: str) -> None:
+    _checks.warn(
+        f"complex synapses are computed without the kernel for GPUs, and more slowly, since it was refused "
+        f'({reason}). With kernel="never" there is no warning.'
+    )
+
+
+batching.primitive_batchers[_choice] = _batched
+mlir.register_lowering(_choice, _lower)
+for _platform in GPUS:
+    mlir.register_lowering(_choice, _lower_on_gpu, platform=_platform)

@@ -1,0 +1,90 @@
+"""A computation of each shard of sharded arrays by itself, with nothing communicated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental.custom_partitioning import ArrayMapping, SdyShardingRule, custom_partitioning
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+# (replicated, groups, starts) -> groups: arrays that each shard needs whole, and groups of arrays of one shape,
+# sharded alike, of which the results are shards too; where a shard starts in each group, or None for a whole.
+Local = Callable[[Any, list[Any], jax.Array | None], list[Any]]
+
+
+def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[Any]) -> list[Any]:
+    """``local`` on every device's shards; on one device, on the whole.
+
+    Args:
+        local: called with the replicated arrays, the groups' shards and, for all groups one after the other,
+            the indices at which a shard starts in the whole, int32; None where there is but one shard.
+        replicated: a tree of arrays.
+        groups: trees of arrays, all arrays of one group of one shape.
+        likes: what the results are like, for each group a tree of arrays of its shape.
+
+    Returns:
+        What ``local`` returns.
+    """
+
+    @custom_partitioning
+    def whole(replicated: Any, groups: list[Any]) -> list[Any]:
+        return local(replicated, groups, None)
+
+    def results_like_operands(mesh: Any, operands: Any, results: Any) -> Any:
+        shardings = [jax.tree.leaves(group)[0].sharding for group in operands[1]]
+        return _alike(shardings, results)
+
+    def partition(mesh: Any, operands: Any, results: Any) -> Any:
+        del mesh
+        firsts = [jax.tree.leaves(group)[0] for group in results]
+        # For each group, which part of the whole each device has.
+        maps = [like.sharding.devices_indices_map(like.shape) for like in firsts]
+        devices = list(maps[0])
+        starts = np.array(
+            [[axis.start or 0 for indices in maps for axis in indices[device]] for device in devices], np.int32
+        )
+        mesh = Mesh(np.array(devices), ("device",))
+        nothing = NamedSharding(mesh, PartitionSpec())
+        shardings = jax.tree.map(lambda _: nothing, operands[0]), _alike([x.sharding for x in firsts], operands[1])
+
+        def on_a_shard(replicated: Any, groups: list[Any]) -> list[Any]:
+            return local(replicated, groups, jnp.asarray(starts)[lax.axis_index("device")])
+
+        return mesh, on_a_shard, _alike([x.sharding for x in firsts], results), shardings
+
+    whole.def_partition(
+        partition, results_like_operands, sharding_rule=_elementwise(replicated, groups, likes)
+    )
+    return whole(replicated, groups)
+
+
+def _alike(shardings: list[Any], groups: list[Any]) -> list[Any]:
+    """Each group with one sharding for all its arrays."""
+    return [
+        jax.tree.map(lambda _, one=one: one, group) for one, group in zip(shardings, groups, strict=True)
+    ]
+
+
+def _elementwise(replicated: Any, groups: list[Any], likes: list[Any]) -> SdyShardingRule:
+    """The arrays of a group are divided alike along each axis, in any way."""
+
+    def mapped(letter: str, tree: Any) -> list[ArrayMapping]:
+        return [
+            ArrayMapping(*(f"{letter}{axis}" for axis in range(jnp.ndim(x)))) for x in jax.tree.leaves(tree)
+        ]
+
+    whole = [
+        ArrayMapping(*(f"r{n}_{axis}" for axis in range(jnp.ndim(x))))
+        for n, x in enumerate(jax.tree.leaves(replicated))
+    ]
+    operands, results = (
+        [mapping for n, group in enumerate(trees) for mapping in mapped(f"g{n}_", group)]
+        for trees in (groups, likes)
+    )
+    factors = tuple(factor for mapping in whole for factor in mapping)
+    return SdyShardingRule((*whole, *operands), tuple(results), need_replication_factors=factors)
