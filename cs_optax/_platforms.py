@@ -26,16 +26,16 @@ _choice.multiple_results = True
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def on_gpu(
-    kernel: Callable[..., Any], present: Callable[..., Any], everywhere: bool, *operands: Any
-) -> Any:
+def on_gpu(kernel: Callable[..., Any], present: Callable[..., Any], everywhere: bool, *operands: Any) -> Any:
     """``present(*operands)``, on GPUs computed as ``kernel(on_many_devices, *operands)``, if that lowers there.
 
     Both are functions of trees of arrays with the same results. Derivatives are those of ``present``. With
     ``everywhere``, ``kernel`` is taken on all platforms, and its errors are raised.
     """
     flat, structure = jax.tree.flatten(operands)
-    jaxpr, shapes = jax.make_jaxpr(lambda *flat: present(*structure.unflatten(flat)), return_shape=True)(*flat)
+    jaxpr, shapes = jax.make_jaxpr(lambda *flat: present(*structure.unflatten(flat)), return_shape=True)(
+        *flat
+    )
 
     def on_leaves(on_many: bool, *flat: jax.Array) -> list[jax.Array]:
         return jax.tree.leaves(kernel(on_many, *structure.unflatten(flat)))
@@ -85,24 +85,46 @@ def _lower(ctx: Any, *flat: Any, present: Any, kernel: Any, everywhere: bool, de
     del devices
     if not everywhere:
         return mlir.lower_fun(core.jaxpr_as_fun(present), multiple_results=True)(ctx, *flat)
-    # Of one device, perhaps known only later, each array is whole.
-    on_many = getattr(ctx.module_context.axis_context, "num_devices", 2) > 1
-    # Plain shapes in place of types that tell shardings: those of shards are others.
-    bare = ctx.replace(avals_in=[jax.core.ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in])
-    return mlir.lower_fun(partial(kernel, on_many), multiple_results=True)(bare, *flat)
+    # Without a mesh and types that tell shardings: shardings are then those that XLA finds.
+    with _no_mesh():
+        bare = ctx.replace(avals_in=[jax.core.ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in])
+        return mlir.lower_fun(partial(kernel, _n_devices(ctx) > 1), multiple_results=True)(bare, *flat)
 
 
-def _lower_on_gpu(ctx: Any, *flat: Any, everywhere: bool, **ways: Any) -> Any:
+def _lower_on_gpu(ctx: Any, *flat: Any, kernel: Any, everywhere: bool, **others: Any) -> Any:
+    with warnings.catch_warnings():
+        # Later versions of JAX announce that Triton will leave Pallas. Without it, the present way is taken.
+        warnings.filterwarnings("ignore", "The Pallas Triton backend", DeprecationWarning)
+        reason = None if everywhere else _refusal(ctx, kernel)
+        if reason is None:
+            return _lower(ctx, *flat, kernel=kernel, everywhere=True, **others)
+    _warn_once(reason)
+    return _lower(ctx, *flat, kernel=kernel, everywhere=False, **others)
+
+
+def _refusal(ctx: Any, kernel: Any) -> str | None:
+    """Why the kernel cannot be lowered, by trial: what fails half-way could not be taken back."""
+    if _n_devices(ctx) > 1 and getattr(ctx.module_context.axis_context, "device_assignment", ()) is None:
+        return "it cannot be exported for several devices"
+    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in ctx.avals_in]
+    platforms = tuple(ctx.platforms or ctx.module_context.platforms)
     try:
-        with warnings.catch_warnings():
-            # Later versions of JAX announce that Triton will leave Pallas. Without it, the present way is taken.
-            warnings.filterwarnings("ignore", "The Pallas Triton backend", DeprecationWarning)
-            return _lower(ctx, *flat, everywhere=True, **ways)
-    except Exception as reason:
-        if everywhere:
-            raise
-        _warn_once(f"{type(reason).__name__}: {str(reason).partition(chr(10))[0]}")
-        return _lower(ctx, *flat, everywhere=False, **ways)
+        with _no_mesh():
+            jax.jit(partial(kernel, False)).trace(*shapes).lower(lowering_platforms=platforms)
+    except Exception as error:  # whatever a version of JAX finds wrong
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return None
+
+
+def _n_devices(ctx: Any) -> int:
+    """How many devices share the arrays; where they are shards already, it does not matter."""
+    return getattr(ctx.module_context.axis_context, "num_devices", 2)
+
+
+def _no_mesh() -> Any:
+    """No mesh in force, but the kind of device that it tells."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device))
 
 
 @functools.cache

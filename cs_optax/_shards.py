@@ -46,11 +46,15 @@ def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[
         maps = [like.sharding.devices_indices_map(like.shape) for like in firsts]
         devices = list(maps[0])
         starts = np.array(
-            [[axis.start or 0 for indices in maps for axis in indices[device]] for device in devices], np.int32
+            [[axis.start or 0 for indices in maps for axis in indices[device]] for device in devices],
+            np.int32,
         )
         mesh = Mesh(np.array(devices), ("device",))
         nothing = NamedSharding(mesh, PartitionSpec())
-        shardings = jax.tree.map(lambda _: nothing, operands[0]), _alike([x.sharding for x in firsts], operands[1])
+        shardings = (
+            jax.tree.map(lambda _: nothing, operands[0]),
+            _alike([x.sharding for x in firsts], operands[1]),
+        )
 
         def on_a_shard(replicated: Any, groups: list[Any]) -> list[Any]:
             return local(replicated, groups, jnp.asarray(starts)[lax.axis_index("device")])
@@ -65,9 +69,7 @@ def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[
 
 def _alike(shardings: list[Any], groups: list[Any]) -> list[Any]:
     """Each group with one sharding for all its arrays."""
-    return [
-        jax.tree.map(lambda _, one=one: one, group) for one, group in zip(shardings, groups, strict=True)
-    ]
+    return [jax.tree.map(lambda _, one=one: one, group) for one, group in zip(shardings, groups, strict=True)]
 
 
 def _elementwise(replicated: Any, groups: list[Any], likes: list[Any]) -> SdyShardingRule:

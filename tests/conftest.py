@@ -5,8 +5,6 @@ import jax
 import pytest
 import submitit  # noqa: F401  # now: it closes all log handlers, later absl's too, which closes pytest's stderr
 
-from cs_optax import _xla
-
 jax.config.update("jax_num_cpu_devices", 8)  # for the tests of sharding
 jax.devices()  # and from now on there are as many
 
@@ -52,19 +50,6 @@ def x64():
     """Run a test with 64-bit types."""
     with jax.enable_x64(True):
         yield
-
-
-@pytest.fixture
-def nest(monkeypatch):
-    """Sets how many loops of the exchange stand one in the other: 0 on a CPU, 3 on accelerators."""
-
-    def set_to(n_nested):
-        monkeypatch.setattr(_xla, "_n_nested", lambda: n_nested)
-        jax.clear_caches()
-
-    yield set_to
-    monkeypatch.undo()
-    jax.clear_caches()
 
 
 @pytest.fixture(scope="module")
