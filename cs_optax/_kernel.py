@@ -1,9 +1,12 @@
-"""On a GPU: one kernel moves the hidden beakers through the links that may rest, and decides by itself which do.
+"""On a GPU: one kernel moves the hidden beakers, and decides by itself which links exchange.
 
-XLA's loops (`_xla.sweep`) make the host wait for each decision, and XLA reads whole arrays where the link that
-needs them rests. Every program of this kernel reads the decisions from a small vector. It moves its blocks of
-an array through the links that are due, reading and writing each beaker once, and touches no other beaker.
-The exchange of link 1 stays with XLA, which computes it together with the optimizer in front.
+XLA's loops (`_xla.sweep`) make the host wait for each decision, and XLA reads whole arrays where the link
+that needs them rests. Every program of this kernel reads the decisions from a small vector. It moves its
+blocks of an array through the links that are due, reads and writes each beaker once, and touches no other
+beaker. An exchange of link 1 in every step stays with XLA, which fuses it with the optimizer in front.
+
+The kernel is written in Pallas and compiled by Triton. Its numbers are those of `_step`, whose functions it
+calls; here is only what is read and written when.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +29,6 @@ from cs_optax._step import Weight, from_left, from_right
 from cs_optax._xla import (
     Move,
     combine_seeds,
-    is_complex,
     is_low_precision,
     leaf_seed,
     on_host,
@@ -54,8 +56,8 @@ class Leaf(NamedTuple):
 class Numbers(NamedTuple):
     """What the links do; rows of numbers, under ``jax.vmap`` one for each member."""
 
-    # For m contents: whether the links left and right of them exchange, 1 or 0, [1 + m]; b of the links on their
-    # left, [m]; a of those on their right, [m]; the two numbers of Links.gain; and where each leaf leaks to.
+    # Of m contents: whether the links left and right of them exchange, 1 or 0, [1 + m]; b of the links on the
+    # left, [m]; a of those on the right, [m]; the two numbers of Links.gain; where each leaf leaks to.
     row: jax.Array
     seeds: jax.Array | None  # uint32, m for each leaf, where contents are rounded
 
@@ -94,23 +96,31 @@ def sweep_on_gpu(
         interpret: whether Pallas interprets the kernel, on any platform.
     """
     operands = due, contents, left, end, fixed, seed
-    present = partial(sweep, move)
+    by_loops = partial(sweep, move)
     # Where no link may rest, XLA makes one loop of all.
-    if not contents or fixed[-1][2] is None or any(map(on_host, jax.tree.leaves((contents, end)))):
-        return present(*operands)
+    if not 0 < len(contents) <= CONTENTS or fixed[-1][2] is None:
+        return by_loops(*operands)
+    if any(map(on_host, jax.tree.leaves((contents, end)))):
+        return by_loops(*operands)
     structure: Any = jax.tree.structure(contents[0])
     columns = zip(*(structure.flatten_up_to(tree) for tree in (left, end, *contents)), strict=True)
     fits = [_fits(*column) for column in columns]
     if not any(fits):
-        return present(*operands)
+        return by_loops(*operands)
     by_kernel = partial(_sweep_by_kernel, move, fits, interpret)
-    return on_gpu(by_kernel, present, interpret, *operands)
+    return on_gpu(by_kernel, by_loops, interpret, *operands)
 
 
 def _fits(left: Weight, *arrays: jax.Array) -> bool:
-    """Whether the kernel can move a leaf: real numbers of at least 16 bits, their indices of 32 bits."""
-    real = (not is_complex(x) and jnp.finfo(x.dtype).bits >= 16 for x in (left.value, *arrays))
-    return all(real) and 0 < left.value.size < 2**31 - 2 * BLOCK * PROGRAMS
+    """Whether the kernel can move a leaf: the indices of its elements have 31 bits."""
+    dtypes = {x.dtype for x in (left.value, *arrays)}
+    return all(map(_is_computed, dtypes)) and 0 < left.value.size < 2**31 - 2 * BLOCK * PROGRAMS
+
+
+@cache
+def _is_computed(dtype: Any) -> bool:
+    """Whether the kernel computes with a dtype: real numbers of at least 16 bits."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 16
 
 
 def _sweep_by_kernel(
@@ -177,7 +187,7 @@ def _launch(
     lefts = [None] * len(paths) if left is None else structure.flatten_up_to(left)
     ends, *us = (structure.flatten_up_to(tree) for tree in (end, *contents))
     leaves = [
-        Leaf(neighbour, of_leaf, u_end if u_end.shape == of_leaf[0].shape else None)
+        Leaf(neighbour, tuple(of_leaf), u_end if u_end.shape == of_leaf[0].shape else None)
         for neighbour, u_end, *of_leaf in zip(lefts, ends, *map(list, us), strict=True)
     ]
     b, a, right_is_due, gains = zip(*fixed, strict=True)
@@ -191,9 +201,11 @@ def _launch(
         targets = [jnp.zeros_like(b[0]) if leaves[n].end is not None else ends[n] for n in group]
         row = jnp.stack([number.astype(b[0].dtype) for number in (*links, *targets)])
         rounded = any(map(is_low_precision, jax.tree.leaves([leaves[n].contents for n in group])))
-        seeds = [leaf_seed(combine_seeds(seed, first + k), paths[n]) for n in group for k in range(len(us))]
-        numbers = Numbers(row, jnp.stack(seeds) if rounded else None)
-        results = _moved(plan)(numbers, [leaves[n] for n in group])
+        seeds = None
+        if rounded:
+            of_each = [(n, combine_seeds(seed, first + k)) for n in group for k in range(len(us))]
+            seeds = jnp.stack([leaf_seed(of_content, paths[n]) for n, of_content in of_each])
+        results = _moved(plan)(Numbers(row, seeds), [leaves[n] for n in group])
         moved.update(zip(group, results, strict=True))
     return [structure.unflatten([moved[n][k] for n in range(len(leaves))]) for k in range(len(contents))]
 
@@ -265,7 +277,7 @@ def _move_shards(
         shapes: of the whole leaves.
         numbers: of all members.
         leaves: arrays of this device.
-        starts: where they start in the whole leaves, for each axis of all of them; None where they are whole.
+        starts: where they start in the whole leaves, for all axes of all leaves; None where they are whole.
     """
     from jax.experimental import pallas as pl  # takes a third of a second
     from jax.experimental.pallas import triton
@@ -275,8 +287,8 @@ def _move_shards(
     n_members = math.prod(local[0][:cut])
     sizes = [math.prod(shape[cut:]) for shape in local]
     blocks = [-(-size // BLOCK) for size in sizes]
-    # Of each leaf so many programs, the lanes, as it has a share of all blocks. Sizes come in a table, and the
-    # number of programs is a power of two: so the kernels of other leaves are mostly the same one to XLA.
+    # A leaf's lanes are its share of the programs, as large as its share of the blocks. Sizes come in a
+    # table, and the number of programs is a power of two: so the kernels of many leaves are one to XLA.
     n_lanes = max(len(local), min(max(1, PROGRAMS // n_members), 1 << (sum(blocks) - 1).bit_length()))
     lanes = [1 + (n_lanes - len(local)) * block // sum(blocks) for block in blocks]
     unit = UNIT if all(size % UNIT == 0 for size in sizes) else 1
@@ -292,7 +304,7 @@ def _move_shards(
     contents = [leaf.contents for leaf in leaves]
     arguments = (
         jax.tree.map(rows, numbers),
-        jnp.asarray(np.array([*table]).ravel().astype(np.uint32).astype(np.int32)),
+        jnp.asarray(np.array([*table], np.int32).ravel()),
         starts,
         jax.tree.map(rows, [leaf._replace(contents=()) for leaf in leaves]),
     )
@@ -322,7 +334,7 @@ def _kernel(
 ) -> None:
     """One program: the contents of one member of one leaf, in one lane.
 
-    All leaves share the lines below. A program reads and writes the arrays of its own leaf, the others masked:
+    All leaves share the lines below, in which a program masks what it loads and stores of others' leaves:
     lines for each leaf would take longer to compile.
     """
     from jax.experimental import pallas as pl

@@ -12,8 +12,7 @@ from jax import lax
 from jax.experimental.custom_partitioning import ArrayMapping, SdyShardingRule, custom_partitioning
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-# (replicated, groups, starts) -> groups: arrays that each shard needs whole, and groups of arrays of one shape,
-# sharded alike, of which the results are shards too; where a shard starts in each group, or None for a whole.
+# (replicated, groups, starts) -> results, as `on_each_shard` calls it
 Local = Callable[[Any, list[Any], jax.Array | None], list[Any]]
 
 
