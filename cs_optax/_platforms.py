@@ -54,7 +54,7 @@ def on_gpu(
             otherwise=traced.jaxpr,
             kernel=on_leaves,
             everywhere=everywhere,
-            devices=_needs_devices(),
+            devices=_needs_devices() if everywhere or _has_gpus() else None,
         )
     )
 
@@ -117,8 +117,8 @@ def _lower_on_gpu(ctx: Any, *flat: Any, kernel: Any, everywhere: bool, **others:
 
 def _refusal(ctx: Any, kernel: Any) -> str | None:
     """Why the kernel cannot be lowered, by trial: what fails half-way could not be taken back."""
-    if _n_devices(ctx) > 1 and getattr(ctx.module_context.axis_context, "device_assignment", ()) is None:
-        return "it cannot be exported for several devices"
+    if _n_devices(ctx) > 1 and (ctx.module_context.lowering_parameters.for_export or not _has_gpus()):
+        return "several devices that share arrays have to be at hand"
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in ctx.avals_in]
     platforms = tuple(ctx.platforms or ctx.module_context.platforms)
     try:
@@ -132,6 +132,11 @@ def _refusal(ctx: Any, kernel: Any) -> str | None:
 def _n_devices(ctx: Any) -> int:
     """How many devices share the arrays; where they are shards already, it does not matter."""
     return getattr(ctx.module_context.axis_context, "num_devices", 2)
+
+
+def _has_gpus() -> bool:
+    """Whether this process computes with several GPUs, among which arrays may be divided."""
+    return jax.default_backend() == "gpu" and jax.device_count() > 1
 
 
 def _no_mesh() -> Any:
