@@ -10,10 +10,41 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental.custom_partitioning import ArrayMapping, SdyShardingRule, custom_partitioning
+from jax.extend import core
+from jax.interpreters import mlir
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 # (replicated, groups, starts) -> results, as `on_each_shard` calls it
 Local = Callable[[Any, list[Any], jax.Array | None], list[Any]]
+
+
+_shard = core.Primitive("synapse_on_shard")
+_shard.multiple_results = True
+
+
+@_shard.def_abstract_eval
+def _(*flat: Any, function: Any, made: Any) -> Any:
+    del flat, function
+    return made
+
+
+def _lower(ctx: Any, *flat: Any, function: Any, made: Any) -> Any:
+    """What is computed of a shard, with short locations.
+
+    XLA inlines it into a program that has numbered its stack frames by itself. Frames of calls within calls
+    can then make a circle, in which XLA would go on and on.
+    """
+    del made
+    name = "jax_include_full_tracebacks_in_locations"
+    before = getattr(jax.config, name)
+    jax.config.update(name, False)
+    try:
+        return mlir.lower_fun(function, multiple_results=True)(ctx, *flat)
+    finally:
+        jax.config.update(name, before)
+
+
+mlir.register_lowering(_shard, _lower)
 
 
 def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[Any]) -> list[Any]:
@@ -56,7 +87,21 @@ def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[
         )
 
         def on_a_shard(replicated: Any, groups: list[Any]) -> list[Any]:
-            return local(replicated, groups, jnp.asarray(starts)[lax.axis_index("device")])
+            structure: Any
+            flat, structure = jax.tree.flatten((replicated, groups))
+
+            def function(*flat: jax.Array) -> list[jax.Array]:
+                replicated, groups = structure.unflatten(flat)
+                mine = jnp.asarray(starts)[lax.axis_index("device")]
+                return jax.tree.leaves(local(replicated, groups, mine))
+
+            made = tuple(
+                jax.core.ShapedArray(jax.tree.leaves(group)[0].shape, result.dtype)
+                for group, of_group in zip(groups, results, strict=True)
+                for result in jax.tree.leaves(of_group)
+            )
+            whole_structure: Any = jax.tree.structure(results)
+            return whole_structure.unflatten(_shard.bind(*flat, function=function, made=made))
 
         return mesh, on_a_shard, _alike([x.sharding for x in firsts], results), shardings
 
