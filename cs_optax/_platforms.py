@@ -98,10 +98,14 @@ def _lower(ctx: Any, *flat: Any, otherwise: Any, kernel: Any, everywhere: bool, 
     del devices
     if not everywhere:
         return mlir.lower_fun(core.jaxpr_as_fun(otherwise), multiple_results=True)(ctx, *flat)
-    # Without a mesh and types that tell shardings: shardings are then those that XLA finds.
+    return lower_without_mesh(partial(kernel, _n_devices(ctx) > 1), ctx, *flat)
+
+
+def lower_without_mesh(function: Callable[..., Any], ctx: Any, *flat: Any) -> Any:
+    """With no mesh and no types that tell shardings: shardings are those that XLA finds."""
     with _no_mesh():
         bare = ctx.replace(avals_in=[jax.core.ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in])
-        return mlir.lower_fun(partial(kernel, _n_devices(ctx) > 1), multiple_results=True)(bare, *flat)
+        return mlir.lower_fun(function, multiple_results=True)(bare, *flat)
 
 
 def _lower_on_gpu(ctx: Any, *flat: Any, kernel: Any, everywhere: bool, **others: Any) -> Any:

@@ -14,6 +14,8 @@ from jax.extend import core
 from jax.interpreters import mlir
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from cs_optax._platforms import lower_without_mesh
+
 # (replicated, groups, starts) -> results, as `on_each_shard` calls it
 Local = Callable[[Any, list[Any], jax.Array | None], list[Any]]
 
@@ -39,7 +41,7 @@ def _lower(ctx: Any, *flat: Any, function: Any, made: Any) -> Any:
     before = getattr(jax.config, name)
     jax.config.update(name, False)
     try:
-        return mlir.lower_fun(function, multiple_results=True)(ctx, *flat)
+        return lower_without_mesh(function, ctx, *flat)
     finally:
         jax.config.update(name, before)
 
