@@ -55,12 +55,12 @@ def with_synapse(n_beakers: int, alpha: float, **choices: Any) -> optax.Gradient
     return optax.chain(optax.adam(1e-3), complex_synapse(chain=chain_of(n_beakers, alpha), **choices))
 
 
-def optimizer(variant: str) -> optax.GradientTransformation:
-    """Adam, and the chain of a variant after it."""
+def optimizer(variant: str, **more: Any) -> optax.GradientTransformation:
+    """Adam, and the chain of a variant after it, with further choices."""
     if variant == ADAM:
         return optax.adam(1e-3)
     n_beakers, alpha, choices = VARIANTS[variant]
-    return with_synapse(n_beakers, alpha, **choices)
+    return with_synapse(n_beakers, alpha, **choices, **more)
 
 
 def words(variant: str, in_loops: bool = False) -> float:

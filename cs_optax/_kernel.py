@@ -1,21 +1,25 @@
-"""On a GPU: one kernel moves the hidden beakers through the links that may rest, and decides by itself which do.
+"""On a GPU: one kernel moves the hidden beakers, and decides by itself which links exchange.
 
-XLA's loops (`_xla.sweep`) make the host wait for each decision, and XLA reads whole arrays where the link that
-needs them rests. Every program of this kernel reads the decisions from a small vector. It moves its blocks of
-an array through the links that are due, reading and writing each beaker once, and touches no other beaker.
-The exchange of link 1 stays with XLA, which computes it together with the optimizer in front.
+XLA's loops (`_xla.sweep`) make the host wait for each decision, and XLA reads whole arrays where the link
+that needs them rests. Every program of this kernel reads the decisions from a small vector. It moves its
+blocks of an array through the links that are due, reads and writes each beaker once, and touches no other
+beaker. An exchange of link 1 in every step stays with XLA, which fuses it with the optimizer in front.
+
+The kernel is written in Pallas and compiled by Triton. Its numbers are those of `_step`, whose functions it
+calls; here is only what is read and written when.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -25,7 +29,6 @@ from cs_optax._step import Weight, from_left, from_right
 from cs_optax._xla import (
     Move,
     combine_seeds,
-    is_complex,
     is_low_precision,
     leaf_seed,
     on_host,
@@ -37,7 +40,9 @@ from cs_optax._xla import (
 
 BLOCK = 1024  # elements that a program moves at once
 PROGRAMS = 1024  # for one leaf, at most: each moves every so many blocks
-POINTERS = 400  # arrays of one kernel, at most: CUDA passes 4 kB of arguments
+LARGE = 2**20  # elements: a leaf with more has a kernel of its own
+UNIT = 16  # elements, of which sizes are mostly a multiple: then they are moved several at a time
+CONTENTS = 36  # of the leaves of one kernel, at most: the time to compile it grows with their square
 
 
 class Leaf(NamedTuple):
@@ -51,8 +56,8 @@ class Leaf(NamedTuple):
 class Numbers(NamedTuple):
     """What the links do; rows of numbers, under ``jax.vmap`` one for each member."""
 
-    # For m contents: whether the links left and right of them exchange, 1 or 0, [1 + m]; b of the links on their
-    # left, [m]; a of those on their right, [m]; the two numbers of Links.gain; and where each leaf leaks to.
+    # Of m contents: whether the links left and right of them exchange, 1 or 0, [1 + m]; b of the links on the
+    # left, [m]; a of those on the right, [m]; the two numbers of Links.gain; where each leaf leaks to.
     row: jax.Array
     seeds: jax.Array | None  # uint32, m for each leaf, where contents are rounded
 
@@ -91,23 +96,31 @@ def sweep_on_gpu(
         interpret: whether Pallas interprets the kernel, on any platform.
     """
     operands = due, contents, left, end, fixed, seed
-    present = partial(sweep, move)
+    by_loops = partial(sweep, move)
     # Where no link may rest, XLA makes one loop of all.
-    if not contents or fixed[-1][2] is None or any(map(on_host, jax.tree.leaves((contents, end)))):
-        return present(*operands)
+    if not 0 < len(contents) <= CONTENTS or fixed[-1][2] is None:
+        return by_loops(*operands)
+    if any(map(on_host, jax.tree.leaves((contents, end)))):
+        return by_loops(*operands)
     structure: Any = jax.tree.structure(contents[0])
     columns = zip(*(structure.flatten_up_to(tree) for tree in (left, end, *contents)), strict=True)
     fits = [_fits(*column) for column in columns]
     if not any(fits):
-        return present(*operands)
+        return by_loops(*operands)
     by_kernel = partial(_sweep_by_kernel, move, fits, interpret)
-    return on_gpu(by_kernel, present, interpret, *operands)
+    return on_gpu(by_kernel, by_loops, interpret, *operands)
 
 
 def _fits(left: Weight, *arrays: jax.Array) -> bool:
-    """Whether the kernel can move a leaf: real numbers of at least 16 bits, their indices of 32 bits."""
-    real = (not is_complex(x) and jnp.finfo(x.dtype).bits >= 16 for x in (left.value, *arrays))
-    return all(real) and 0 < left.value.size < 2**31
+    """Whether the kernel can move a leaf: the indices of its elements have 31 bits."""
+    dtypes = {x.dtype for x in (left.value, *arrays)}
+    return all(map(_is_computed, dtypes)) and 0 < left.value.size < 2**31 - 2 * BLOCK * PROGRAMS
+
+
+@cache
+def _is_computed(dtype: Any) -> bool:
+    """Whether the kernel computes with a dtype: real numbers of at least 16 bits."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 16
 
 
 def _sweep_by_kernel(
@@ -144,7 +157,9 @@ def _sweep_by_kernel(
         ours[0] = move(ours[0], neighbours, combine_seeds(seed, 0))
         left, first = (None, 0) if opens else (ours[0], 1)
     if first < len(ours):
-        ours[first:] = _launch(due[first], ours[first:], left, end, fixed[first:], seed, first, on_many, interpret)
+        ours[first:] = _launch(
+            due[first], ours[first:], left, end, fixed[first:], seed, first, on_many, interpret
+        )
     if all(fits):
         return tuple(ours)
     kept = sweep(move, due, tuple(others[2:]), others[0], others[1], fixed, seed)
@@ -172,7 +187,7 @@ def _launch(
     lefts = [None] * len(paths) if left is None else structure.flatten_up_to(left)
     ends, *us = (structure.flatten_up_to(tree) for tree in (end, *contents))
     leaves = [
-        Leaf(neighbour, of_leaf, u_end if u_end.shape == of_leaf[0].shape else None)
+        Leaf(neighbour, tuple(of_leaf), u_end if u_end.shape == of_leaf[0].shape else None)
         for neighbour, u_end, *of_leaf in zip(lefts, ends, *map(list, us), strict=True)
     ]
     b, a, right_is_due, gains = zip(*fixed, strict=True)
@@ -182,19 +197,36 @@ def _launch(
     links += [jnp.zeros_like(b[0])] * 2 if gains[0] is None else gains[0]
     plan = Plan(tuple(one is not None for one in a), gains[0] is not None, on_many, 0, interpret)
     moved: dict[int, tuple[jax.Array, ...]] = {}
-    # Leaves of one size next to each other: equal kernels are compiled once.
-    order = sorted(range(len(leaves)), key=lambda n: leaves[n].contents[0].size)
-    together = max(1, POINTERS // (2 * len(contents) + 3))
-    for start in range(0, len(order), together):
-        group = order[start : start + together]
+    for group in _together(leaves):
         targets = [jnp.zeros_like(b[0]) if leaves[n].end is not None else ends[n] for n in group]
         row = jnp.stack([number.astype(b[0].dtype) for number in (*links, *targets)])
         rounded = any(map(is_low_precision, jax.tree.leaves([leaves[n].contents for n in group])))
-        seeds = [leaf_seed(combine_seeds(seed, first + k), paths[n]) for n in group for k in range(len(us))]
-        numbers = Numbers(row, jnp.stack(seeds) if rounded else None)
-        results = _moved(plan)(numbers, [leaves[n] for n in group])
+        seeds = None
+        if rounded:
+            of_each = [(n, combine_seeds(seed, first + k)) for n in group for k in range(len(us))]
+            seeds = jnp.stack([leaf_seed(of_content, paths[n]) for n, of_content in of_each])
+        results = _moved(plan)(Numbers(row, seeds), [leaves[n] for n in group])
         moved.update(zip(group, results, strict=True))
     return [structure.unflatten([moved[n][k] for n in range(len(leaves))]) for k in range(len(contents))]
+
+
+def _together(leaves: list[Leaf]) -> list[list[int]]:
+    """Which leaves share a kernel: small ones with arrays of the same dtypes."""
+
+    def kind(n: int) -> tuple[Any, ...]:
+        size = leaves[n].contents[0].size
+        dtypes = [
+            None if x is None else x.dtype for x in jax.tree.leaves(leaves[n], is_leaf=lambda x: x is None)
+        ]
+        return size > LARGE, size % UNIT == 0, *map(str, dtypes)
+
+    most = max(1, CONTENTS // len(leaves[0].contents))
+    groups: list[list[int]] = []
+    for (is_large, *_), numbers in itertools.groupby(sorted(range(len(leaves)), key=kind), kind):
+        alike = [*numbers]
+        size = 1 if is_large else -(-len(alike) // -(-len(alike) // most))  # groups as equal as can be
+        groups += [alike[start : start + size] for start in range(0, len(alike), size)]
+    return groups
 
 
 def _moved(plan: Plan) -> Callable[[Numbers, list[Leaf]], list[tuple[jax.Array, ...]]]:
@@ -221,6 +253,15 @@ def _moved(plan: Plan) -> Callable[[Numbers, list[Leaf]], list[tuple[jax.Array, 
     return moved
 
 
+class Layout(NamedTuple):
+    """Where the arrays of a kernel lie."""
+
+    unit: int  # that sizes are multiples of
+    n_lanes: int  # programs for a member
+    local: tuple[tuple[int, ...], ...]  # shapes of the leaves on this device
+    whole: tuple[tuple[int, ...], ...]
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def _move_shards(
     plan: Plan,
@@ -234,155 +275,161 @@ def _move_shards(
     Args:
         plan: as of the kernel.
         shapes: of the whole leaves.
-        numbers: with leading axes, whole.
+        numbers: of all members.
         leaves: arrays of this device.
-        starts: where they start in the whole leaves, for each axis of all of them; None where they are whole.
+        starts: where they start in the whole leaves, for all axes of all leaves; None where they are whole.
     """
     from jax.experimental import pallas as pl  # takes a third of a second
     from jax.experimental.pallas import triton
 
-    members = plan.n_axes
-    parts, n_programs, n_axes = [], 0, 0
-    for leaf, whole in zip(leaves, shapes, strict=True):
-        local = leaf.contents[0].shape
-        part = _Part(members, local, whole, n_programs, n_axes)
-        parts.append(part)
-        n_programs, n_axes = n_programs + part.n_members * part.n_lanes, n_axes + len(local)
-    numbers = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), numbers)
-    leaves = jax.tree.map(lambda x: x.reshape(math.prod(x.shape[:members]), -1), leaves)
-    # Contents are the last arguments, in place of which the results are written.
-    arguments = numbers, starts, [leaf._replace(contents=()) for leaf in leaves]
+    cut = plan.n_axes
+    local = tuple(leaf.contents[0].shape for leaf in leaves)
+    n_members = math.prod(local[0][:cut])
+    sizes = [math.prod(shape[cut:]) for shape in local]
+    blocks = [-(-size // BLOCK) for size in sizes]
+    # A leaf's lanes are its share of the programs, as large as its share of the blocks. Sizes come in a
+    # table, and the number of programs is a power of two: so the kernels of many leaves are one to XLA.
+    n_lanes = max(len(local), min(max(1, PROGRAMS // n_members), 1 << (sum(blocks) - 1).bit_length()))
+    lanes = [1 + (n_lanes - len(local)) * block // sum(blocks) for block in blocks]
+    unit = UNIT if all(size % UNIT == 0 for size in sizes) else 1
+    whole = [math.prod(shape[cut:]) for shape in shapes]
+    table = zip(
+        itertools.accumulate([0, *lanes[:-1]]), lanes, [size // unit for size in sizes], whole, strict=True
+    )
+
+    def rows(x: jax.Array) -> jax.Array:
+        """One for each member."""
+        return x.reshape((math.prod(x.shape[:cut]), -1) if cut else -1)
+
     contents = [leaf.contents for leaf in leaves]
+    arguments = (
+        jax.tree.map(rows, numbers),
+        jnp.asarray(np.array([*table], np.int32).ravel()),
+        starts,
+        jax.tree.map(rows, [leaf._replace(contents=()) for leaf in leaves]),
+    )
     n_others = len(jax.tree.leaves(arguments))
+    flat = jax.tree.map(rows, contents)
     moved = pl.pallas_call(
-        partial(_kernel, plan, parts),
-        jax.tree.map(lambda u: jax.ShapeDtypeStruct(u.shape, u.dtype), contents),
-        grid=(n_programs,),
-        input_output_aliases={n_others + n: n for n in range(len(jax.tree.leaves(contents)))},
+        partial(_kernel, plan, Layout(unit, n_lanes, local, shapes)),
+        flat,  # what the results are like, which are written in place of them
+        grid=(n_members * n_lanes,),
+        input_output_aliases={n_others + n: n for n in range(len(jax.tree.leaves(flat)))},
         interpret=plan.interpret,
         compiler_params=triton.CompilerParams(num_warps=4),
         name="complex_synapse",
-    )(*arguments, contents)
-    return [
-        tuple(u.reshape(part.local) for u in of_leaf) for of_leaf, part in zip(moved, parts, strict=True)
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """The programs that work on one leaf: so many lanes for each member, each moving every so many blocks."""
-
-    n_leading: int  # axes of members
-    local: tuple[int, ...]  # shape on this device
-    whole: tuple[int, ...]
-    first_program: int
-    first_axis: int  # among those of all leaves
-
-    @property
-    def n_members(self) -> int:
-        return math.prod(self.local[: self.n_leading])
-
-    @property
-    def size(self) -> int:
-        """Elements of a member."""
-        return math.prod(self.local[self.n_leading :])
-
-    @property
-    def block(self) -> int:
-        """Elements that a program moves at once, a power of two."""
-        return min(BLOCK, 1 << (self.size - 1).bit_length())
-
-    @property
-    def n_lanes(self) -> int:
-        return min(-(-self.size // self.block), max(1, PROGRAMS // self.n_members))
-
-    def index(self, flat: jax.Array, starts: Any, of_members: bool) -> jax.Array:
-        """The row-major index, in the whole, of a member of this device or of an element of a member."""
-        axes = range(self.n_leading) if of_members else range(self.n_leading, len(self.local))
-        if all(self.local[axis] == self.whole[axis] for axis in axes):
-            return flat
-        index, stride = jnp.zeros_like(flat), 1
-        for axis in reversed(axes):
-            size = jnp.array(self.local[axis], flat.dtype)
-            place = starts[self.first_axis + axis].astype(flat.dtype) + lax.rem(flat, size)
-            index += jnp.array(stride % 2**32, flat.dtype) * place
-            flat, stride = lax.div(flat, size), stride * self.whole[axis]
-        return index
+    )(*arguments, flat)
+    return [tuple(new.reshape(shape) for new in of_leaf) for of_leaf, shape in zip(moved, local, strict=True)]
 
 
 def _kernel(
-    plan: Plan, parts: list[_Part], numbers: Any, starts: Any, leaves: Any, contents: Any, *results: Any
+    plan: Plan,
+    layout: Layout,
+    numbers: Any,
+    table: Any,
+    starts: Any,
+    leaves: list[Any],
+    contents: list[Any],
+    *results: Any,
 ) -> None:
-    """One program: the leaf, the member and the blocks that are its own."""
-    from jax.experimental import pallas as pl
+    """One program: the contents of one member of one leaf, in one lane.
 
-    program = pl.program_id(0)
-    for n, part in enumerate(parts):
-        own = program - part.first_program
-        leaf = leaves[n]._replace(contents=contents[n])
-        work = partial(_move_leaf, plan, part, n, numbers, starts, leaf, results[n], own)
-        if len(parts) == 1:
-            work()
-        else:
-            pl.when((own >= 0) & (own < part.n_members * part.n_lanes))(work)
-
-
-def _move_leaf(
-    plan: Plan, part: _Part, n: int, numbers: Any, starts: Any, leaf: Any, results: Any, program: jax.Array
-) -> None:
-    """The contents of one member in one lane: those links are run through that are due."""
+    All leaves share the lines below, in which a program masks what it loads and stores of others' leaves:
+    lines for each leaf would take longer to compile.
+    """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
-    n_contents = len(leaf.contents)
-    lanes = jnp.int32(part.n_lanes)
-    member, lane = lax.div(program, lanes), lax.rem(program, lanes)
-    row = part.index(member, starts, of_members=True)
+    n_contents = len(contents[0])
+    n_lanes = jnp.int32(layout.n_lanes)
+    member, lane = lax.div(pl.program_id(0), n_lanes), lax.rem(pl.program_id(0), n_lanes)
+    leaf = jnp.int32(0)
+    for n in range(1, len(leaves)):
+        leaf += (lane >= table[4 * n]).astype(jnp.int32)
+    first, lanes, size, whole = (table[4 * leaf + column] for column in range(4))
+    size *= layout.unit
+    lane -= first
+    is_own = [(leaf == n) & (lane < lanes) for n in range(len(leaves))]  # some lanes may be left over
 
-    def number(group: int, k: int) -> jax.Array:
-        return numbers.row[row, (0, 1 + n_contents, 1 + 2 * n_contents, 1 + 3 * n_contents)[group] + k]
+    def own(arrays: list[jax.Array]) -> jax.Array:
+        value = arrays[0]
+        for mine, other in zip(is_own[1:], arrays[1:], strict=True):
+            value = jnp.where(mine, other, value)
+        return value
+
+    index_of = partial(_index_in_whole, plan.n_axes, layout, starts)
+    row = own(index_of(member, of_members=True))
+
+    def of_row(numbers: Any, k: Any) -> jax.Array:
+        return numbers[row, k] if plan.n_axes else numbers[k]
+
+    def number(group: int, k: Any) -> jax.Array:
+        return of_row(numbers.row, (0, 1 + n_contents, 1 + 2 * n_contents, 1 + 3 * n_contents)[group] + k)
 
     def move_block(trip: jax.Array, _: None) -> None:
-        start = (lane + trip * lanes) * part.block
-        offsets = start + lax.iota(jnp.int32, part.block)
-        inside = offsets < part.size
+        start = (lane + trip * lanes) * BLOCK
+        offsets = start + lax.iota(jnp.int32, BLOCK)
+        block = (member, pl.ds(start, BLOCK)) if plan.n_axes else pl.ds(start, BLOCK)
+        masks = [(offsets < size) & mine for mine in is_own]
 
-        def load(ref: Any) -> jax.Array:
-            return triton.load(ref.at[member, pl.ds(start, part.block)], mask=inside, other=0)
+        def load(*refs: Any) -> jax.Array:
+            return own([triton.load(ref.at[block], mask=mask) for ref, mask in zip(refs, masks, strict=True)])
 
-        def store(k: int, u: jax.Array) -> jax.Array:
-            ref = results[k]
-            if is_low_precision(ref):
-                seed = numbers.seeds[row, n * n_contents + k]
-                index = part.index(offsets.astype(jnp.uint32), starts, of_members=False)
-                size = math.prod(part.whole[part.n_leading :])
-                u = round_by(uniform(index + seed * jnp.uint32(size % 2**32), seed), u, ref.dtype)
-            u = u.astype(ref.dtype)
-            triton.store(ref.at[member, pl.ds(start, part.block)], u, mask=inside)
-            return u
+        def store(k: int, u: jax.Array) -> None:
+            for result, mask in zip(results, masks, strict=True):
+                triton.store(result[k].at[block], u, mask=mask)
 
-        def exchange(k: int, u: jax.Array) -> None:
-            """Through the link on the right of content k, and on."""
+        def rounded(k: int, u: jax.Array) -> jax.Array:
+            dtype = results[0][k].dtype
+            if not is_low_precision(results[0][k]):
+                return u.astype(dtype)
+            seed = of_row(numbers.seeds, leaf * n_contents + k)
+            index = own(index_of(offsets.astype(jnp.uint32), of_members=False))
+            return round_by(uniform(index + seed * whole.astype(jnp.uint32), seed), u, dtype)
+
+        def exchange(k: int, u: jax.Array) -> jax.Array:
+            """Content k after the link on its right; and so on, as far as links are due."""
             if k + 1 < n_contents:
-                w = load(leaf.contents[k + 1])
-            elif leaf.end is not None:
-                w = load(leaf.end)
+                w = load(*(us[k + 1] for us in contents))
+            elif leaves[0].end is None:
+                w = number(3, 2 + leaf).astype(jnp.float32)
             else:
-                w = number(3, 2 + n).astype(jnp.float32)
-            u = store(k, from_right(u, (number(2, k), w)) if plan.flows_back[k] else u)
+                w = load(*(leaf.end for leaf in leaves))
+            u = rounded(k, from_right(u, (number(2, k), w)) if plan.flows_back[k] else u)
             if k + 1 < n_contents:
                 go_on(k + 1, from_left(w, u, number(1, k + 1), None))
+            return u
 
         def go_on(k: int, u: jax.Array) -> None:
-            lax.cond(number(0, k + 1) != 0, lambda: exchange(k, u), lambda: None if store(k, u) is None else None)
+            """Content k, after the link on its left: stored, after the link on its right if that is due."""
+            store(k, lax.cond(number(0, k + 1) != 0, partial(exchange, k), partial(rounded, k), u))
 
-        u = load(leaf.contents[0])
-        if leaf.left is None:
-            exchange(0, u)
+        u = load(*(us[0] for us in contents))
+        if leaves[0].left is None:
+            store(0, exchange(0, u))
         else:
+            left = jax.tree.map(load, *(leaf.left for leaf in leaves))
             gain = (number(3, 0), number(3, 1)) if plan.gains else None
-            go_on(0, from_left(u, jax.tree.map(load, leaf.left), number(1, 0), gain))
+            go_on(0, from_left(u, left, number(1, 0), gain))
 
-    n_trips = -(-part.size // (part.block * part.n_lanes))
-    is_due = number(0, 1 if leaf.left is None else 0) != 0
-    pl.when(is_due)(lambda: lax.fori_loop(0, n_trips, move_block, None))
+    n_trips = lax.div(size + BLOCK * lanes - 1, BLOCK * lanes)
+    first_is_due = number(0, 1 if leaves[0].left is None else 0) != 0
+    pl.when(first_is_due)(lambda: lax.fori_loop(0, n_trips, move_block, None))
+
+
+def _index_in_whole(
+    n_axes: int, layout: Layout, starts: Any, flat: jax.Array, *, of_members: bool
+) -> list[jax.Array]:
+    """For each leaf the row-major index, in the whole, of a member or of an element of a member."""
+    indices, n_before = [], 0
+    for local, whole in zip(layout.local, layout.whole, strict=True):
+        index, rest, stride = jnp.zeros_like(flat), flat, 1
+        axes = range(n_axes) if of_members else range(n_axes, len(local))
+        for axis in reversed(axes):
+            size = jnp.array(local[axis], flat.dtype)
+            place = starts[n_before + axis].astype(flat.dtype) if starts is not None else 0
+            index += jnp.array(stride % 2**32, flat.dtype) * (place + lax.rem(rest, size))
+            rest, stride = lax.div(rest, size), stride * whole[axis]
+        indices.append(index if local != whole else flat)
+        n_before += len(local)
+    return indices

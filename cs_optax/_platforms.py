@@ -27,41 +27,54 @@ _choice.multiple_results = True
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def on_gpu(
-    kernel: Callable[..., Any], present: Callable[..., Any], everywhere: bool, *operands: Any
+    kernel: Callable[..., Any], otherwise: Callable[..., Any], everywhere: bool, *operands: Any
 ) -> Any:
-    """``present(*operands)``, on GPUs computed as ``kernel(on_many_devices, *operands)``, if that lowers there.
+    """``otherwise(*operands)``, computed on GPUs as ``kernel(on_many, *operands)`` where that can be lowered.
 
-    Both are functions of trees of arrays with the same results. Derivatives are those of ``present``. With
-    ``everywhere``, ``kernel`` is taken on all platforms, and its errors are raised.
+    Both have the same results, trees of arrays. Derivatives are those of ``otherwise``.
+
+    Args:
+        kernel: its first argument tells whether several devices share the arrays.
+        otherwise: for all other platforms, and where ``kernel`` is refused, of which there is a warning.
+        everywhere: whether ``kernel`` is taken on all platforms, whatever it raises.
+        operands: trees of arrays.
     """
+    structure: Any
+    results: Any
     flat, structure = jax.tree.flatten(operands)
-    jaxpr, shapes = jax.make_jaxpr(lambda *flat: present(*structure.unflatten(flat)), return_shape=True)(*flat)
+    traced = jax.jit(lambda *flat: otherwise(*structure.unflatten(flat))).trace(*flat)
 
     def on_leaves(on_many: bool, *flat: jax.Array) -> list[jax.Array]:
         return jax.tree.leaves(kernel(on_many, *structure.unflatten(flat)))
 
-    results = _choice.bind(
-        *flat, present=jaxpr, kernel=on_leaves, everywhere=everywhere, devices=_needs_devices()
+    results = jax.tree.structure(traced.out_info)
+    return results.unflatten(
+        _choice.bind(
+            *flat,
+            otherwise=traced.jaxpr,
+            kernel=on_leaves,
+            everywhere=everywhere,
+            devices=_needs_devices() if everywhere or _has_gpus() else None,
+        )
     )
-    return jax.tree.structure(shapes).unflatten(results)
 
 
 @on_gpu.defjvp
-def _(kernel: Any, present: Callable[..., Any], everywhere: bool, primals: Any, tangents: Any) -> Any:
+def _(kernel: Any, otherwise: Callable[..., Any], everywhere: bool, primals: Any, tangents: Any) -> Any:
     del kernel, everywhere
-    return jax.jvp(present, primals, tangents)
+    return jax.jvp(otherwise, primals, tangents)
 
 
 @_choice.def_impl
-def _(*flat: Any, present: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
+def _(*flat: Any, otherwise: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
     del kernel, everywhere, devices  # without jax.jit
-    return core.jaxpr_as_fun(present)(*flat)
+    return core.jaxpr_as_fun(otherwise)(*flat)
 
 
 @_choice.def_abstract_eval
-def _(*flat: Any, present: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
+def _(*flat: Any, otherwise: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
     del flat, kernel, everywhere, devices
-    return present.out_avals
+    return otherwise.out_avals
 
 
 @functools.cache
@@ -72,37 +85,68 @@ def _needs_devices() -> Any:
     return jax.make_jaxpr(identity)(0.0)
 
 
-def _batched(flat: Any, axes: Any, *, present: Any, kernel: Any, **others: Any) -> tuple[Any, list[int]]:
+def _batched(flat: Any, axes: Any, *, otherwise: Any, kernel: Any, **others: Any) -> tuple[Any, list[int]]:
     def mapped(on_many: bool, *flat: jax.Array) -> list[jax.Array]:
         return jax.vmap(partial(kernel, on_many), axes)(*flat)
 
-    jaxpr = jax.make_jaxpr(jax.vmap(core.jaxpr_as_fun(present), axes))(*flat)
-    results = _choice.bind(*flat, present=jaxpr, kernel=mapped, **others)
+    jaxpr = jax.make_jaxpr(jax.vmap(core.jaxpr_as_fun(otherwise), axes))(*flat)
+    results = _choice.bind(*flat, otherwise=jaxpr, kernel=mapped, **others)
     return results, [0] * len(results)
 
 
-def _lower(ctx: Any, *flat: Any, present: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
+def _lower(ctx: Any, *flat: Any, otherwise: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
     del devices
     if not everywhere:
-        return mlir.lower_fun(core.jaxpr_as_fun(present), multiple_results=True)(ctx, *flat)
-    # Of one device, perhaps known only later, each array is whole.
-    on_many = getattr(ctx.module_context.axis_context, "num_devices", 2) > 1
-    # Plain shapes in place of types that tell shardings: those of shards are others.
-    bare = ctx.replace(avals_in=[jax.core.ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in])
-    return mlir.lower_fun(partial(kernel, on_many), multiple_results=True)(bare, *flat)
+        return mlir.lower_fun(core.jaxpr_as_fun(otherwise), multiple_results=True)(ctx, *flat)
+    return lower_without_mesh(partial(kernel, _n_devices(ctx) > 1), ctx, *flat)
 
 
-def _lower_on_gpu(ctx: Any, *flat: Any, everywhere: bool, **ways: Any) -> Any:
+def lower_without_mesh(function: Callable[..., Any], ctx: Any, *flat: Any) -> Any:
+    """With no mesh and no types that tell shardings: shardings are those that XLA finds."""
+    with _no_mesh():
+        bare = ctx.replace(avals_in=[jax.core.ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in])
+        return mlir.lower_fun(function, multiple_results=True)(bare, *flat)
+
+
+def _lower_on_gpu(ctx: Any, *flat: Any, kernel: Any, everywhere: bool, **others: Any) -> Any:
+    with warnings.catch_warnings():
+        # Later versions of JAX announce that Triton will leave Pallas. Without it, loops are taken.
+        warnings.filterwarnings("ignore", "The Pallas Triton backend", DeprecationWarning)
+        reason = None if everywhere else _refusal(ctx, kernel)
+        if reason is None:
+            return _lower(ctx, *flat, kernel=kernel, everywhere=True, **others)
+    _warn_once(reason)
+    return _lower(ctx, *flat, kernel=kernel, everywhere=False, **others)
+
+
+def _refusal(ctx: Any, kernel: Any) -> str | None:
+    """Why the kernel cannot be lowered, by trial: what fails half-way could not be taken back."""
+    if _n_devices(ctx) > 1 and (ctx.module_context.lowering_parameters.for_export or not _has_gpus()):
+        return "several devices that share arrays have to be at hand"
+    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in ctx.avals_in]
+    platforms = tuple(ctx.platforms or ctx.module_context.platforms)
     try:
-        with warnings.catch_warnings():
-            # Later versions of JAX announce that Triton will leave Pallas. Without it, the present way is taken.
-            warnings.filterwarnings("ignore", "The Pallas Triton backend", DeprecationWarning)
-            return _lower(ctx, *flat, everywhere=True, **ways)
-    except Exception as reason:
-        if everywhere:
-            raise
-        _warn_once(f"{type(reason).__name__}: {str(reason).partition(chr(10))[0]}")
-        return _lower(ctx, *flat, everywhere=False, **ways)
+        with _no_mesh():
+            jax.jit(partial(kernel, False)).trace(*shapes).lower(lowering_platforms=platforms)
+    except Exception as error:  # whatever a version of JAX finds wrong
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return None
+
+
+def _n_devices(ctx: Any) -> int:
+    """How many devices share the arrays; where they are shards already, it does not matter."""
+    return getattr(ctx.module_context.axis_context, "num_devices", 2)
+
+
+def _has_gpus() -> bool:
+    """Whether this process computes with several GPUs, among which arrays may be divided."""
+    return jax.default_backend() == "gpu" and jax.device_count() > 1
+
+
+def _no_mesh() -> Any:
+    """No mesh in force, but the kind of device that it tells."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device))
 
 
 @functools.cache

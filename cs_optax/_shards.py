@@ -10,11 +10,43 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental.custom_partitioning import ArrayMapping, SdyShardingRule, custom_partitioning
+from jax.extend import core
+from jax.interpreters import mlir
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-# (replicated, groups, starts) -> groups: arrays that each shard needs whole, and groups of arrays of one shape,
-# sharded alike, of which the results are shards too; where a shard starts in each group, or None for a whole.
+from cs_optax._platforms import lower_without_mesh
+
+# (replicated, groups, starts) -> results, as `on_each_shard` calls it
 Local = Callable[[Any, list[Any], jax.Array | None], list[Any]]
+
+
+_shard = core.Primitive("synapse_on_shard")
+_shard.multiple_results = True
+
+
+@_shard.def_abstract_eval
+def _(*flat: Any, function: Any, made: Any) -> Any:
+    del flat, function
+    return made
+
+
+def _lower(ctx: Any, *flat: Any, function: Any, made: Any) -> Any:
+    """What is computed of a shard, with short locations.
+
+    XLA inlines it into a program that has numbered its stack frames by itself. Frames of calls within calls
+    can then make a circle, in which XLA would go on and on.
+    """
+    del made
+    name = "jax_include_full_tracebacks_in_locations"
+    before = getattr(jax.config, name)
+    jax.config.update(name, False)
+    try:
+        return lower_without_mesh(function, ctx, *flat)
+    finally:
+        jax.config.update(name, before)
+
+
+mlir.register_lowering(_shard, _lower)
 
 
 def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[Any]) -> list[Any]:
@@ -46,14 +78,32 @@ def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[
         maps = [like.sharding.devices_indices_map(like.shape) for like in firsts]
         devices = list(maps[0])
         starts = np.array(
-            [[axis.start or 0 for indices in maps for axis in indices[device]] for device in devices], np.int32
+            [[axis.start or 0 for indices in maps for axis in indices[device]] for device in devices],
+            np.int32,
         )
         mesh = Mesh(np.array(devices), ("device",))
         nothing = NamedSharding(mesh, PartitionSpec())
-        shardings = jax.tree.map(lambda _: nothing, operands[0]), _alike([x.sharding for x in firsts], operands[1])
+        shardings = (
+            jax.tree.map(lambda _: nothing, operands[0]),
+            _alike([x.sharding for x in firsts], operands[1]),
+        )
 
         def on_a_shard(replicated: Any, groups: list[Any]) -> list[Any]:
-            return local(replicated, groups, jnp.asarray(starts)[lax.axis_index("device")])
+            structure: Any
+            flat, structure = jax.tree.flatten((replicated, groups))
+
+            def function(*flat: jax.Array) -> list[jax.Array]:
+                replicated, groups = structure.unflatten(flat)
+                mine = jnp.asarray(starts)[lax.axis_index("device")]
+                return jax.tree.leaves(local(replicated, groups, mine))
+
+            made = tuple(
+                jax.core.ShapedArray(jax.tree.leaves(group)[0].shape, result.dtype)
+                for group, of_group in zip(groups, results, strict=True)
+                for result in jax.tree.leaves(of_group)
+            )
+            whole_structure: Any = jax.tree.structure(results)
+            return whole_structure.unflatten(_shard.bind(*flat, function=function, made=made))
 
         return mesh, on_a_shard, _alike([x.sharding for x in firsts], results), shardings
 
@@ -65,9 +115,7 @@ def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[
 
 def _alike(shardings: list[Any], groups: list[Any]) -> list[Any]:
     """Each group with one sharding for all its arrays."""
-    return [
-        jax.tree.map(lambda _, one=one: one, group) for one, group in zip(shardings, groups, strict=True)
-    ]
+    return [jax.tree.map(lambda _, one=one: one, group) for one, group in zip(shardings, groups, strict=True)]
 
 
 def _elementwise(replicated: Any, groups: list[Any], likes: list[Any]) -> SdyShardingRule:

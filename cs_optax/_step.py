@@ -260,7 +260,7 @@ def from_left(
 def from_right(
     u: jax.Array, operands: tuple[jax.Array, jax.Array], seed: jax.Array | None = None
 ) -> jax.Array:
-    """A beaker after the exchange with its right neighbour: ``u + a · (w − u)``; operands are ``a`` and ``w``."""
+    """A beaker after the exchange with its right neighbour: ``u + a (w − u)``. The operands: ``a, w``."""
     del seed
     a, w = operands
     return _add(u, _flow(a, u, w))

@@ -149,11 +149,11 @@ def complex_synapse(
             ``init``: a restored state stays in the dtypes it has.
         seed: of that rounding, an integer, perhaps traced. Members of a ``jax.vmap`` and shards of a
             ``jax.shard_map`` round independently if they are given different seeds.
-        kernel: "auto": where "exchange" is compiled for a GPU, links that may rest are computed by a kernel of
-            Pallas, which decides for itself which of them exchange, in place of loops that make the host
-            wait. The numbers are the same up to rounding. Complex parameters, those of 8 bits, beakers in
-            host memory and derivatives do without it, and so do all other platforms. "never": nowhere.
-            "interpret": Pallas interprets it on any platform, slowly, for tests.
+        kernel: with "auto", an "exchange" that is compiled for a GPU computes the links that may rest in a
+            kernel, which decides for itself which of them are due, in place of loops that make the host
+            wait. The numbers are the same up to rounding. Complex leaves, leaves of 8 bits, beakers in host
+            memory and derivatives do without it, as do all other platforms. "never" switches it off;
+            "interpret" has Pallas interpret it on any platform, slowly, for tests.
 
     Returns:
         An ``optax.GradientTransformationExtraArgs``. Its updates have the dtypes of the parameters (those

@@ -6,7 +6,6 @@ import jax
 import pytest
 import submitit  # noqa: F401  # now: it closes all log handlers, later absl's too, which closes pytest's stderr
 
-from cs_optax import _xla
 from experiments.lab import figures
 from experiments.lab.figures import style
 
@@ -44,19 +43,6 @@ def sketched(monkeypatch):
     """For tests of commands that care for the figures that there are, but not for how they look."""
     monkeypatch.setattr(figures, "FORMATS", ("png",))
     monkeypatch.setattr(style, "PNG_DPI", 40)
-
-
-@pytest.fixture
-def nest(monkeypatch):
-    """Sets how many loops of the exchange stand one in the other: 0 on a CPU, 3 on accelerators."""
-
-    def set_to(n_nested):
-        monkeypatch.setattr(_xla, "_n_nested", lambda: n_nested)
-        jax.clear_caches()
-
-    yield set_to
-    monkeypatch.undo()
-    jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

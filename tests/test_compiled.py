@@ -75,12 +75,6 @@ def test_a_donated_update_copies_no_array_and_needs_no_memory(chain, tree, n_ste
     assert extra <= largest + 0.1 * size + 20_000
 
 
-@pytest.mark.parametrize("chain", few(["K=10, alpha=10", "resting", "initial"], ["initial"]))
-def test_nor_does_it_with_the_loops_that_accelerators_have(chain, nest):
-    nest(3)
-    test_a_donated_update_copies_no_array_and_needs_no_memory(chain, "mlp", 20)
-
-
 def test_without_donation_it_would_copy():
     """The test above can fail."""
     shapes = TREES["mlp"]

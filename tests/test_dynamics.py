@@ -280,39 +280,6 @@ def test_clocks_do_not_stop_where_float32_sums_would():
     np.testing.assert_allclose(clocks.sum(axis=0)[[0, 2, 3]], later[[0, 2, 3]], rtol=1e-7)
 
 
-@pytest.mark.parametrize("visible_resolution", [0.0, 1 / 16])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("n_beakers", [1, 2, 3, 4, 7])
-def test_loops_within_each_other_compute_what_loops_side_by_side_do(
-    n_beakers, dtype, visible_resolution, nest
-):
-    """Accelerators have them one in the other, a CPU side by side: the same bits."""
-    found = []
-    for n_nested in (0, 3):
-        nest(n_nested)
-        timescales = 2.0, 2.0 * 4.0 ** (n_beakers - 1)
-        tx = complex_synapse(n_beakers, *timescales, leak="initial", visible_resolution=visible_resolution)
-        inputs = jnp.asarray(np.random.default_rng(0).standard_normal((60, 20)), dtype)
-        found.append(follow(tx, inputs, jnp.zeros(20, dtype)))
-    jax.tree.map(np.testing.assert_array_equal, *found)
-
-
-@pytest.mark.parametrize("transform", [jax.grad, jax.vmap])
-def test_so_they_do_under_transformations(transform, nest):
-    tx = complex_synapse(5, 2.0, 512.0, visible_resolution=1 / 16)
-    inputs = jnp.asarray(np.random.default_rng(0).standard_normal((60, 20)), jnp.float32)
-
-    def final(start):
-        params, beakers = follow(tx, inputs, jnp.broadcast_to(start, 20))
-        return sum(jnp.sum(content**2) for content in (params, *beakers))
-
-    found = []
-    for n_nested in (0, 3):
-        nest(n_nested)
-        found.append(jax.jit(transform(final))(1.5 if transform is jax.grad else jnp.arange(3.0)))
-    np.testing.assert_allclose(*found, rtol=1e-6)
-
-
 def test_links_wait_between_their_exchanges():
     """With a resting visible link nothing flows, and an input passes as it came."""
     tx = complex_synapse(5, 500.0, 500.0 * 4**4, visible_resolution=1 / 16)

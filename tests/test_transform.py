@@ -200,6 +200,7 @@ WRONG = {
     "backflow": ["sometimes", True, None, 3.0, [1.0, 2.0], [-1.0] * 5, [math.nan] * 5],
     "beaker_dtype": ["int32", "single-ish", "complex64"],
     "seed": [[1, 2]],
+    "kernel": ["always", True, None],
 }
 ARGUMENTS = {"n_beakers": 6, "alpha": 8.0, "beta": 8192.0}
 WRONG_CASES = [(complex_synapse, name, value) for name, values in WRONG.items() for value in values] + [
