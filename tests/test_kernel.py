@@ -17,6 +17,7 @@ from tiers import few, pairs
 
 from cs_optax import _kernel, _platforms, complex_synapse, get_beakers, offload_beakers
 
+pytestmark = pytest.mark.usefixtures("quick_to_run")
 RNG = np.random.default_rng(0)
 SHAPES = {"matrix": (7, 5), "vector": (1100,), "number": (), "empty": (0, 3), "even": (2, 16)}
 CASES = {
