@@ -187,7 +187,7 @@ def _test(
     seeds = range(options.seed, options.seed + options.n_seeds)
     finished = {}
     for method, of_method in searches.items():
-        best = replace(of_method.best.settings, evaluate_on="test")
+        best = replace(of_method.best.settings, evaluate_on="test", full_eval=options.output.full_eval)
         job = options.job(
             dataset, configurations=[best], method=method, seeds=seeds, live=live, title=f"{method}, test"
         )

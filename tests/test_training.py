@@ -256,6 +256,16 @@ def test_the_initial_accuracy_is_that_of_the_initial_weights():
     np.testing.assert_array_equal(run.accuracy_matrix, np.tile(run.initial_accuracy, (5, 1)))
 
 
+@pytest.mark.parametrize("method", ["standard", "ewc"])  # the latter has to do at the end of a task
+def test_the_full_evaluation_at_the_end_alone_leaves_out_the_rows_before(method):
+    (often,) = trained(SMALL, method, [0])
+    (once,) = trained(dataclasses.replace(SMALL, full_eval="end"), method, [0])
+    np.testing.assert_array_equal(once.accuracy_matrix, often.accuracy_matrix[-1:])
+    np.testing.assert_array_equal(once.matrix_at, often.matrix_at[-1:])
+    for name in ("loss", "accuracy", "evaluated_at", "initial_accuracy", "final_accuracy"):
+        np.testing.assert_array_equal(getattr(once, name), getattr(often, name))
+
+
 def test_accuracy_of_many_blocks_is_that_of_one(monkeypatch):
     (one_block,) = trained(SMALL, "standard", [0])
     monkeypatch.setattr(programs, "EVALUATION_BLOCK", 7)

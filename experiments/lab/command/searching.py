@@ -53,7 +53,8 @@ def plan_of(settings: Settings, method: str, ranges: Mapping[str, Range], budget
         SettingsError: if a configuration cannot be meant.
     """
     space = search.search_space(settings, method, ranges)
-    planned = search.configurations(replace(settings, evaluate_on="validation"), space, budget)
+    searched_with = replace(settings, evaluate_on="validation", full_eval="end")
+    planned = search.configurations(searched_with, space, budget)
     for one in planned:
         search.check(one, method, space)
     plan = Plan(method, space, [search.evaluations(one, method) for one in planned])

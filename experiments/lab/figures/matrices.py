@@ -52,7 +52,7 @@ def accuracy_matrices(
         for method, group in runs.items()
         if not settings.methods[method].mixes_tasks
     }
-    if not settings.one_task_after_the_other or settings.tasks == 1 or not matrices:
+    if len(settings.task_ends) == 1 or settings.full_eval == "end" or not matrices:
         return None
     columns = min(len(matrices), IN_A_COLUMN if len(matrices) <= 2 * IN_A_COLUMN else ON_A_PAGE)
     rows, width = math.ceil(len(matrices) / columns), COLUMN if columns <= IN_A_COLUMN else PAGE

@@ -30,6 +30,8 @@ ClassOrder = Literal["canonical", "shuffled"]
 
 EvaluateOn = Literal["test", "validation"]
 
+FullEval = Literal["tasks", "end"]
+
 Optimizer = Literal["adam", "sgd"]
 
 TimeStep = Literal["iteration", "learning-rate"]
@@ -136,12 +138,15 @@ class Evaluation:
             accuracy is always that on the whole test set.
         evaluate_on: What counts as the test set. With validation, every sixth training image of each
             class, which is then not trained on: for choosing settings without a look at the test set.
+        full_eval: When the accuracy on the whole test set is taken. With tasks, after each task (task-based
+            and gradual streams) and at the end; with end, at the end alone, as a search does.
     """
 
     loss_log: int = 100
     eval_log: int = 100
     eval_n: int = 1024
     evaluate_on: EvaluateOn = "test"
+    full_eval: FullEval = "tasks"
 
 
 @dataclass(frozen=True)
@@ -211,6 +216,12 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
     def one_task_after_the_other(self) -> bool:
         """Whether each task has iterations of its own, the ends of which are known."""
         return self.stream in ("task-based", "gradual")
+
+    @property
+    def task_ends(self) -> list[int]:
+        """The iterations after which a task ends; in a stream that mixes the tasks its end alone."""
+        total, each = self.total_iterations, self.iters
+        return list(range(each, total + 1, each)) if self.one_task_after_the_other else [total]
 
     @property
     def total_iterations(self) -> int:

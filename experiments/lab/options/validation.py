@@ -10,6 +10,7 @@ from experiments.lab.options.settings import (
     ClassOrder,
     EvaluateOn,
     Experiment,
+    FullEval,
     Optimizer,
     Settings,
     Stream,
@@ -225,6 +226,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "stream": get_args(Stream),
     "class_order": get_args(ClassOrder),
     "evaluate_on": get_args(EvaluateOn),
+    "full_eval": get_args(FullEval),
     "optimizer": get_args(Optimizer),
     "time_step": get_args(TimeStep),
 }

@@ -128,6 +128,8 @@ def _why_no_task_ends(run: Run, settings: Settings) -> str | None:
     no_ends = NO_TASK_ENDS.get(settings.stream)
     if settings.methods[run.method].mixes_tasks:
         no_ends = f"{run.method} mixes all tasks"
+    if settings.full_eval == "end":
+        no_ends = no_ends or "the whole test set is evaluated at the end alone"
     if no_ends is None and len(run.accuracy_matrix) != settings.tasks:
         raise ValueError(
             f"accuracy_matrix of {len(run.accuracy_matrix)} rows: must be {settings.tasks}, one for each task"

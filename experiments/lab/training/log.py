@@ -17,9 +17,9 @@ class Log:
     """What is recorded of a group of runs, and when.
 
     Attributes:
+        task_ends: iterations after which a task ends; the last one is that of the run.
         matrix_at: iterations with an evaluation on the whole test set, beside that at the start.
-        evaluated_at: iterations with an evaluation on the subset; the start and those of ``matrix_at`` are
-            among them.
+        evaluated_at: iterations with an evaluation on the subset; the start and ``task_ends`` are among them.
         logged_at: ends of the stretches that losses are averaged over.
         seen: [runs, evaluations, tasks], the tasks shown so far.
         losses: [iterations, trained runs]: several runs may be one training, evaluated in several ways.
@@ -36,9 +36,9 @@ class Log:
 
     def __init__(self, settings: Settings, trained: np.ndarray, probed: bool = False) -> None:
         self._total = total = settings.total_iterations
-        by_task = settings.one_task_after_the_other
-        self.matrix_at = list(range(settings.iters, total + 1, settings.iters)) if by_task else [total]
-        self.evaluated_at = sorted({*range(0, total + 1, settings.eval_log), *self.matrix_at})
+        self.task_ends = settings.task_ends
+        self.matrix_at = self.task_ends if settings.full_eval == "tasks" else [total]
+        self.evaluated_at = sorted({*range(0, total + 1, settings.eval_log), *self.task_ends})
         self.logged_at = list(range(settings.loss_log, total + 1, settings.loss_log)) or [total]
         self._trained, n_trained = trained, trained.max() + 1
         self.seen = np.zeros((len(trained), len(self.evaluated_at), settings.tasks), bool)

@@ -202,9 +202,9 @@ class _Training:
         return subset, subset if rest is None else subset + rest
 
     def _end_task(self, stop: int) -> None:
-        if self._programs.has_task_ends and stop in self._log.matrix_at[:-1]:
+        if self._programs.has_task_ends and stop in self._log.task_ends[:-1]:
             with self._timer("train"):
-                task = self._log.matrix_at.index(stop)
+                task = self._log.task_ends.index(stop)
                 self._carries = self._programs.end_task(self._carries, task)
                 jax.block_until_ready(self._carries)
 
