@@ -43,6 +43,7 @@ def test_defaults_are_those_of_the_published_comparison():
         "eval_log": 100,
         "eval_n": 1024,
         "evaluate_on": "test",
+        "full_eval": "tasks",
         "classes": 10,
         "labelled": False,
     }
