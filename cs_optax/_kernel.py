@@ -103,12 +103,13 @@ def sweep_on_gpu(
     if any(map(on_host, jax.tree.leaves((contents, end)))):
         return by_loops(*operands)
     structure: Any = jax.tree.structure(contents[0])
-    columns = zip(*(structure.flatten_up_to(tree) for tree in (left, end, *contents)), strict=True)
+    columns = [*zip(*(structure.flatten_up_to(tree) for tree in (left, end, *contents)), strict=True)]
     fits = [_fits(*column) for column in columns]
     if not any(fits):
         return by_loops(*operands)
     by_kernel = partial(_sweep_by_kernel, move, fits, interpret)
-    return on_gpu(by_kernel, by_loops, interpret, *operands)
+    trial = partial(_sweep_few, move, _few_of_each_kind(columns, fits), interpret)
+    return on_gpu(by_kernel, trial, by_loops, interpret, *operands)
 
 
 def _fits(left: Weight, *arrays: jax.Array) -> bool:
@@ -170,6 +171,44 @@ def _sweep_by_kernel(
     return tuple(merged)
 
 
+def _few_of_each_kind(columns: list[tuple[Any, ...]], fits: list[bool]) -> list[int]:
+    """Leaves that fit, as many of each kind as share a kernel: what is refused for one is for all."""
+    kinds: dict[tuple[Any, ...], list[int]] = {}
+    for n, (left, end, *contents) in enumerate(columns):
+        if fits[n]:
+            shape, dtypes = contents[0].shape, (left.value.dtype, end.dtype, *(u.dtype for u in contents))
+            kind = _sizes(contents[0]), left.lost is None, end.shape == shape, *map(str, dtypes)
+            kinds.setdefault(kind, []).append(n)
+    return [n for alike in kinds.values() for n in alike[: max(1, CONTENTS // len(columns[0]))]]
+
+
+def _sweep_few(
+    move: Move,
+    few: list[int],
+    interpret: bool,
+    on_many: bool,
+    due: tuple[jax.Array | None, ...],
+    contents: tuple[optax.Params, ...],
+    left: optax.Params,
+    end: optax.Params,
+    fixed: tuple[Any, ...],
+    seed: jax.Array,
+) -> tuple[optax.Params, ...]:
+    """A few leaves by the kernel, to see whether it can be lowered: not all, which takes twice as long."""
+    structure: Any = jax.tree.structure(contents[0])
+    left, end, *ours = (
+        [leaves[n] for n in few] for leaves in map(structure.flatten_up_to, (left, end, *contents))
+    )
+    return _sweep_by_kernel(
+        move, [True] * len(few), interpret, on_many, due, tuple(ours), left, end, fixed, seed
+    )
+
+
+def _sizes(array: jax.Array) -> tuple[bool, bool]:
+    """What of a leaf's size decides its kernel."""
+    return array.size > LARGE, array.size % UNIT == 0
+
+
 def _launch(
     due: jax.Array | None,
     contents: list[optax.Params],
@@ -214,11 +253,10 @@ def _together(leaves: list[Leaf]) -> list[list[int]]:
     """Which leaves share a kernel: small ones with arrays of the same dtypes."""
 
     def kind(n: int) -> tuple[Any, ...]:
-        size = leaves[n].contents[0].size
         dtypes = [
             None if x is None else x.dtype for x in jax.tree.leaves(leaves[n], is_leaf=lambda x: x is None)
         ]
-        return size > LARGE, size % UNIT == 0, *map(str, dtypes)
+        return *_sizes(leaves[n].contents[0]), *map(str, dtypes)
 
     most = max(1, CONTENTS // len(leaves[0].contents))
     groups: list[list[int]] = []

@@ -25,9 +25,13 @@ _choice = core.Primitive("synapse_on_gpu")
 _choice.multiple_results = True
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
 def on_gpu(
-    kernel: Callable[..., Any], otherwise: Callable[..., Any], everywhere: bool, *operands: Any
+    kernel: Callable[..., Any],
+    trial: Callable[..., Any],
+    otherwise: Callable[..., Any],
+    everywhere: bool,
+    *operands: Any,
 ) -> Any:
     """``otherwise(*operands)``, computed on GPUs as ``kernel(on_many, *operands)`` where that can be lowered.
 
@@ -35,7 +39,8 @@ def on_gpu(
 
     Args:
         kernel: its first argument tells whether several devices share the arrays.
-        otherwise: for all other platforms, and where ``kernel`` is refused, of which there is a warning.
+        trial: called likewise. A part of ``kernel`` that cannot be lowered where the whole of it cannot.
+        otherwise: for all other platforms, and where ``trial`` is refused, of which there is a warning.
         everywhere: whether ``kernel`` is taken on all platforms, whatever it raises.
         operands: trees of arrays.
     """
@@ -44,15 +49,16 @@ def on_gpu(
     flat, structure = jax.tree.flatten(operands)
     traced = jax.jit(lambda *flat: otherwise(*structure.unflatten(flat))).trace(*flat)
 
-    def on_leaves(on_many: bool, *flat: jax.Array) -> list[jax.Array]:
-        return jax.tree.leaves(kernel(on_many, *structure.unflatten(flat)))
+    def on_leaves(function: Callable[..., Any], on_many: bool, *flat: jax.Array) -> list[jax.Array]:
+        return jax.tree.leaves(function(on_many, *structure.unflatten(flat)))
 
     results = jax.tree.structure(traced.out_info)
     return results.unflatten(
         _choice.bind(
             *flat,
             otherwise=traced.jaxpr,
-            kernel=on_leaves,
+            kernel=partial(on_leaves, kernel),
+            trial=partial(on_leaves, trial),
             everywhere=everywhere,
             devices=_needs_devices() if everywhere or _has_gpus() else None,
         )
@@ -60,20 +66,22 @@ def on_gpu(
 
 
 @on_gpu.defjvp
-def _(kernel: Any, otherwise: Callable[..., Any], everywhere: bool, primals: Any, tangents: Any) -> Any:
-    del kernel, everywhere
+def _(
+    kernel: Any, trial: Any, otherwise: Callable[..., Any], everywhere: bool, primals: Any, tangents: Any
+) -> Any:
+    del kernel, trial, everywhere
     return jax.jvp(otherwise, primals, tangents)
 
 
 @_choice.def_impl
-def _(*flat: Any, otherwise: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
-    del kernel, everywhere, devices  # without jax.jit
+def _(*flat: Any, otherwise: Any, **others: Any) -> Any:
+    del others  # without jax.jit
     return core.jaxpr_as_fun(otherwise)(*flat)
 
 
 @_choice.def_abstract_eval
-def _(*flat: Any, otherwise: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
-    del flat, kernel, everywhere, devices
+def _(*flat: Any, otherwise: Any, **others: Any) -> Any:
+    del flat, others
     return otherwise.out_avals
 
 
@@ -85,17 +93,20 @@ def _needs_devices() -> Any:
     return jax.make_jaxpr(identity)(0.0)
 
 
-def _batched(flat: Any, axes: Any, *, otherwise: Any, kernel: Any, **others: Any) -> tuple[Any, list[int]]:
-    def mapped(on_many: bool, *flat: jax.Array) -> list[jax.Array]:
-        return jax.vmap(partial(kernel, on_many), axes)(*flat)
+def _batched(
+    flat: Any, axes: Any, *, otherwise: Any, kernel: Any, trial: Any, **others: Any
+) -> tuple[Any, list[int]]:
+    def mapped(function: Callable[..., Any], on_many: bool, *flat: jax.Array) -> list[jax.Array]:
+        return jax.vmap(partial(function, on_many), axes)(*flat)
 
     jaxpr = jax.make_jaxpr(jax.vmap(core.jaxpr_as_fun(otherwise), axes))(*flat)
-    results = _choice.bind(*flat, otherwise=jaxpr, kernel=mapped, **others)
+    both = {"kernel": partial(mapped, kernel), "trial": partial(mapped, trial)}
+    results = _choice.bind(*flat, otherwise=jaxpr, **both, **others)
     return results, [0] * len(results)
 
 
-def _lower(ctx: Any, *flat: Any, otherwise: Any, kernel: Any, everywhere: bool, devices: Any) -> Any:
-    del devices
+def _lower(ctx: Any, *flat: Any, otherwise: Any, kernel: Any, everywhere: bool, **others: Any) -> Any:
+    del others
     if not everywhere:
         return mlir.lower_fun(core.jaxpr_as_fun(otherwise), multiple_results=True)(ctx, *flat)
     return lower_without_mesh(partial(kernel, _n_devices(ctx) > 1), ctx, *flat)
@@ -108,26 +119,26 @@ def lower_without_mesh(function: Callable[..., Any], ctx: Any, *flat: Any) -> An
         return mlir.lower_fun(function, multiple_results=True)(bare, *flat)
 
 
-def _lower_on_gpu(ctx: Any, *flat: Any, kernel: Any, everywhere: bool, **others: Any) -> Any:
+def _lower_on_gpu(ctx: Any, *flat: Any, trial: Any, everywhere: bool, **others: Any) -> Any:
     with warnings.catch_warnings():
         # Later versions of JAX announce that Triton will leave Pallas. Without it, loops are taken.
         warnings.filterwarnings("ignore", "The Pallas Triton backend", DeprecationWarning)
-        reason = None if everywhere else _refusal(ctx, kernel)
+        reason = None if everywhere else _refusal(ctx, trial)
         if reason is None:
-            return _lower(ctx, *flat, kernel=kernel, everywhere=True, **others)
+            return _lower(ctx, *flat, everywhere=True, **others)
     _warn_once(reason)
-    return _lower(ctx, *flat, kernel=kernel, everywhere=False, **others)
+    return _lower(ctx, *flat, everywhere=False, **others)
 
 
-def _refusal(ctx: Any, kernel: Any) -> str | None:
-    """Why the kernel cannot be lowered, by trial: what fails half-way could not be taken back."""
+def _refusal(ctx: Any, trial: Any) -> str | None:
+    """Why the kernel cannot be lowered, by a trial: what fails half-way could not be taken back."""
     if _n_devices(ctx) > 1 and (ctx.module_context.lowering_parameters.for_export or not _has_gpus()):
         return "several devices that share arrays have to be at hand"
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in ctx.avals_in]
     platforms = tuple(ctx.platforms or ctx.module_context.platforms)
     try:
         with _no_mesh():
-            jax.jit(partial(kernel, False)).trace(*shapes).lower(lowering_platforms=platforms)
+            jax.jit(partial(trial, False)).trace(*shapes).lower(lowering_platforms=platforms)
     except Exception as error:  # whatever a version of JAX finds wrong
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     return None
