@@ -144,7 +144,7 @@ def test_a_checkpoint_of_five_beakers_goes_on_with_eight(tmp_path):
     short, long = (optax.chain(optax.adam(0.1), complex_synapse(chain=chain)) for chain in (five, eight))
     save_orbax(tmp_path, train(short, steps=7))
     params, state = load_orbax(tmp_path, abstract(PARAMS, short))
-    with pytest.raises(ValueError, match=r"of 8 beakers.*it is of 5.*resize_beakers"):
+    with pytest.raises(ValueError, match=r"have 8 beakers.*it has 5.*resize_beakers"):
         train(long, params, 7, state)
     params, longer = resize_beakers(state, params, eight)
     assert len(get_beakers(longer)) == 7
