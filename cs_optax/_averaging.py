@@ -1,14 +1,14 @@
-r"""Which mixture of the beakers is a wished-for average of past weights.
+r"""Which mixture of the beakers gives a requested average of past weights.
 
-With :math:`W_{tk}` and :math:`w_k` of `_record`, and the profile p over the updates t = 1 … n with
+:math:`W_{tk}` and :math:`w_k` come from `_record`. For the profile p over the updates t = 1 … n, with
 :math:`\sum_t p_t = 1`, the weights a of the beakers minimise
 
 .. math::
     \frac{\sum_t (\sum_k W_{tk} a_k - p_t)^2 + (\sum_k w_k a_k)^2}{\sum_t p_t^2} + ε^2 \sum_k a_k^2
     \quad\text{with}\quad \sum_k a_k (w_k + \sum_t W_{tk}) = 1,
 
-where ε is twice the spacing of the beakers' numbers around 1, at least 1e-6. The last equation makes a path
-that was constant from the beginning be read as that constant.
+where ε is twice the spacing of the beakers' numbers around 1, and at least 1e-6. The last equation makes a
+constant path come out unchanged.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from cs_optax._record import MAX_SINGLE, Record, record
 from cs_optax._schedule import switches_of
 from cs_optax.profiles import Profile
 
-# A function is asked at every age of so many updates, and of more at the Gauss-Legendre nodes of each bin.
+# Up to so many updates, a function is evaluated at every age; above, at the Gauss-Legendre nodes of each bin.
 MAX_TABLE = 2**20
-# Twice the spacing of bfloat16 was best for averages read from such beakers. Less than this buys a thousandth
-# of misfit with amplifications of a hundred thousand, which cost more in float32.
+# Twice the spacing was best for averages read from bfloat16 beakers. Less than this value reduces the misfit
+# by a thousandth at amplifications of a hundred thousand, which costs more in float32.
 MIN_ROUNDING = 1e-6
 NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(4)
 
@@ -36,11 +36,11 @@ class Averaging(NamedTuple):
     """Result of :meth:`BeakerChain.averaging`.
 
     Attributes:
-        weights: one for each beaker, ``[K]``, float64: what :func:`readout` takes.
-        misfit: 1 − cosine of the angle between the profile that was wanted and the one that these weights
-            give: 0 is the wanted one, 1 has nothing of it.
-        amplification: ``Σ_k |a_k|``: if every beaker is wrong by at most e, for example by rounding, the
-            average is wrong by at most so many times e. 1 is the least that an average can have.
+        weights: one for each beaker, ``[K]``, float64, to be passed to :func:`readout`.
+        misfit: 1 − cosine of the angle between the requested profile and the profile of these weights. 0 is
+            an exact match; 1 means that they have nothing in common.
+        amplification: ``Σ_k |a_k|``. If every beaker has an error of at most e, such as rounding, the
+            average has an error of at most this many times e. The least possible value is 1.
     """
 
     weights: np.ndarray
@@ -93,7 +93,7 @@ def averaging(
 
 
 def _average(held: Record, wish: _Wish, spacing: float) -> Averaging:
-    """The mixture of the beakers that comes nearest to a wish."""
+    """The mixture of the beakers that is closest to a requested profile."""
     lengths = np.diff(held.ages)
     rows = np.vstack([held.sums / np.sqrt(lengths)[:, None], held.spread, held.start])
     wanted = np.zeros(len(rows))
@@ -116,7 +116,7 @@ def _fit(rows: np.ndarray, wanted: np.ndarray, totals: np.ndarray, rounding: flo
 
 
 def _as_profile(profile: Any, n_updates: int) -> Any:
-    """A profile by name, a function of age, or the values of the updates from the youngest to the oldest."""
+    """A named profile, a function of age, or the values of the updates from the youngest to the oldest."""
     if isinstance(profile, Profile):
         return profile
     if callable(profile):
@@ -133,15 +133,15 @@ def _as_profile(profile: Any, n_updates: int) -> Any:
 
 
 def _values(profile: Any, ages: np.ndarray) -> np.ndarray:
-    """What a function gives at some ages."""
+    """The values of a function at some ages."""
     values = _checks.real("profile", profile(ages), "numbers at every age")
     if values.shape not in (ages.shape, ()):
-        raise ValueError(f"profile must keep the shape of the ages, {ages.shape}, it gives {values.shape}")
+        raise ValueError(f"profile must return the shape of the ages, {ages.shape}, got {values.shape}")
     return np.broadcast_to(values, ages.shape)
 
 
 def _wish(profile: Any, n_updates: int, held: Record) -> _Wish:
-    """The profile on the bins of a record, its sum made 1."""
+    """The profile on the bins of a record, scaled to a sum of 1."""
     lengths = np.diff(held.ages)
     if isinstance(profile, Profile):
         masses = np.diff(profile.share(held.ages, n_updates))

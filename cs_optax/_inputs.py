@@ -56,12 +56,12 @@ def _check_state(state: Any, params: optax.Params, n_beakers: int, keeps_initial
     held = state.clocks.shape[1] - 1
     if held != n_beakers:
         raise ValueError(
-            f"the state must be of {n_beakers} beakers, as the transformation, but it is of {held}: "
+            f"the state must have {n_beakers} beakers, like the transformation, but it has {held}: "
             "call init again, or see cs_optax.resize_beakers"
         )
     if (state.initial is not None) != keeps_initial:
-        it_is, must_be = ("without", "with") if keeps_initial else ("with", "without")
-        raise ValueError(f"the state must be {must_be} initial parameters, as the leak asks, it is {it_is}")
+        must, does = ("must", "does not") if keeps_initial else ("must not", "does")
+        raise ValueError(f"the state {must} hold the initial parameters for this leak, but it {does}")
     now: Any = jax.tree.structure(params)
     for tree in (*state.beakers, *([] if state.initial is None else [state.initial])):
         was: Any = jax.tree.structure(tree)
@@ -124,7 +124,7 @@ def new_beaker(k: int, init: Any, params: optax.Params, beaker_dtype: DTypeLike 
     ours: Any = jax.tree.structure(start)
     theirs: Any = jax.tree.structure(params)
     if ours != theirs:
-        raise ValueError(f"init must give the structure of params, {theirs}, got {ours}")
+        raise ValueError(f"init must have the structure of params, {theirs}, got {ours}")
     check_shapes("init", start, "params", params)
     return jax.tree.map(lambda p, u: _new_leaf(p, u, beaker_dtype), params, start)
 
@@ -134,8 +134,8 @@ def check_parameter(param: Any) -> None:
     if callable(param) or not jnp.issubdtype(jnp.result_type(param), jnp.inexact):
         kind = repr(param) if callable(param) else jnp.result_type(param)
         raise ValueError(
-            f"params must be floating-point or complex, got a leaf of {kind}: leave it out, "
-            "by optax.masked for example, or by equinox.filter"
+            f"params must be floating-point or complex, got a leaf of {kind}: exclude it, "
+            "for example with optax.masked or equinox.filter"
         )
 
 
@@ -180,8 +180,8 @@ def warn_of_coarse_parameters(
             continue
         if 0 < share < float(jnp.finfo(leaf.dtype).eps) / 2:
             _checks.warn(
-                f"parameters of {leaf.dtype} are too coarse for this chain: a step gives back "
-                f"{share:.1e} of the difference between two beakers, and their numbers are further apart. "
-                "Keep the parameters in float32, and cast them where they are used."
+                f"parameters of {leaf.dtype} are too coarse for this chain: a step returns {share:.1e} of "
+                "the difference between two beakers, which is less than the spacing of their numbers. Keep the "
+                "parameters in float32, and cast them for the forward pass."
             )
             return

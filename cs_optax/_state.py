@@ -106,7 +106,7 @@ def readout(
             return p
         missing = [k for k, u in enumerate(us, start=2) if u is None and not _is_zero(weights[k - 1])]
         if missing:
-            raise ValueError(f"weights must be 0 for beaker {missing[0]}, which a parameter lacks")
+            raise ValueError(f"weights must be 0 for beaker {missing[0]}, which one parameter does not have")
         # What a weight is known to be zero for is not even looked at.
         pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None and not _is_zero(w)]
         dtype = wide_dtype(p, *(u for _, u in pairs))
@@ -329,8 +329,8 @@ def require_synapse(opt_state: optax.OptState) -> None:
         found = "it holds none"
         if _holds_fields(opt_state):
             found = (
-                "but its fields lie in plain containers, as a checkpoint restored without a target has them: "
-                "restore it against jax.eval_shape(tx.init, params)"
+                "but its fields are in plain containers, as in a checkpoint restored without a target: "
+                "restore it into jax.eval_shape(tx.init, params)"
             )
         raise ValueError(f"opt_state must hold a complex synapse, {found}")
 
@@ -341,8 +341,8 @@ def require_owned_synapse(opt_state: optax.OptState) -> None:
     for node in jax.tree.leaves(opt_state, is_leaf=_is_masked_state):
         if _is_masked_state(node) and any(not state.beakers for state in synapses(node)):
             raise ValueError(
-                "opt_state must hold hidden beakers where parameters are masked: a chain of one has none, "
-                "and so does not know its parameters"
+                "opt_state must hold hidden beakers if parameters are masked: a chain of one beaker has "
+                "none, so its parameters are unknown"
             )
 
 
@@ -377,8 +377,8 @@ def only_synapse(opt_state: optax.OptState) -> ComplexSynapseState:
     found = synapses(opt_state)
     if len(found) != 1:
         raise ValueError(
-            f"opt_state must hold one complex synapse, it holds {len(found)}: give the state of one group, "
-            "with optax.partition state.inner_states[label]"
+            f"opt_state must hold one complex synapse, it holds {len(found)}: pass the state of one group, "
+            "which under optax.partition is state.inner_states[label]"
         )
     (state,) = found
     _refuse_stacked(state)
@@ -389,7 +389,7 @@ def only_synapse(opt_state: optax.OptState) -> ComplexSynapseState:
 
 def _refuse_stacked(state: ComplexSynapseState) -> None:
     if array_of(state.clocks).ndim != 2:
-        raise ValueError("opt_state must be of one run: go through stacked states one by one, or by jax.vmap")
+        raise ValueError("opt_state must be of one run: pass stacked states one by one, or use jax.vmap")
 
 
 def chain_of(state: ComplexSynapseState) -> tuple[BeakerChain, np.ndarray]:

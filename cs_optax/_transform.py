@@ -52,14 +52,14 @@ class ComplexSynapseState(NamedTuple):
     """State of :func:`complex_synapse`.
 
     Attributes:
-        n_updates: number of updates so far, int32; what schedules are called with.
-        clocks: shape ``[2, 1 + K]``, the default float dtype: column 0 the time since initialisation, column
-            k the charge :math:`q_k = ∫ g_k dt` since link k last exchanged. Row 1 holds what rounding has
-            kept out of row 0.
-        chain: shape ``[3, K]``, the default float dtype: the capacities ``C_k``, conductances ``g_k`` and
+        n_updates: number of updates so far, int32. Schedules receive this number.
+        clocks: shape ``[2, 1 + K]``, in the default float dtype. Column 0 is the time since initialisation.
+            Column k is the charge :math:`q_k = ∫ g_k dt` since the last exchange of link k. Row 1 holds what
+            rounding has kept out of row 0.
+        chain: shape ``[3, K]``, in the default float dtype: the capacities ``C_k``, conductances ``g_k`` and
             recall ``ρ_k`` of the last update, or of initialisation.
         beakers: ``(u_2, …, u_K)``, each a tree like the parameters.
-        initial: the initial parameters with ``leak="initial"``, else None.
+        initial: the initial parameters with ``leak="initial"``, otherwise None.
     """
 
     n_updates: jax.Array
@@ -87,88 +87,89 @@ def complex_synapse(
     seed: ArrayLike = 0,
     kernel: Kernel = "auto",
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Make every parameter the first of a chain of beakers: the complex synapse of Benna & Fusi (2016).
+    r"""The complex synapse of Benna & Fusi (2016): a chain of beakers behind every parameter.
 
-    The parameter is :math:`u_1`; the state holds :math:`u_2 … u_K`. In every update, after the input
-    :math:`Δ` of the transformations before, the contents flow for the time ``time_step``:
+    The parameter is :math:`u_1`. The state holds the hidden beakers :math:`u_2 … u_K`. Each update first adds
+    the input :math:`Δ` of the transformations before it to :math:`u_1`. Then the contents flow for the time
+    ``time_step`` (Benna & Fusi 2016, eq. 4):
 
     .. math::
         C_k \frac{du_k}{dt} = g_{k-1}(u_{k-1} - u_k) + g_k(u_{k+1} - u_k), \qquad g_0 = 0,\; u_{K+1} = 0,
 
     with :math:`C_k = x^{k-1}`, :math:`g_k = x^{1-k}/α`, :math:`x = (β/α)^{1/(2K-2)}`. A change of the weight
-    then decays as a power law, :math:`r(t) ≈ x^{-1/4}\sqrt{α/(πt)}` for :math:`α ≲ t ≲ β`, where without
-    hidden beakers it would decay exponentially.
+    then decays as a power law, :math:`r(t) ≈ x^{-1/4}\sqrt{α/(πt)}` for :math:`α ≲ t ≲ β`. Without hidden
+    beakers it would decay exponentially.
 
-    It must be the **last** transformation of an ``optax.chain``: one after it would change the flow out of
-    the weights but not the flow into the beakers. It moves weights also where the input is zero. ``update``
-    needs ``params``.
+    The synapse must be the **last** transformation of an ``optax.chain``. A later one would change the flow
+    out of the weights but not the flow into the beakers. ``update`` needs ``params``. It also moves weights
+    whose input is zero.
 
-    ``update`` takes one extra argument, ``modulation``, which multiplies the time that passes: a number, or a
-    tree of numbers or arrays that is a prefix of the parameters. With zero, no time passes. One number for
-    all keeps the step as cheap as it is. With a tree, every link exchanges in that step, also what it still
-    owes from steps before; where nothing is owed, zero leaves a parameter and its beakers alone.
+    ``update`` accepts one extra argument, ``modulation``, which multiplies the time that passes: a number, or
+    a tree of numbers or arrays that is a prefix of the parameters. With zero, no time passes. A single number
+    does not change the cost of a step. With a tree, every link exchanges in that step, including what it
+    still owes from earlier steps. If nothing is owed, zero leaves a parameter and its beakers unchanged.
 
     Args:
-        n_beakers: number of beakers K, the parameter included. 0 is the identity, 1 is decay at
+        n_beakers: number of beakers K, including the parameter. 0 is the identity. 1 is decay at the
             rate 1/``beta``.
-        alpha: shortest timescale, in units of time; a number, a scalar array or a schedule (a function of
+        alpha: shortest timescale, in units of time: a number, a scalar array, or a schedule (a function of
             the number of updates).
         beta: longest timescale, likewise.
-        chain: a :class:`BeakerChain` in place of ``n_beakers``, ``alpha`` and ``beta``; its capacities and
-            conductances may be traced. Or a tree of chains that is a prefix of the parameters: the state
-            is then that of ``optax.partition``.
-        time_step: time that passes in one update; a number, a scalar array or a schedule, at least 0. With 1,
-            the default, the unit of time is the iteration. Negative values of a schedule, or traced ones,
-            count as 0.
-        init: hidden beakers start as copies of the parameters ("same"), at "zero", as copies of a tree like
-            the parameters, or as ``init(k, params)``, such a tree for beaker k = 2 … K.
-        leak: the last beaker leaks towards "zero" (as published) or towards the "initial"
-            parameters (one more copy in the state); with "none" nothing leaks, and the sum of
-            :math:`C_k u_k` is conserved where all flows back with recall 1.
-        backflow: which links move their left beaker too. With "always" all do. With "never" only the leak
-            does: the chain listens, and the updates are those of the transformations before it, bit for bit
-            (XLA may round compiled float16 differently beside it). With a
-            sequence of K - 1 times, link k does in updates that begin at its time since initialisation or
-            later; "kaplanis" stands for the times :math:`(2^k - 1) C_1/g_1` of the code of Kaplanis et al.
-            (2018), which has no leak.
-        recall: factor on what flows back over links 1 … K-1: :math:`g_k ρ (u_{k+1} - u_k)`; a number, a
-            scalar array or a schedule, at least 0. Below 1 the weights recall less than is stored.
-        method: "exchange" (operator splitting: exact for each link, stable for any time step, each
-            link only as often as it needs) or "sequential_euler" (the published scheme).
-        resolution: of "exchange": a threshold on the exchanged fraction. Link k ≥ 2 exchanges about when
-            :math:`g_k s_k h`, :math:`s_k = 1/C_k + 1/C_{k+1}`, reaches it, with h the time since it last did.
-            0: every link in every update. For K ≥ 3, 1.5 ≤ x ≤ 2.5, ``alpha`` ≥ 8 time steps and t ≤ ``beta``
-            the relative error of the impulse response is below 1.2 % at the default, and below 0.1 % at 0;
-            at an ``alpha`` of one time step it is about 3 % at either.
-        visible_resolution: the same for link 1. 0: every update. Positive values save work where
-            ``alpha`` is many time steps, with a relative error of up to 0.8 of the value. Link 1 never waits
-            longer than link 2 may: it has no effect where ``resolution`` is 0. Not for parameters below
-            float32: what they lose by rounding between two exchanges is lost to the chain.
-        beaker_dtype: dtype of the beakers; by default the parameter's own, but at least float32. Beakers
-            in float16 or bfloat16 are rounded stochastically, and so are right on average. It acts in
-            ``init``: a restored state stays in the dtypes it has.
-        seed: of that rounding, an integer, perhaps traced. Members of a ``jax.vmap`` and shards of a
-            ``jax.shard_map`` round independently if they are given different seeds.
-        kernel: with "auto", an "exchange" that is compiled for a GPU computes the links that may rest in a
-            kernel, which decides for itself which of them are due, in place of loops that make the host
-            wait. The numbers are the same up to rounding. Complex leaves, leaves of 8 bits, beakers in host
-            memory and derivatives do without it, as do all other platforms. "never" switches it off;
-            "interpret" has Pallas interpret it on any platform, slowly, for tests.
+        chain: a :class:`BeakerChain` instead of ``n_beakers``, ``alpha`` and ``beta``. Its capacities and
+            conductances may be traced. Or a tree of chains that is a prefix of the parameters; the state is
+            then that of ``optax.partition``.
+        time_step: time that passes in one update: a number, a scalar array, or a schedule, at least 0. With
+            the default of 1, the unit of time is the iteration. Negative values of schedules and traced
+            numbers count as 0.
+        init: how hidden beakers start: as copies of the parameters ("same"), at "zero", as copies of a tree
+            like the parameters, or as ``init(k, params)``, such a tree for beaker k = 2 … K.
+        leak: where the last beaker leaks to: "zero" (as published), or the "initial" parameters (one more
+            copy of them in the state). With "none", nothing leaks; the sum of :math:`C_k u_k` is then conserved
+            if ``recall`` is 1 and everything flows back.
+        backflow: which links also move their left beaker. With "always", all do. With "never", only the leak
+            does: the chain listens, and the updates are bit for bit those of the transformations before it
+            (XLA may round compiled float16 differently next to it). With a sequence of K - 1 times, link k
+            does so in updates that start at its time since initialisation or later. "kaplanis" means
+            the times :math:`(2^k - 1) C_1/g_1` of the code of Kaplanis et al. (2018), which has no leak.
+        recall: factor on what flows back over links 1 … K-1, :math:`g_k ρ (u_{k+1} - u_k)`: a number, a
+            scalar array, or a schedule, at least 0. Below 1, the weights recall less than is stored.
+        method: "exchange" (operator splitting: exact for each link, stable for any time step, and each link
+            only as often as it needs) or "sequential_euler" (the published scheme).
+        resolution: threshold of "exchange" on the exchanged fraction. Link k ≥ 2 exchanges about when
+            :math:`g_k s_k h` reaches it, with :math:`s_k = 1/C_k + 1/C_{k+1}` and h the time since its last
+            exchange. With 0, every link exchanges in every update. For K ≥ 3, 1.5 ≤ x ≤ 2.5, ``alpha`` ≥ 8
+            time steps and t ≤ ``beta``, the relative error of the impulse response is below 1.2 % at the
+            default, and below 0.1 % at 0. At an ``alpha`` of one time step it is about 3 % at either.
+        visible_resolution: the same threshold for link 1. With 0, link 1 exchanges in every update. Positive
+            values save work if ``alpha`` is many time steps; the value v adds a relative error of up to
+            0.8 v. It has no effect if ``resolution`` is 0, because link 1 never waits longer than link 2 may.
+            Do not use it for parameters below float32: the chain does not receive what they lose by rounding
+            between two exchanges.
+        beaker_dtype: dtype of the beakers; by default that of the parameter, but at least float32. Beakers in
+            float16 or bfloat16 are rounded stochastically, and are correct on average. It acts in ``init``: a
+            restored state keeps its dtypes.
+        seed: seed of the stochastic rounding, an integer, which may be traced. Give members of a ``jax.vmap``
+            and shards of a ``jax.shard_map`` different seeds to round them independently.
+        kernel: with "auto", an "exchange" that is compiled for a GPU computes the links that may rest in one
+            kernel, which decides by itself which of them are due. Other platforms use loops, which would
+            make the host of a GPU wait. The numbers are the same up to rounding. The kernel is not used for
+            complex leaves, leaves of 8 bits, beakers in host memory, and derivatives. "never" disables it.
+            "interpret" makes Pallas interpret it on any platform, slowly, for tests.
 
     Returns:
-        An ``optax.GradientTransformationExtraArgs``. Its updates have the dtypes of the parameters (those
-        that they came with, where nothing flows back), its state is a :class:`ComplexSynapseState`.
+        An ``optax.GradientTransformationExtraArgs``. Its updates have the dtypes of the parameters. If
+        nothing flows back, they keep the dtypes they came with. Its state is a :class:`ComplexSynapseState`.
 
     Raises:
-        ValueError: if an argument is out of range, where its value is known; in ``init``, if a parameter is
-            no floating-point or complex number; in ``update``, if ``params`` is None, or updates, state
-            and parameters do not belong together.
+        ValueError: if an argument is known and out of range; in ``init``, if a parameter is neither
+            floating-point nor complex; in ``update``, if ``params`` is None, or if updates, state and parameters do not
+            match.
 
     Warns:
-        UserWarning: if x > 3, where the power law ripples by more than 4.5 %; if "sequential_euler"
-            may diverge; if the shortest timescale is more than 1e5 time steps, since it is then probably in
-            units of the learning rate; in ``init``, if parameters of low precision are too coarse for the
-            chain; while compiling for a GPU, if its kernel is refused.
+        UserWarning: if x > 3, so that the power law ripples by more than 4.5 %; if "sequential_euler" may
+            diverge; if the shortest timescale is more than 1e5 time steps, which suggests the unit of the
+            learning rate; in ``init``, if parameters of low precision are too coarse for the chain; during
+            compilation for a GPU, if its kernel is refused.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -216,7 +217,7 @@ def complex_synapse(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Synapse:
-    """The arguments of :func:`complex_synapse`, checked. Without a ``chain``, the timescales may change."""
+    """The checked arguments of :func:`complex_synapse`. Without a ``chain``, the timescales may change."""
 
     n_beakers: int
     timescales: tuple[optax.ScalarOrSchedule | None, optax.ScalarOrSchedule | None]
@@ -234,7 +235,7 @@ class _Synapse:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing leaks. The leak of a chain of one would move the weight."""
+        """Whether nothing leaks. The leak of a chain of one beaker would move the weight."""
         known_closed = self.chain is not None and self.chain.is_closed
         return self.leak == "none" or known_closed or (self.n_beakers == 1 and self.listens)
 
@@ -322,7 +323,7 @@ class _Synapse:
     def chain_at(
         self, n_updates: jax.Array, elapsed: jax.Array, dt: jax.Array
     ) -> tuple[jax.Array, jax.Array | None]:
-        """``C``, ``g`` and ``ρ`` of an update, ``[3, K]``, and which links' ``ρ`` is another one after it."""
+        """``C``, ``g`` and ``ρ`` of an update, ``[3, K]``, and the links whose ``ρ`` changes after it."""
         dtype = elapsed.dtype
         if self.n_beakers == 0:
             return jnp.zeros((3, 0), dtype), None
@@ -346,13 +347,13 @@ class _Synapse:
         return jnp.stack([C, g, recall.at[-1].set(1)]), switches
 
     def backflow_times(self, C: jax.Array, g: jax.Array) -> jax.Array:
-        """When links 1 … K-1 begin to flow back."""
+        """The times from which links 1 … K-1 flow back."""
         if isinstance(self.backflow, str):
             return kaplanis_times(C, g)
         return jnp.asarray(self.backflow, g.dtype)
 
     def links(self, due: tuple[Any, ...], chain: jax.Array, charges: Any) -> Links:
-        """What the links do that are due, with their charges: ``[K]``, or an array of any shape for each."""
+        """What the due links do, given their charges: ``[K]``, or an array of any shape for each."""
         C, _, recall = chain
         left, right = shares(C, recall)
         coefficients = exchange_coefficients if self.method == "exchange" else euler_coefficients
@@ -366,18 +367,18 @@ class _Synapse:
 
 
 def value_at(value: optax.ScalarOrSchedule, n_updates: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """What a number or schedule gives after so many updates."""
+    """The value of a number or schedule after a number of updates."""
     return jnp.asarray(value(n_updates) if callable(value) else value).astype(dtype)
 
 
 def _chain_of(
     n_beakers: Any, alpha: Any, beta: Any, chain: BeakerChain | None
 ) -> tuple[int, BeakerChain | None]:
-    """The number of beakers, and the chain where it is the same in all updates."""
+    """The number of beakers, and the chain if it is the same in all updates."""
     if chain is not None:
         for name, value in (("n_beakers", n_beakers), ("alpha", alpha), ("beta", beta)):
             if value is not None:
-                raise ValueError(f"{name} must be left out where chain is given, got {value!r}")
+                raise ValueError(f"{name} must be omitted if chain is given, got {value!r}")
         return chain.n_beakers, chain
     n_beakers = _checks.count("n_beakers", n_beakers, least=0)
     _checks.timescales(n_beakers, alpha, beta)
@@ -408,7 +409,7 @@ def _partition_by_chain(chains: Any, options: dict[str, Any]) -> optax.GradientT
 
 
 def warn_of_pitfalls(chain: BeakerChain | None, time_step: optax.ScalarOrSchedule, method: str) -> None:
-    """Warn of a chain that is known and probably not meant."""
+    """Warn of a known chain that is probably a mistake."""
     if chain is None or not chain.is_known:
         return
     if not _checks.is_concrete(time_step) or float(time_step) == 0:
@@ -416,11 +417,11 @@ def warn_of_pitfalls(chain: BeakerChain | None, time_step: optax.ScalarOrSchedul
     dt, limit, shortest = float(time_step), chain.stability_limit(), float(chain.timescales()[0])
     if method == "sequential_euler" and dt >= limit:
         _checks.warn(
-            f"sequential_euler may diverge with time_step={dt:g}: for this chain it is sure "
-            f'to be stable below {limit:g}; method="exchange" always is.'
+            f"sequential_euler may diverge with time_step={dt:g}: for this chain it is guaranteed "
+            f'to be stable below {limit:g}; method="exchange" is always stable.'
         )
     if 1e5 * dt < shortest < math.inf:
         _checks.warn(
             f"the shortest timescale, {shortest:g}, is {shortest / dt:.0e} updates of time_step={dt:g}: "
-            "hardly anything will be consolidated. With time_step=1 alpha and beta are numbers of iterations."
+            "hardly anything will be consolidated. With time_step=1, alpha and beta count iterations."
         )

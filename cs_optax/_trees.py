@@ -39,7 +39,7 @@ def merge_masked(one: optax.Params, other: optax.Params) -> optax.Params:
     children, structure = jax.tree.flatten(one, is_leaf=lambda node: node is not one)
     others, same = jax.tree.flatten(other, is_leaf=lambda node: node is not other)
     if jax.tree_util.all_leaves([one]) or structure != same:
-        raise ValueError("opt_state must hold one complex synapse a parameter, it holds several")
+        raise ValueError("opt_state must hold one complex synapse for each parameter, it holds several")
     return structure.unflatten(map(merge_masked, children, others))
 
 
@@ -93,6 +93,4 @@ def _paths(tree: optax.Params) -> tuple[list[tuple[tuple[Any, ...], Any]], Any]:
 
 def _refuse_other_leaves(path: tuple[Any, ...]) -> Any:
     where = "/".join(map(str, path)) or "the root"
-    raise ValueError(
-        f"params must have the leaves that the beakers have, of the same shapes; they differ at {where}"
-    )
+    raise ValueError(f"params must have the same leaves and shapes as the beakers; they differ at {where}")

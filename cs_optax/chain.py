@@ -1,7 +1,7 @@
 """The beaker chain as a linear dynamical system: its exact solution and what follows from it.
 
-NumPy, float64, on the host. The optimizer only takes the capacities and conductances from here;
-the exact propagator is what its fast integrators are tested against.
+Everything is computed with NumPy in float64 on the host. The optimizer uses only the capacities and
+conductances. The tests compare its fast integrators with the exact propagator.
 """
 
 from __future__ import annotations
@@ -51,27 +51,32 @@ class Timescales(NamedTuple):
 
 
 def suggest_timescales(n_iterations: int, n_tasks: int = 1, *, purpose: str = "memory") -> Timescales:
-    """A first guess for a training of ``n_iterations``, to start a search from.
+    """A first guess of the timescales for a training of ``n_iterations``, from which to start a search.
 
-    For a "memory", in which all flows back: ``alpha`` is a fiftieth of the iterations of one task, but at
-    least 8, where the integrator is exact, and at most 10 000; ``beta`` is eight times the whole training, so
-    that its first memories have hardly begun to leak at its end; and
-    ``n_beakers = 1 + ceil(log2(beta/alpha)/2)``, so that neighbouring timescales lie a factor 4 apart or less
-    (x ≤ 2), and at least 2.
+    For a "memory", in which everything flows back:
+
+    * ``alpha`` is a fiftieth of the iterations of one task, but at least 8, where the integrator is exact,
+      and at most 10 000;
+    * ``beta`` is eight times the whole training, so that its first memories hardly leak before its end;
+    * ``n_beakers = 1 + ceil(log2(beta/alpha)/2)``, but at least 2, so that neighbouring timescales differ by
+      a factor of 4 or less (x ≤ 2).
 
     For "averages" of past weights, in a chain that only listens (``backflow="never"``, ``leak="none"``): 8
     beakers, ``alpha`` a 400th of the training, but at least 1, and ``beta`` eight times the training. With
     ``resolution=1/32``, :meth:`BeakerChain.averaging` then gives every smooth average longer than ``alpha``
-    with a misfit of at most 0.3 %. The number of tasks plays no part.
+    with a misfit of at most 0.3 %. The number of tasks has no effect.
 
     Args:
         n_iterations: number of updates in the whole training, at least 1.
-        n_tasks: number of tasks that come one after another.
+        n_tasks: number of tasks, trained one after the other.
         purpose: "memory" or "averages".
+
+    Returns:
+        :class:`Timescales`, in iterations.
 
     Raises:
         ValueError: if a number is not an integer of at least 1, if there are more tasks than iterations, or
-            if the purpose is another one.
+            if ``purpose`` is neither of the two.
 
     Examples:
         >>> from cs_optax import complex_synapse, suggest_timescales
@@ -102,7 +107,7 @@ def _times(t: Any) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class BeakerChain:
-    r"""A chain of :math:`K` beakers: ``capacities`` :math:`C_k` joined by ``conductances`` :math:`g_k`.
+    r"""A chain of :math:`K` beakers with ``capacities`` :math:`C_k` and ``conductances`` :math:`g_k`.
 
     The contents :math:`u_k` obey (Benna & Fusi 2016, eq. 4)
 
@@ -110,20 +115,19 @@ class BeakerChain:
         C_k \frac{du_k}{dt} = g_{k-1}(u_{k-1} - u_k) + g_k(u_{k+1} - u_k),
         \qquad g_0 = 0,\; u_{K+1} = 0,
 
-    where :math:`u_1` is the visible weight, link ``k`` joins beakers ``k`` and ``k+1``, and link
-    :math:`K` is the leak. A last conductance of zero closes the chain: :math:`\sum_k C_k u_k` is then
-    conserved.
+    where :math:`u_1` is the visible weight. Link ``k`` joins beakers ``k`` and ``k+1``, and link :math:`K` is
+    the leak. If the last conductance is zero, the chain is closed: :math:`\sum_k C_k u_k` is then conserved.
 
-    A chain is a pytree with these 2K numbers as leaves, so that it can be an argument of functions under
-    ``jax.jit``, ``jax.grad`` and ``jax.vmap``. With numbers that are traced, :func:`complex_synapse` accepts
-    it, but what is computed on the host raises an error.
+    A chain is a pytree with these 2K numbers as leaves. It can therefore be an argument of functions under
+    ``jax.jit``, ``jax.grad`` and ``jax.vmap``. :func:`complex_synapse` accepts a chain with traced numbers.
+    Methods that compute on the host raise an error for it.
 
     Args:
         capacities: ``K`` positive numbers.
-        conductances: ``K`` numbers per unit of time, positive but for the last, which may be zero.
+        conductances: ``K`` numbers per unit of time. The last may be zero, all others are positive.
 
     Raises:
-        ValueError: if the two differ in length, are empty, or hold a number that is known and out of range.
+        ValueError: if the two differ in length or are empty, or if a number is known and out of range.
 
     Examples:
         >>> chain = BeakerChain.from_timescales(n_beakers=6, alpha=1.0, beta=1024.0)
@@ -162,15 +166,16 @@ class BeakerChain:
 
     @classmethod
     def from_timescales(cls, n_beakers: int, alpha: float, beta: float) -> BeakerChain:
-        """The chain whose timescales run geometrically from ``alpha`` to ``beta``.
+        """The chain whose timescales increase geometrically from ``alpha`` to ``beta``.
 
-        ``C_k = x^(k-1)``, ``g_k = x^(1-k)/alpha``, ``x = (beta/alpha)^(1/(2K-2))``; the impulse response
-        is close to ``x^(-1/4) sqrt(alpha/(pi t))`` between the two. For ``n_beakers=1``: decay at ``1/beta``.
+        ``C_k = x^(k-1)`` and ``g_k = x^(1-k)/alpha``, with ``x = (beta/alpha)^(1/(2K-2))``. Between ``alpha``
+        and ``beta``, the impulse response is close to ``x^(-1/4) sqrt(alpha/(pi t))``. One beaker decays at
+        the rate ``1/beta``.
 
         Args:
             n_beakers: number of beakers, at least 1.
             alpha: shortest timescale, in the unit of time of the chain.
-            beta: longest timescale, at least ``alpha``.
+            beta: longest timescale, likewise, at least ``alpha``.
 
         Raises:
             ValueError: if an argument is out of range.
@@ -181,9 +186,9 @@ class BeakerChain:
 
     @classmethod
     def benna_fusi(cls, n_beakers: int) -> BeakerChain:
-        """The numbers of Benna & Fusi (2016): ``C_k = 2^(k-1)``, ``g_k = 2^(-k-2)``.
+        """The chain of Benna & Fusi (2016): ``C_k = 2^(k-1)``, ``g_k = 2^(-k-2)``.
 
-        The same as ``from_timescales`` with ``alpha=8``, ``x=2``.
+        It equals ``from_timescales`` with ``alpha=8`` and ``x=2``. The unit of time is one memory.
         """
         n_beakers = _checks.count("n_beakers", n_beakers, least=1)
         ks = range(1, n_beakers + 1)
@@ -193,14 +198,14 @@ class BeakerChain:
     def power_law(
         cls, n_beakers: int, alpha: float, exponent: float = -0.5, ratio: float = 4.0
     ) -> BeakerChain:
-        """A chain whose impulse response falls as ``t^exponent``.
+        """The chain whose impulse response falls as ``t^exponent``.
 
-        With ``c = C_{k+1}/C_k`` and ``h = g_k/g_{k+1}`` the response of a long chain has the exponent
-        ``-ln c / ln(c h)``; here ``c h = ratio`` and ``c = ratio^(-exponent)``.
+        With ``c = C_{k+1}/C_k`` and ``h = g_k/g_{k+1}``, the response of a long chain has the exponent
+        ``-ln c / ln(c h)``. Here ``c h = ratio`` and ``c = ratio^(-exponent)``.
 
         Args:
             n_beakers: number of beakers, at least 1.
-            alpha: shortest timescale ``tau_1``.
+            alpha: shortest timescale ``tau_1``, in the unit of time of the chain.
             exponent: between -1 and 0, both excluded.
             ratio: ``tau_{k+1}/tau_k``, greater than 1.
 
@@ -225,12 +230,12 @@ class BeakerChain:
 
     @property
     def is_known(self) -> bool:
-        """Whether all its numbers are known now, not traced."""
+        """Whether all numbers are known, not traced."""
         return _are_known((*self.capacities, *self.conductances))
 
     @property
     def is_closed(self) -> bool:
-        """Whether it is known that nothing leaks out, which is so with a last conductance of zero."""
+        """Whether the last conductance is known to be zero, so that nothing leaks."""
         return _checks.is_concrete(self.conductances[-1]) and bool(self.conductances[-1] == 0)
 
     def closed(self) -> BeakerChain:
@@ -247,30 +252,30 @@ class BeakerChain:
         return -self._laplacian() / np.array(self.capacities)[:, None]
 
     def propagator(self, t: float) -> np.ndarray:
-        """``expm(A t)``, shape ``[K, K]``: what ``t`` units of time without input do to the contents."""
+        """``expm(A t)``, shape ``[K, K]``: what time ``t`` without input does to the contents."""
         t = _checks.at_least_zero("t", t)
         rates, modes = self._modes()
         root = np.sqrt(self.capacities)
         return (modes * np.exp(-rates * t)) @ modes.T * (root[None, :] / root[:, None])
 
     def impulse_response(self, t: Any) -> np.ndarray:
-        """``r(t)``: what is left in ``u_1`` of a unit put there ``t`` units of time ago; shape of ``t``."""
+        """``r(t)``: the part of a unit input that is left in ``u_1`` after ``t``; float64, shape of ``t``."""
         times = _times(t)
         rates, modes = self._modes()
         return np.exp(-np.multiply.outer(times, rates)) @ modes[0] ** 2
 
     def retention(self, t: Any) -> np.ndarray:
-        """``S(t)``: share of a content poured into ``u_1`` that is anywhere in the chain ``t`` later.
+        """``S(t)``: the share of an input to ``u_1`` that is still in the chain after ``t``; shape of ``t``.
 
-        ``Σ_k C_k [expm(A t)]_{k1} / C_1``, shape of ``t``: 1 at first, and always in a closed chain; 0 once
-        all has leaked.
+        ``S(t) = Σ_k C_k [expm(A t)]_{k1} / C_1``. It starts at 1 and falls to 0 as everything leaks. In a
+        closed chain it stays 1.
         """
         times = _times(t)
         rates, weights = self._retention_modes()
         return np.exp(-np.multiply.outer(times, rates)) @ weights
 
     def mean_retention(self, t: float) -> float:
-        """Share of a steady input over the time ``t`` that is still in the chain: ``1/t ∫_0^t S``."""
+        """The share of a steady input over the time ``t`` that is still in the chain: ``1/t ∫_0^t S``."""
         t = _checks.at_least_zero("t", t)
         rates, weights = self._retention_modes()
         decayed = rates * t
@@ -280,9 +285,15 @@ class BeakerChain:
     def variance(self, dt: float | None = None) -> float:
         """Steady variance of ``u_1`` under white noise.
 
-        Without ``dt``, in continuous time and for noise of unit intensity: ``∫ r(t)^2 dt``. With ``dt``,
-        for a unit-variance input every ``dt``, read just after it: ``Σ_n r(n dt)^2``. Infinite for a
-        closed chain. It grows with ``alpha`` and the logarithm of ``beta/alpha`` (Benna & Fusi 2016).
+        It grows with ``alpha`` and with the logarithm of ``beta/alpha`` (Benna & Fusi 2016).
+
+        Args:
+            dt: without it, the variance in continuous time for noise of unit intensity, ``∫ r(t)^2 dt``. With
+                it, the variance for an input of unit variance every ``dt``, read just after an input:
+                ``Σ_n r(n dt)^2``.
+
+        Returns:
+            The variance; infinite for a closed chain.
 
         Raises:
             ValueError: if ``dt`` is not finite and greater than 0.
@@ -297,15 +308,18 @@ class BeakerChain:
         return float((weights / -np.expm1(-sums * _checks.positive("dt", dt))).sum())
 
     def snr(self, t: Any, n_synapses: int, dt: float | None = None) -> np.ndarray:
-        """Ideal-observer signal-to-noise ratio ``sqrt(N) r(t)/sd`` of a memory ``t`` ago; shape of ``t``.
+        """The ideal observer's signal-to-noise ratio of a memory of age ``t``: ``sqrt(N) r(t)/sd``.
 
-        ``N`` independent synapses store one uncorrelated memory of unit size per unit of time; ``sd`` is the
-        root of :meth:`variance`. Zero everywhere for a closed chain, whose variance has no bound.
+        ``N`` independent synapses store one uncorrelated memory of unit size per unit of time. ``sd`` is the
+        root of :meth:`variance`. The ratio is zero for a closed chain, whose variance has no bound.
 
         Args:
-            t: age of the memory, in units of time.
-            n_synapses: ``N``.
-            dt: with it, memories come every ``dt`` and the variance is read just after one.
+            t: age of the memory, in units of time; a number or an array.
+            n_synapses: ``N``, at least 1.
+            dt: with it, a memory is stored every ``dt``, and the variance is read just after one.
+
+        Returns:
+            The ratio, float64, with the shape of ``t``.
 
         Raises:
             ValueError: if an argument is out of range.
@@ -316,10 +330,12 @@ class BeakerChain:
     def stability_limit(self, exact: bool = False) -> float:
         """The time step below which the sequential Euler scheme cannot diverge.
 
+        By default it is the guaranteed bound ``2 min_k C_k/(g_{k-1} + g_k)``. For a chain made from
+        timescales this is ``2 alpha min(1, x^2/(x+1))``.
+
         Args:
-            exact: the spectral limit, where the step matrix gets an eigenvalue outside the unit
-                circle, instead of the guaranteed bound ``2 min_k C_k/(g_{k-1} + g_k)``, which for
-                a chain from timescales is ``2 alpha min(1, x^2/(x+1))``.
+            exact: whether to return the spectral limit instead, at which the step matrix gets an eigenvalue
+                outside the unit circle.
 
         Returns:
             The limit in units of time; infinite for one closed beaker.
@@ -344,7 +360,7 @@ class BeakerChain:
     def exchange_periods(
         self, time_step: float = 1.0, resolution: float = 0.125, visible_resolution: float = 0.0
     ) -> list[int]:
-        """Updates between two exchanges of each link in :func:`complex_synapse`'s exchange method.
+        """The number of updates between two exchanges of each link, with the method "exchange".
 
         Args:
             time_step: time that passes in one update.
@@ -352,8 +368,11 @@ class BeakerChain:
             visible_resolution: likewise.
 
         Returns:
-            One number for each link, each a multiple of the one before; none for the leak of a closed
-            chain.
+            One number for each link, in updates. Each is a multiple of the one before. The leak of a closed
+            chain has none.
+
+        Raises:
+            ValueError: if an argument is out of range.
         """
         time_step = _checks.positive("time_step", time_step)
         resolution = _checks.at_least_zero("resolution", resolution)
@@ -376,45 +395,46 @@ class BeakerChain:
         visible_resolution: float = 0.0,
         beaker_dtype: Any = None,
     ) -> Averaging:
-        r"""The weights with which :func:`readout` gives an average of the weights of past updates.
+        r"""The weights with which :func:`readout` gives an average of past weights.
 
-        Every hidden beaker is a weighted sum of what the parameter was after each update,
-        :math:`u_k(n) = \sum_{t=1}^n W_{tk} u_1(t) + w_k u_1(0)`, with W known from the chain and the options
-        alone. So any average of past weights that the K columns of W come near is there after the training,
-        as a mixture :math:`\sum_k a_k u_k`. The a minimise, for the profile p with :math:`\sum_t p_t = 1`,
+        Every hidden beaker is a weighted sum of the parameter after each update,
+        :math:`u_k(n) = \sum_{t=1}^n W_{tk} u_1(t) + w_k u_1(0)`. W depends only on the chain and the options.
+        After the training, any average that the K columns of W can approximate is therefore available as a
+        mixture :math:`\sum_k a_k u_k`. For a profile p with :math:`\sum_t p_t = 1`, the weights a minimise
 
         .. math::
             \frac{\sum_t (\sum_k W_{tk} a_k - p_t)^2 + (\sum_k w_k a_k)^2}{\sum_t p_t^2}
             + ε^2 \sum_k a_k^2 \quad\text{with}\quad \sum_k a_k (w_k + \sum_t W_{tk}) = 1,
 
-        and so a path that was constant from the beginning is read as that constant. ε is twice the spacing of
-        the beakers' numbers around 1, at least 1e-6: it keeps from differences of large numbers, whose
-        rounding would cost more than they bring.
+        The constraint makes a constant path come out unchanged. ε is twice the spacing of the beakers'
+        numbers around 1, and at least 1e-6. It prevents differences of large numbers, whose rounding would
+        cost more than they gain.
 
-        W is exact for the exchanges of :func:`complex_synapse` (its method "exchange", with these options, a
-        constant ``time_step`` and recall 1), in float64 on the host. Updates between which link 1 rests count
-        together, since the chain sees them together. In :func:`readout` leave ``settle`` out.
+        W is exact for the exchanges of :func:`complex_synapse` with the method "exchange", these options, a
+        constant ``time_step`` and recall 1. It is computed in float64 on the host. Updates between two
+        exchanges of link 1 count together, because the chain sees them together. Do not use ``settle`` in
+        :func:`readout` with these weights.
 
         Args:
-            profile: one of :mod:`cs_optax.profiles`; an array ``[n_updates]``, oldest first; or a function of
-                the age in updates, 0 for the last one, that takes an array of ages. Its sum is made 1.
-                Above a million updates a function is not asked at every age, and has to vary slowly: over a
-                128th of its age.
-            n_updates: how many updates there were.
+            profile: the average wanted: one of :mod:`cs_optax.profiles`; an array ``[n_updates]``, oldest
+                first; or a function of the age in updates, which is 0 for the last update, that accepts an
+                array of ages. It is scaled to a sum of 1. Above a million updates, a function is not
+                evaluated at every age, and must vary slowly over a 128th of its age.
+            n_updates: number of updates since ``init`` or ``reset_beakers``.
             time_step: as given to :func:`complex_synapse`, a number greater than 0.
             init: likewise, "same" or "zero".
             leak: likewise.
             backflow: likewise.
             resolution: likewise.
             visible_resolution: likewise.
-            beaker_dtype: likewise; float32 where it is None.
+            beaker_dtype: likewise; None means float32.
 
         Returns:
-            ``weights`` ``[K]``, ``misfit`` and ``amplification``, see :class:`Averaging`. A profile that the
-            chain cannot give has a large misfit.
+            :class:`Averaging`: the ``weights`` ``[K]``, float64, their ``misfit`` and ``amplification``. A
+            profile that the chain cannot approximate has a large misfit.
 
         Raises:
-            ValueError: if an argument is out of range, or the sum of the profile is not greater than 0.
+            ValueError: if an argument is out of range, or if the sum of the profile is not greater than 0.
 
         Examples:
             >>> from cs_optax import BeakerChain, profiles
@@ -426,7 +446,7 @@ class BeakerChain:
 
         References:
             Karras et al., `Analyzing and improving the training dynamics of diffusion models
-            <https://arxiv.org/abs/2312.02696>`_, CVPR 2024, appendix C.3: averages chosen after the training,
+            <https://arxiv.org/abs/2312.02696>`_, CVPR 2024, appendix C.3, chooses averages after the training
             from snapshots.
         """
         return averaging(
@@ -443,15 +463,18 @@ class BeakerChain:
         )
 
     def plot(self, ax: Any = None, *, time_step: float = 1.0, label: str | None = None) -> Any:
-        """Draw the impulse response over iterations, log-log, with a mark at each beaker's timescale.
+        """Plot the impulse response over iterations, log-log, with a mark at each beaker's timescale.
 
         Args:
-            ax: Matplotlib axes to draw on; by default new ones.
+            ax: Matplotlib axes to draw on; by default, new ones.
             time_step: time that passes in one update.
-            label: of the line, for a legend.
+            label: label of the line, for a legend.
 
         Returns:
             The axes. Matplotlib is imported only here.
+
+        Raises:
+            ValueError: if ``time_step`` is not finite and greater than 0.
         """
         import matplotlib.pyplot as plt
 
@@ -473,13 +496,19 @@ class BeakerChain:
         visible_resolution: float = 0.0,
         bytes_per_value: int = 4,
     ) -> str:
-        """A table to read: one line a beaker, and what the chain takes per parameter.
+        """A readable table with one line for each beaker, and the memory of the chain for each parameter.
 
         Args:
-            time_step: time that passes in one update; timescales are shown in updates (iterations).
+            time_step: time that passes in one update. Timescales are shown in updates (iterations).
             resolution: as given to :func:`complex_synapse`.
             visible_resolution: likewise.
-            bytes_per_value: of the beakers' dtype.
+            bytes_per_value: size of a number in the beakers' dtype.
+
+        Returns:
+            The table, as a string.
+
+        Raises:
+            ValueError: if an argument is out of range.
 
         Examples:
             >>> print(BeakerChain.benna_fusi(4).describe())
@@ -504,7 +533,7 @@ class BeakerChain:
         return "\n".join(lines)
 
     def _laplacian(self) -> np.ndarray:
-        """``L`` of ``C du/dt = -L u``: symmetric, its row sums the leak."""
+        """``L`` of ``C du/dt = -L u``, which is symmetric. Its row sums are the leak."""
         g = np.array(self.conductances)
         inner = g[:-1]
         return np.diag(g + np.append(0.0, inner)) - np.diag(inner, 1) - np.diag(inner, -1)
@@ -512,8 +541,8 @@ class BeakerChain:
     def _modes(self) -> tuple[np.ndarray, np.ndarray]:
         """Decay rates ``[K]`` and orthonormal modes ``[K, K]`` of ``C^(1/2) u``, whose dynamics is symmetric.
 
-        From the singular values of the bidiagonal factor, which keep the slow rates exact where the
-        eigenvalues of their square would not.
+        They come from the singular values of the bidiagonal factor. These keep the slow rates exact; the
+        eigenvalues of its square would not.
         """
         differences = np.eye(self.n_beakers) - np.eye(self.n_beakers, k=1)
         factor = np.sqrt(self.conductances)[:, None] * differences / np.sqrt(self.capacities)
@@ -521,15 +550,15 @@ class BeakerChain:
         return roots**2, modes.T
 
     def _retention_modes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Decay rates and weights ``[K]`` of the content that entered through ``u_1``."""
+        """Decay rates and weights, ``[K]`` each, of the content that entered through ``u_1``."""
         rates, modes = self._modes()
         root = np.sqrt(self.capacities)
         return rates, modes[0] * (root @ modes) / root[0]
 
     def _sequential_radius(self, dt: float) -> float:
-        """Spectral radius of one sequential Euler step: new left neighbours, old right ones.
+        """Spectral radius of one sequential Euler step, with new left neighbours and old right ones.
 
-        Without the mode that a closed chain conserves.
+        The mode that a closed chain conserves is excluded.
         """
         root = np.sqrt(self.capacities)
         A = -self._laplacian() / np.multiply.outer(root, root)
@@ -550,7 +579,7 @@ def _are_known(values: Any) -> bool:
 
 
 def _unflatten(_: None, children: Iterable[Any]) -> BeakerChain:
-    """A chain of whatever JAX puts in place of its numbers, unchecked."""
+    """A chain of whatever JAX substitutes for its numbers, unchecked."""
     chain = object.__new__(BeakerChain)
     for name, values in zip(("capacities", "conductances"), children, strict=True):
         object.__setattr__(chain, name, values)

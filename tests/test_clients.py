@@ -272,7 +272,7 @@ def test_beakers_start_as_a_function_says():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"w": jnp.ones((2, 3))}, "init must give the structure of params"),
+        ({"w": jnp.ones((2, 3))}, "init must have the structure of params"),
         ({**PARAMS, "b": jnp.ones(2)}, "init must have"),
     ],
 )

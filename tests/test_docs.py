@@ -33,6 +33,12 @@ def test_python_in_the_documentation_runs(page, tmp_path, monkeypatch):
     exec(compile(blocks(page), str(page), "exec"), {"__name__": page.stem})
 
 
+@pytest.mark.parametrize("block", BLOCK.findall((ROOT / "README.md").read_text()))
+def test_every_block_of_the_front_page_runs_by_itself(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(block, {"__name__": "README"})
+
+
 def rows(heading):
     """``(call, message)`` of a table in docs/errors.md."""
     section = (ROOT / "docs" / "errors.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]

@@ -52,7 +52,7 @@ def test_a_checkpoint_restored_without_a_target_says_what_is_wrong():
     """Restored so, named tuples are dictionaries or lists."""
     state = complex_synapse(3, 8.0, 128.0).init(PARAMS)
     for look in (get_beakers, lambda s: diagnose(s, PARAMS)):
-        with pytest.raises(ValueError, match=r"plain containers.*restore it against jax\.eval_shape"):
+        with pytest.raises(ValueError, match=r"plain containers.*restore it into jax\.eval_shape"):
             look([{}, state._asdict()])
 
 
@@ -72,7 +72,7 @@ def test_a_masked_leaf_has_no_beakers():
 
 def test_two_synapses_on_one_parameter_are_an_error():
     tx = optax.chain(complex_synapse(2, 8.0, 32.0), complex_synapse(2, 8.0, 32.0))
-    with pytest.raises(ValueError, match="one complex synapse a parameter"):
+    with pytest.raises(ValueError, match="one complex synapse for each parameter"):
         get_beakers(tx.init(PARAMS))
 
 
@@ -133,9 +133,9 @@ def test_containers_of_parameters_and_state_may_differ():
 def test_parameters_of_other_shapes_are_an_error():
     state = complex_synapse(3, 8.0, 128.0).init(PARAMS)
     for wrong in ({"a": jnp.ones(2)}, {"a": jnp.ones(3), "b": jnp.ones((1, 1))}):
-        with pytest.raises(ValueError, match="params must have the leaves that the beakers have"):
+        with pytest.raises(ValueError, match="params must have the same leaves and shapes as the beakers"):
             reset_beakers(state, wrong)
-        with pytest.raises(ValueError, match="params must have the leaves that the beakers have"):
+        with pytest.raises(ValueError, match="params must have the same leaves and shapes as the beakers"):
             readout(state, wrong, [1.0, 0.0, 0.0])
 
 
@@ -192,5 +192,5 @@ def test_leaves_are_paired_by_name():
         {"b": jnp.ones(2), "c": jnp.ones(2)},
         {"a": jnp.ones(2), "b": jnp.ones(2), "c": jnp.ones(2)},
     ):
-        with pytest.raises(ValueError, match="params must have the leaves that the beakers have"):
+        with pytest.raises(ValueError, match="params must have the same leaves and shapes as the beakers"):
             readout(state, foreign, [0.0, 1.0])

@@ -302,9 +302,9 @@ def test_a_published_adam_that_may_diverge_is_warned_of():
     [
         (
             complex_synapse(5, 8.0, 2048.0),
-            "state must be of 3 beakers, as the transformation, but it is of 5",
+            "state must have 3 beakers, like the transformation, but it has 5",
         ),
-        (complex_synapse(1, beta=128.0), "state must be of 3 beakers, as the transformation, but it is of 1"),
+        (complex_synapse(1, beta=128.0), "state must have 3 beakers, like the transformation, but it has 1"),
     ],
 )
 def test_a_state_of_another_chain_is_an_error(other, message):
@@ -379,7 +379,7 @@ def test_concrete_arrays_can_be_captured_under_jit():
 
 
 def test_schedules_beside_a_chain_and_for_resolutions_are_errors():
-    with pytest.raises(ValueError, match="alpha must be left out where chain is given"):
+    with pytest.raises(ValueError, match="alpha must be omitted if chain is given"):
         complex_synapse(chain=BeakerChain.benna_fusi(4), alpha=lambda count: 3.0)
     with pytest.raises(ValueError, match="resolution must be"):
         complex_synapse(**ARGUMENTS, resolution=lambda count: 0.1)

@@ -1,6 +1,8 @@
 """Saved in the middle of a training, restored against abstract values, continued: as if never stopped."""
 
 import pickle
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -142,7 +144,7 @@ def test_a_checkpoint_of_five_beakers_goes_on_with_eight(tmp_path):
     short, long = (optax.chain(optax.adam(0.1), complex_synapse(chain=chain)) for chain in (five, eight))
     save_orbax(tmp_path, train(short, steps=7))
     params, state = load_orbax(tmp_path, abstract(PARAMS, short))
-    with pytest.raises(ValueError, match=r"of 8 beakers.*it is of 5.*resize_beakers"):
+    with pytest.raises(ValueError, match=r"have 8 beakers.*it has 5.*resize_beakers"):
         train(long, params, 7, state)
     params, longer = resize_beakers(state, params, eight)
     assert len(get_beakers(longer)) == 7
@@ -152,6 +154,17 @@ def test_a_checkpoint_of_five_beakers_goes_on_with_eight(tmp_path):
     assert optax.tree.get(after, "clocks")[:, 0].sum() == 14.0
     save_orbax(tmp_path / "longer", (trained, after))
     assert_equal(load_orbax(tmp_path / "longer", abstract(PARAMS, long)), (trained, after))
+
+
+def test_a_checkpoint_of_five_beakers_is_not_restored_into_eight_as_errors_md_says(tmp_path):
+    params = {"w": jnp.ones(2)}
+    short, long = (optax.chain(optax.adam(0.1), complex_synapse(n, 8.0, 1e4)) for n in (5, 8))
+    messages = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
+    for library, save, load in (("Orbax", save_orbax, load_orbax), ("Flax", save_flax, load_flax)):
+        (message,) = re.findall(rf"^\| {library} \| (.+?)(?: …)? \|$", messages, re.MULTILINE)
+        save(tmp_path, {"state": short.init(params)})
+        with pytest.raises(ValueError, match=re.escape(message)):
+            load(tmp_path, {"state": jax.eval_shape(long.init, params)})
 
 
 def test_a_state_written_to_disk_is_as_large_as_its_beakers(tmp_path):

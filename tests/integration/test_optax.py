@@ -239,7 +239,7 @@ def test_flattened_beakers_are_read_beside_flattened_parameters():
     np.testing.assert_allclose(
         diagnose(state, vector).distances, diagnose(plain_state, plain).distances, rtol=1e-5
     )
-    with pytest.raises(ValueError, match="params must have the leaves that the beakers have"):
+    with pytest.raises(ValueError, match="params must have the same leaves and shapes as the beakers"):
         readout(state, params, [0.5, 0.5, 0.0, 0.0])
 
 
