@@ -232,8 +232,9 @@ def test_the_beaker_nearest_to_the_time_is_read():
 def test_a_small_agent_learns_catch(gymnax, agent, steps):
     """A policy that chooses at random catches one ball in five."""
     usual = OF_PQN if agent == "pqn" else {}
-    settings = replace(Settings(), **usual, phases=1, steps=steps, looks=2, hidden=(32, 32), only="catch")
-    record = alternation.train("adam", replace(settings, batch=32, episodes=20), USUAL, [0, 1])
+    small = {"phases": 1, "steps": steps, "looks": 2, "hidden": (32, 32), "only": "catch", "batch": 32}
+    settings = replace(Settings(), **usual | small, episodes=20)
+    record = alternation.train("adam", settings, USUAL, [0, 1])
     assert record.scores.shape == (2, 2, 2)
     assert record.scores[:, -1, 1].min() > 0.7
     assert record.trained[:, -1].min() > 0.5
