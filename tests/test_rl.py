@@ -10,7 +10,8 @@ import optax
 import pytest
 
 from cs_optax import complex_synapse, get_beakers
-from experiments.rl import alternation, command, kept, measures, replay, study, tables, tasks
+from experiments.claims.outcome import Outcome
+from experiments.rl import alternation, command, kept, measures, output, replay, study, tables, tabular, tasks
 from experiments.rl.acting import act, begin
 from experiments.rl.learner import acting_weights, improve, start, target_weights
 from experiments.rl.methods import AGES, FASTEST, LISTENERS, LISTENING, METHODS, USUAL
@@ -230,14 +231,24 @@ def test_the_beaker_nearest_to_the_time_is_read():
 
 @pytest.mark.parametrize(("agent", "steps"), [("dqn", 8000), ("pqn", 16_000)])
 def test_a_small_agent_learns_catch(gymnax, agent, steps):
-    """A policy that chooses at random catches one ball in five."""
+    """A policy that chooses at random catches one ball in five: its column is drawn evenly from five."""
     usual = OF_PQN if agent == "pqn" else {}
-    settings = replace(Settings(), **usual, phases=1, steps=steps, looks=2, hidden=(32, 32), only="catch")
-    record = alternation.train("adam", replace(settings, batch=32, episodes=20), USUAL, [0, 1])
+    small = {"phases": 1, "steps": steps, "looks": 2, "hidden": (32, 32), "only": "catch", "batch": 32}
+    settings = replace(Settings(), **usual | small, episodes=20)
+    record = alternation.train("adam", settings, USUAL, [0, 1])
     assert record.scores.shape == (2, 2, 2)
     assert record.scores[:, -1, 1].min() > 0.7
     assert record.trained[:, -1].min() > 0.5
     assert np.isfinite(record.losses).all()
+
+
+@pytest.mark.slow
+def test_a_chain_that_only_listens_leaves_a_whole_training_as_it_is(gymnax, monkeypatch):
+    listens = replace(METHODS["listen-act"], acts="weights")
+    monkeypatch.setitem(METHODS, "listens", listens)
+    both = (alternation.train(name, TINY, USUAL, [1]) for name in ("listens", "adam"))
+    for listening, alone in zip(*both, strict=True):
+        np.testing.assert_array_equal(listening, alone)
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +273,14 @@ def test_configurations_that_train_together_are_those_alone(gymnax, trained):
         assert not np.array_equal(part[1], alone)
 
 
+def test_agents_whose_weights_are_not_finite_have_diverged(trained):
+    """They act all the same, and have a score."""
+    record = alternation.train("listen-act", TINY, {"lr": 1e38, "time": 500.0}, [1, 3, 5])
+    assert np.isfinite(record.scores).all()
+    assert measures.measured(*record, TINY).diverged.tolist() == [True] * 3
+    assert measures.measured(*trained, TINY).diverged.tolist() == [False] * 3
+
+
 def test_the_tasks_take_turns(trained):
     """What is seen in training: a ball's return is −1 or 1, a pole's at least eight steps."""
     by_phase = measures.by_phase(trained.trained, TINY)
@@ -280,13 +299,26 @@ def test_measures_of_a_record_are_those_counted_by_hand():
     scores, trained = np.array([cartpole, catch]).T[None], np.arange(8.0)[None]
     times = measures.relearning(scores, settings)
     assert times.tolist() == [[100.0, 100.0, 50.0, np.inf]]
-    found = measures.measured(scores, trained, settings)
+    losses = np.zeros((1, 8))
+    found = measures.measured(scores, trained, losses, settings)
     assert found.area == pytest.approx((0.5 + 0.7 + 0.5 + 0.7) / 4)
     assert found.relearned == pytest.approx((50 + 100) / 2)
     assert found.missed == pytest.approx(0.5)
     assert found.kept == pytest.approx((0.5 + 0.2) / 2)
     assert found.forgotten == pytest.approx((0.95 - 0.5 + 0.7 - 0.2) / 2)
     assert found.trained == pytest.approx(5.5)
+    assert found.diverged.tolist() == [False]
+    assert measures.measured(scores, trained, np.where(trained == 6, np.nan, 0), settings).diverged.all()
+    none_ended = measures.measured(scores, np.full((1, 8), np.nan), losses, settings)
+    assert np.isnan(none_ended.trained).all()
+
+
+def test_nothing_is_forgotten_between_phases_of_one_task():
+    settings = replace(TINY, only="catch")
+    scores = np.random.default_rng(0).random((2, 8, 2))
+    found = measures.measured(scores, scores[..., 1], scores[..., 1], settings)
+    np.testing.assert_allclose(found.area, scores[:, 4:, 1].mean(axis=1))
+    assert np.isnan([found.forgotten, found.kept]).all()
 
 
 def test_every_method_is_tried_as_often_and_within_its_ranges():
@@ -302,16 +334,15 @@ def test_every_method_is_tried_as_often_and_within_its_ranges():
 
 def fake_record(method, settings, numbers, seeds, progress=lambda phase: None):
     """Scores that rise in each phase, those of complex synapses faster; the usual learning rate is worst."""
-    several = np.ndim(numbers["lr"]) > 0
+    rates = np.atleast_1d(numbers["lr"])
     looks = np.arange(settings.phases * settings.looks) % settings.looks + 1
     rise = np.minimum(1, looks / settings.looks * (2 if "cs" in method else 1))
     random = np.random.default_rng(sum(seeds))
     scores = rise[None, :, None] - 0.05 * random.random((len(seeds), len(looks), 2))
     parts = np.clip(scores, 0, 1), scores[..., 0], scores[..., 1]
     progress(settings.phases)
-    worst = [1e-3] if not several else numbers["lr"]
-    each = [[part * (0.9 if lr == 1e-3 else 1) for part in parts] for lr in np.atleast_1d(numbers["lr"])]
-    assert len(worst) == len(each)
+    each = [[part * (0.9 if lr == 1e-3 else 1) for part in parts] for lr in rates]
+    several = np.ndim(numbers["lr"]) > 0
     return alternation.Record(*(map(np.stack, zip(*each, strict=True)) if several else each[0]))
 
 
@@ -321,12 +352,14 @@ def in_folders(tmp_path, monkeypatch):
     monkeypatch.setattr(alternation, "train", fake_record)
     monkeypatch.setattr(command, "check_package", lambda *given: None)
     monkeypatch.setattr(
-        tables,
+        tabular,
         "tabular_result",
         lambda folder, seed: {
+            "command": f"python -m experiments.claims q-learning --seed {seed}",
+            "code": "0123",
             "ratios": {
                 "steps to a good policy, plain over complex synapses": {"ratio": 1.5, "ci95": [1.2, 1.8]}
-            }
+            },
         },
     )
     return tmp_path
@@ -350,15 +383,20 @@ def test_the_command_keeps_tables_numbers_and_figures(in_folders, capsys, togeth
         "| tabular Q(λ): steps to a good policy, plain over complex synapses | sooner | 1.50 (1.20 to 1.80) "
         in text
     )
+    assert "The rows on tabular Q(λ) are those of `python -m experiments.claims q-learning --seed 0`" in text
+    assert "Each method: the best of 3 configurations on 2 seeds, compared on 4 others." in text
+    n_groups = len(list((in_folders / "results/rl/runs").iterdir()))
+    assert f"{n_groups} groups of agents took " in text
     names = {path.name for path in (in_folders / "plots").iterdir()}
     assert names == {
-        f"rl-dqn-{kind}.{end}" for kind in ("time", "relearning", "phases") for end in ("pdf", "png")
+        f"rl-dqn-{kind}.{end}" for kind in ("scores", "returns", "comparison") for end in ("pdf", "png")
     }
     assert "Every method at its best" in capsys.readouterr().out
 
 
 def test_groups_that_are_finished_are_found_again_after_an_interruption(in_folders, capsys, monkeypatch):
     made = []
+    monkeypatch.setattr(output, "FIGURES", {})
 
     def train(method, *given):
         if len(made) == 5:
@@ -384,14 +422,112 @@ def test_groups_that_are_finished_are_found_again_after_an_interruption(in_folde
 def test_a_damaged_group_is_trained_again_with_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(alternation, "train", fake_record)
     group = kept.Group("adam", TINY, {"lr": 2e-3}, (0, 1))
-    (first,) = kept.train_and_keep(tmp_path, [group], lambda phase: None)
+    store = kept.Store(tmp_path)
+    (first,) = kept.train_and_keep(store, [group], lambda phase: None)
     kept.path_of(tmp_path, group).write_text("{")
     with pytest.warns(UserWarning, match="is damaged: these agents are trained again"):
-        (again,) = kept.train_and_keep(tmp_path, [group], lambda phase: None)
-    assert not again.found_again
+        (again,) = kept.train_and_keep(store, [group], lambda phase: None)
+    assert (store.trained, store.found) == (2, {})
     np.testing.assert_array_equal(first.scores, again.scores)
-    (found,) = kept.train_and_keep(tmp_path, [group], lambda phase: None)
-    assert found.found_again
+    kept.train_and_keep(store, [group], lambda phase: None)
+    assert (store.trained, store.found) == (2, {kept.code(): 1})
+
+
+def test_groups_of_other_code_are_trained_again_or_taken_and_named(in_folders, monkeypatch, capsys):
+    given = [*SMALL, "--methods-only", "--methods", "adam", "cs"]
+    monkeypatch.setattr(output, "FIGURES", {})
+    monkeypatch.setattr(kept, "code", lambda: "older")
+    assert command.main(given) == 0
+    first = (in_folders / "results/rl/dqn.md").read_text()
+    assert "older" not in first
+    monkeypatch.setattr(kept, "code", lambda: "newer")
+    monkeypatch.setattr(output, "code", lambda: "newer")
+    made = []
+    with monkeypatch.context() as patched:
+        patched.setattr(alternation, "train", None)
+        assert command.main([*given, "--accept-other-code"]) == 0
+    taken = (in_folders / "results/rl/dqn.md").read_text()
+    assert "**Other code trained 8 of these groups: digest older, now newer.**" in taken
+    assert taken.split("Made by")[0] == first.split("Made by")[0]
+    assert "Other code trained 8 of these groups" in capsys.readouterr().out
+    monkeypatch.setattr(
+        alternation, "train", lambda method, *rest: made.append(method) or fake_record(method, *rest)
+    )
+    assert command.main(given) == 0
+    assert len(made) == 8
+    assert "older" not in (in_folders / "results/rl/dqn.md").read_text()
+    noted = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(noted) == 1
+    assert "(digest older, now newer): they are trained again; --accept-other-code would take" in noted[0]
+
+
+def test_agents_that_diverged_choose_nothing_and_are_marked(in_folders, monkeypatch):
+    """The usual numbers are worst, and all others diverge in one seed; of the comparison, one agent too."""
+
+    def train(method, settings, numbers, seeds, progress):
+        record = fake_record(method, settings, numbers, seeds, progress)
+        bad = method == "cs" and (0 in seeds or numbers["lr"] != 1e-3)
+        if bad:
+            record.losses[0, -1] = np.nan
+        return record
+
+    monkeypatch.setattr(alternation, "train", train)
+    assert command.main([*SMALL, "--methods-only", "--methods", "adam", "cs"]) == 0
+    found = json.loads((in_folders / "results/rl/dqn.json").read_text())["methods"]
+    assert [one["diverged"] for one in found["cs"]["tried"]] == [0, 1, 1]
+    assert (found["cs"]["numbers"]["lr"], found["adam"]["numbers"]["lr"] != 1e-3) == (1e-3, True)
+    assert found["cs"]["diverged"] == [True, False, False, False]
+    (row,) = [
+        line
+        for line in (in_folders / "results/rl/dqn.md").read_text().splitlines()
+        if line.startswith("| complex synapses (") and "−" not in line.split("|")[1]
+    ]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[0] == "complex synapses (1 of 4 agents diverged)"
+    assert not any(" to " in cell for cell in cells)  # no interval
+    assert cells[4] == "–"
+
+
+@pytest.mark.parametrize(
+    ("three", "holds"),
+    [
+        ((1.5, 1.2, 1.8), "yes"),
+        ((0.8, 0.7, 0.9), "NO"),
+        ((1.1, 0.9, 1.3), "not shown"),
+        ((1.5, np.nan, np.nan), "–"),
+    ],
+)
+def test_a_claim_holds_where_its_interval_says_so(three, holds):
+    assert tables.verdict(three, 1) == holds
+
+
+def test_a_single_seed_has_no_intervals_and_no_verdicts(in_folders):
+    assert command.main([*SMALL, "--n-seeds=1"]) == 0
+    text = (in_folders / "results/rl/dqn.md").read_text()
+    assert "nan" not in text
+    claims = [line for line in text.split("**Every")[0].splitlines() if line.startswith("| complex")]
+    assert len(claims) == 2
+    assert all(line.endswith("| – |") for line in claims)
+
+
+def test_the_tabular_result_is_found_again_and_a_damaged_one_is_measured_again(tmp_path, monkeypatch):
+    measured = []
+    ratios = {"steps to a good policy": {"ratio": 1.5, "ci95": [1.2, 1.8]}}
+
+    def measure(name, seed):
+        measured.append((name, seed))
+        return Outcome([], {"ratios": ratios}, {})
+
+    monkeypatch.setattr("experiments.claims.measure", measure)
+    first = tabular.tabular_result(tmp_path, 3)
+    assert first["command"] == "python -m experiments.claims q-learning --seed 3"
+    assert first["ratios"] == ratios
+    assert tabular.tabular_result(tmp_path, 3) == first
+    assert measured == [("q-learning", 3)]
+    (tmp_path / tabular.FILE).write_text("{")
+    assert tabular.tabular_result(tmp_path, 3) == first
+    tabular.tabular_result(tmp_path, 4)
+    assert measured == [("q-learning", 3), ("q-learning", 3), ("q-learning", 4)]
 
 
 def test_other_numbers_settings_and_seeds_are_other_groups(tmp_path):
@@ -426,8 +562,16 @@ def test_a_winner_at_the_edge_of_what_was_tried_is_named():
         (["--hidden", "64", "0"], "--hidden 64 0: must be at least 1 unit each"),
         (["--epsilon=1.5"], "--epsilon 1.5: must be from 0 to 1"),
         (["--gamma=1"], "--gamma 1: must be from 0 and below 1"),
+        (["--hidden"], "--hidden: must be given the units of at least one layer"),
+        (["--hidden", "64", "200000"], "--hidden 64 200000: must be from 1 to 100000"),
+        (["--steps=4000000000000"], "--steps 4000000000000: must be from 1 to 1000000000"),
+        (["--beakers=400"], "--beakers 400: must be from 1 to 50"),
         (["--beakers=1"], "--beakers 1: must be at least 2"),
         (["--buffer=3"], "--buffer 3: must be at least 4"),
+        (
+            ["--agent=pqn", "--buffer=500"],
+            "--buffer 500: must not be given with --agent pqn",
+        ),
         (["--methods", "sgd"], "--methods sgd: must be one of adam, cs, cs-kaplanis"),
         (["--agent=pqn", "--methods", "replay"], "--methods replay: must be one of adam"),
         (["--methods", "cs", "cs"], "--methods cs cs: each must be named once"),
@@ -470,7 +614,7 @@ def test_the_bar_has_as_many_phases_as_are_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(alternation, "train", fake_record)
     plan = Plan(TINY, ("adam", "cs-kaplanis", "replay"), 3, (7, 8), (0, 1), together=2)
     done = []
-    study.study(plan, tmp_path, lambda name, phase: done.append((name, phase)))
+    study.study(plan, kept.Store(tmp_path), lambda name, phase: done.append((name, phase)))
     assert sum(phase == TINY.phases for _, phase in done) >= study.phases_to_train(plan) / TINY.phases
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,10 +17,21 @@ from experiments.lab.system.packages import check_package
 from experiments.rl.settings import Agent, Settings, Task, settings_of
 
 if TYPE_CHECKING:
-    from experiments.lab.system.tables import Table
+    from experiments.rl.kept import Store
     from experiments.rl.study import Plan, Studied
 
 GIVEN = ("phases", "steps", "looks", "hidden", "buffer", "beakers", "gamma", "epsilon", "only")
+MOST = {
+    "budget": 1000,
+    "n_tuning_seeds": MOST_SEEDS,
+    "n_seeds": MOST_SEEDS,
+    "together": 1000,
+    "phases": 1000,
+    "steps": 10**9,
+    "hidden": 10**5,
+    "buffer": 10**8,
+    "beakers": 50,
+}
 USUAL = tyro.conf.arg(help_behavior_hint="(default: of the --size)")
 
 
@@ -52,6 +63,8 @@ class RlOptions:
         only: Train one task alone, in all phases.
         no_cue: Do not let the observation say which task it is.
         no_gpus: Compute on the CPU even where there is a GPU.
+        accept_other_code: Take groups that were trained before cs_optax/ or experiments/rl/ changed; the
+            tables then say so.
         results_dir: Folder for what is found (rl/AGENT.json and .md) and all runs (rl/runs).
         plot_dir: Folder for the figures (rl-AGENT-….pdf and .png).
     """
@@ -76,6 +89,7 @@ class RlOptions:
     only: Annotated[Task | None, tyro.conf.arg(help_behavior_hint="(default: both take turns)")] = None
     no_cue: bool = False
     no_gpus: bool = False
+    accept_other_code: bool = False
     results_dir: Path = Path("results")
     plot_dir: Path = Path("plots")
 
@@ -99,6 +113,7 @@ def rl(options: RlOptions, command: str) -> "Studied":
     Raises:
         SettingsError: if the options cannot be meant.
     """
+    _check(options)
     settings = settings_of(
         options.agent, options.size, **{n: getattr(options, n) for n in GIVEN}, cue=not options.no_cue
     )
@@ -108,17 +123,37 @@ def rl(options: RlOptions, command: str) -> "Studied":
     import jax
 
     from experiments.lab.system.cache import keep_compiled_programs
+    from experiments.rl.kept import Store
+    from experiments.rl.output import Output
     from experiments.rl.study import study
-    from experiments.rl.tables import tabular_result
+    from experiments.rl.tabular import tabular_result
 
     if options.no_gpus:
         jax.config.update("jax_platforms", "cpu")
     keep_compiled_programs()
     began, folder = time.perf_counter(), options.results_dir / "rl"
-    studied = study_with_a_bar(study, plan, folder)
+    store = Store(folder, options.accept_other_code)
+    studied = study_with_a_bar(study, plan, store)
     tabular = tabular_result(folder, options.seed) if plan.claims else None
-    _write(studied, plan, tabular, options, command, time.perf_counter() - began)
+    output = Output(studied, plan, store, tabular, command, round(time.perf_counter() - began, 1))
+    output.write(folder, options.plot_dir)
+    output.show()
+    print(f"\nnumbers and tables: {folder}\nfigures: {options.plot_dir}")
     return studied
+
+
+def _check(options: RlOptions) -> None:
+    """What `settings_of` does not know of, or has no limit for."""
+    if options.buffer is not None and options.agent == "pqn":
+        given = f"--buffer {options.buffer}"
+        raise SettingsError(f"{given}: must not be given with --agent pqn, which has no replay")
+    if options.hidden == ():
+        raise SettingsError("--hidden: must be given the units of at least one layer")
+    for name, most in MOST.items():
+        given = getattr(options, name)
+        if given is not None and not 1 <= max(given if isinstance(given, tuple) else (given,)) <= most:
+            shown = " ".join(map(str, given)) if isinstance(given, tuple) else given
+            raise SettingsError(f"{flag(name)} {shown}: must be from 1 to {most}")
 
 
 def _plan(options: RlOptions, settings: Settings) -> "Plan":
@@ -131,10 +166,6 @@ def _plan(options: RlOptions, settings: Settings) -> "Plan":
             raise SettingsError(f"--methods {name}: must be {known_here}")
     if len(set(options.methods)) != len(options.methods):
         raise SettingsError(f"--methods {' '.join(options.methods)}: each must be named once")
-    limits = {"budget": 1000, "n_tuning_seeds": MOST_SEEDS, "n_seeds": MOST_SEEDS, "together": 1000}
-    for name, most in limits.items():
-        if not 1 <= getattr(options, name) <= most:
-            raise SettingsError(f"{flag(name)} {getattr(options, name)}: must be from 1 to {most}")
     if not 0 <= options.seed <= LARGEST_SEED - options.n_seeds:
         raise SettingsError(f"--seed: must be from 0 to {LARGEST_SEED - options.n_seeds}, not {options.seed}")
     seeds = tuple(range(options.seed, options.seed + options.n_seeds))
@@ -152,7 +183,7 @@ def _plan(options: RlOptions, settings: Settings) -> "Plan":
     )
 
 
-def study_with_a_bar(study: Any, plan: "Plan", folder: Path) -> "Studied":
+def study_with_a_bar(study: Any, plan: "Plan", store: "Store") -> "Studied":
     """Study, and show how far it is."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -172,66 +203,5 @@ def study_with_a_bar(study: Any, plan: "Plan", folder: Path) -> "Studied":
                 before = progress.tasks[0].completed
             progress.update(bar, description=name, completed=before + phase)
 
-        found: Studied = study(plan, folder, report)
+        found: Studied = study(plan, store, report)
     return found
-
-
-def _write(
-    studied: "Studied", plan: "Plan", tabular: Any, options: RlOptions, command: str, seconds: float
-) -> None:
-    """Write the tables, the numbers and the figures, and print the tables."""
-    from experiments.lab.figures import save
-    from experiments.lab.results.store import current_environment
-    from experiments.lab.system.files import write_atomically, write_json
-    from experiments.rl import figures
-    from experiments.rl.tables import answers_table, claims_table, methods_table, numbers_of
-
-    tables = [methods_table(studied.methods), answers_table(studied.methods)]
-    if plan.claims:
-        tables.insert(0, claims_table(studied, plan.settings, tabular))
-    folder = options.results_dir / "rl"
-    spent = sum(one.kept.seconds for one in studied.methods.values())
-    content = {
-        "command": command,
-        "seconds": round(seconds, 1),
-        "seconds_of_the_comparison": round(spent, 1),
-        "environment": current_environment(),
-        "settings": asdict(plan.settings),
-        "seeds": {"tuning": plan.tuning if plan.budget > 1 else (), "comparison": plan.seeds},
-        "methods": {
-            name: {"numbers": one.numbers, "edges": one.edges, "tried": one.tried, **numbers_of(one.measured)}
-            for name, one in studied.methods.items()
-        },
-        "beakers": {number: numbers_of(one) for number, one in studied.beakers.items()},
-        "cart-pole alone": {name: numbers_of(one) for name, one in studied.alone.items()},
-        "cart-pole without replay": {name: numbers_of(one) for name, one in studied.unreplayed.items()},
-        "tabular": None if tabular is None else tabular["ratios"],
-        "tables": [asdict(table) for table in tables],
-    }
-    write_json(folder / f"{options.agent}.json", content, indent=1)
-    text = "\n\n".join(table.markdown() for table in tables)
-    write_atomically(folder / f"{options.agent}.md", (text + "\n").encode())
-    drawn = {
-        "time": figures.over_time,
-        "relearning": figures.times_to_relearn,
-        "phases": figures.within_phases,
-    }
-    for name, draw in drawn.items():
-        save(draw(studied.methods, plan.settings), options.plot_dir, f"rl-{options.agent}-{name}")
-    _show(tables)
-    print(f"\nnumbers and tables: {folder}\nfigures: {options.plot_dir}")
-
-
-def _show(tables: "Sequence[Table]") -> None:
-    from rich.table import Table as RichTable
-
-    from experiments.lab.system.tables import print_whole
-    from experiments.lab.system.terminal import plain_console
-
-    console = plain_console()
-    for table in tables:
-        shown = RichTable(*table.head, box=None, pad_edge=False)
-        for row in table.rows:
-            shown.add_row(*("" if cell is None else str(cell) for cell in row))
-        console.print(f"\n{table.title.replace('**', '')}\n")
-        print_whole(console, shown)

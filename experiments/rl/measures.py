@@ -6,8 +6,8 @@ import numpy as np
 
 from experiments.rl.settings import Settings
 
-# Greedy scores at which a task counts as learned: 200 of 500 steps (the whole of CartPole-v0), 19 of 20 balls
-# less one.
+# Greedy scores at which a task counts as learned: 200 of 500 steps (the whole of CartPole-v0), nine of ten
+# balls.
 GOOD = (0.4, 0.9)
 FIRST_COUNTED = 2  # phases before it are the first with each task
 
@@ -19,9 +19,10 @@ class Measured(NamedTuple):
         area: mean greedy score of the task that is trained, over all looks: the area under its curve.
         relearned: environment steps from a switch until the task is good; all of a phase where it never is.
         missed: share of phases in which it never is.
-        kept: mean greedy score of the task that is not trained, at the ends of phases.
-        forgotten: how far a task's score falls in the phase of the other one, from end to end.
-        trained: mean score of the episodes of the training itself.
+        kept: mean greedy score of the task that is not trained, at the ends of phases; NaN with one task.
+        forgotten: how far a task's score falls in the phase of the other one, from end to end; likewise.
+        trained: mean score of the episodes of the training itself that ended.
+        diverged: whether a loss was not finite, in any phase.
     """
 
     area: np.ndarray
@@ -30,6 +31,7 @@ class Measured(NamedTuple):
     kept: np.ndarray
     forgotten: np.ndarray
     trained: np.ndarray
+    diverged: np.ndarray
 
 
 def by_phase(scores: np.ndarray, settings: Settings) -> np.ndarray:
@@ -53,12 +55,13 @@ def relearning(scores: np.ndarray, settings: Settings) -> np.ndarray:
     return np.where(good.any(axis=-1), first, np.inf)
 
 
-def measured(scores: np.ndarray, trained: np.ndarray, settings: Settings) -> Measured:
+def measured(scores: np.ndarray, trained: np.ndarray, losses: np.ndarray, settings: Settings) -> Measured:
     """Sum a record up.
 
     Args:
         scores: ``[seeds, looks, tasks]``, as in `alternation.Record`.
         trained: ``[seeds, looks]``, likewise.
+        losses: ``[seeds, looks]``, likewise.
         settings: what the training was made with.
     """
     of, task = by_phase(scores, settings), tasks_of(settings)
@@ -68,11 +71,14 @@ def measured(scores: np.ndarray, trained: np.ndarray, settings: Settings) -> Mea
     times = relearning(scores, settings)[:, counted]
     # The other task was the one of the phase before, at whose end its score was that of the own.
     fallen = own[:, :-1, -1] - other[:, 1:, -1]
+    both = 1.0 if settings.only is None else np.nan
+    ended = np.ma.masked_invalid(by_phase(trained, settings)[:, counted])
     return Measured(
         area=own[:, counted].mean(axis=(1, 2)),
         relearned=np.minimum(times, settings.steps).mean(axis=1),
         missed=np.isinf(times).mean(axis=1),
-        kept=other[:, counted, -1].mean(axis=1),
-        forgotten=fallen[:, FIRST_COUNTED - 1 :].mean(axis=1),
-        trained=np.nanmean(by_phase(trained, settings)[:, counted], axis=(1, 2)),
+        kept=both * other[:, counted, -1].mean(axis=1),
+        forgotten=both * fallen[:, FIRST_COUNTED - 1 :].mean(axis=1),
+        trained=ended.mean(axis=(1, 2)).filled(np.nan),
+        diverged=~np.isfinite(losses).all(axis=1),
     )

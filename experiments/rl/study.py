@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import qmc
 
-from experiments.rl.kept import Group, Kept, train_and_keep
+from experiments.rl.kept import Group, Kept, Store, train_and_keep
 from experiments.rl.measures import Measured, measured
 from experiments.rl.methods import LEARNING_RATE, METHODS, OF_DQN_ALONE, USUAL
 from experiments.rl.settings import Settings
@@ -42,20 +42,28 @@ class Plan:
     claims: bool = True
 
 
+class Tried(NamedTuple):
+    """A configuration of a method, and what it did with the tuning seeds: mean area, agents that diverged."""
+
+    numbers: dict[str, float]
+    area: float
+    diverged: int
+
+
 @dataclass(frozen=True, eq=False)
 class Compared:
     """A method at its best.
 
     Attributes:
         numbers: those that did best.
-        tried: mean area of each configuration over the tuning seeds.
+        tried: each configuration, and what it did with the tuning seeds.
         kept: the runs of the comparison.
         measured: what they say.
         edges: the numbers that lie at an edge of what was tried.
     """
 
     numbers: dict[str, float]
-    tried: list[tuple[dict[str, float], float]]
+    tried: list[Tried]
     kept: Kept
     measured: Measured
     edges: list[str]
@@ -97,16 +105,16 @@ def phases_to_train(plan: Plan) -> int:
     return plan.settings.phases * (each + (len(_extra(plan)) if plan.claims else 0))
 
 
-def study(plan: Plan, folder: Path, report: Report) -> Studied:
+def study(plan: Plan, store: Store, report: Report) -> Studied:
     """Choose, compare, and train what the claims need."""
-    methods = {name: _compare(name, plan, folder, report) for name in plan.methods}
+    methods = {name: _compare(name, plan, store, report) for name in plan.methods}
     beakers: dict[int, Measured] = {}
     alone: dict[str, Measured] = {}
     unreplayed: dict[str, Measured] = {}
     for kind, key, method, settings in _extra(plan) if plan.claims else []:
         numbers = methods[method].numbers
-        kept = _trained([Group(method, settings, numbers, plan.seeds)], folder, f"{kind} {key}", report)[0]
-        found = measured(kept.scores, kept.trained, settings)
+        kept = _trained([Group(method, settings, numbers, plan.seeds)], store, f"{kind} {key}", report)[0]
+        found = _said_by(kept, settings)
         if kind == "beakers":
             beakers[int(key)] = found
         else:
@@ -129,19 +137,32 @@ def _extra(plan: Plan) -> list[tuple[str, str, str, Settings]]:
     return found
 
 
-def _compare(method: str, plan: Plan, folder: Path, report: Report) -> Compared:
+def _compare(method: str, plan: Plan, store: Store, report: Report) -> Compared:
     tried = []
     configured = configurations(method, plan.budget)
     if plan.budget > 1:
         groups = [Group(method, plan.settings, numbers, plan.tuning) for numbers in configured]
         for some in _in_parts(groups, plan.together):
-            for group, kept in zip(some, _trained(some, folder, f"tuning {method}", report), strict=True):
-                area = measured(kept.scores, kept.trained, plan.settings).area.mean()
-                tried.append((group.numbers, float(area)))
-    best = max(tried, key=lambda one: one[1])[0] if tried else configured[0]
-    kept = _trained([Group(method, plan.settings, best, plan.seeds)], folder, method, report)[0]
-    found = measured(kept.scores, kept.trained, plan.settings)
-    return Compared(best, tried, kept, found, at_the_edge(best, [numbers for numbers, _ in tried]))
+            for group, kept in zip(some, _trained(some, store, f"tuning {method}", report), strict=True):
+                found = _said_by(kept, plan.settings)
+                tried.append(Tried(group.numbers, float(found.area.mean()), int(found.diverged.sum())))
+    best = best_of(tried) if tried else configured[0]
+    kept = _trained([Group(method, plan.settings, best, plan.seeds)], store, method, report)[0]
+    edges = at_the_edge(best, [one.numbers for one in tried])
+    return Compared(best, tried, kept, _said_by(kept, plan.settings), edges)
+
+
+def best_of(tried: Sequence[Tried]) -> dict[str, float]:
+    """The numbers with the largest area among those with the fewest agents that diverged.
+
+    >>> best_of([Tried({"lr": 1e-3}, 0.5, 0), Tried({"lr": 1e-2}, 0.9, 1)])
+    {'lr': 0.001}
+    """
+    return min(tried, key=lambda one: (one.diverged, -one.area)).numbers
+
+
+def _said_by(kept: Kept, settings: Settings) -> Measured:
+    return measured(kept.scores, kept.trained, kept.losses, settings)
 
 
 def at_the_edge(best: Mapping[str, float], tried: Sequence[Mapping[str, float]]) -> list[str]:
@@ -155,9 +176,9 @@ def names_of(agent: str) -> tuple[str, ...]:
     return tuple(name for name in METHODS if agent == "dqn" or name not in OF_DQN_ALONE)
 
 
-def _trained(groups: Sequence[Group], folder: Path, name: str, report: Report) -> list[Kept]:
+def _trained(groups: Sequence[Group], store: Store, name: str, report: Report) -> list[Kept]:
     report(name, 0)
-    found = train_and_keep(folder, groups, lambda phase: report(name, phase))
+    found = train_and_keep(store, groups, lambda phase: report(name, phase))
     report(name, groups[0].settings.phases)
     return found
 
