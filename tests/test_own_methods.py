@@ -243,7 +243,7 @@ def test_its_settings_are_part_of_its_stamp_alone():
 
 
 def test_a_method_of_a_notebook_is_known_by_its_text_and_what_it_refers_to(monkeypatch):
-    from experiments.lab.results import sources
+    from experiments.lab.results import own_code
 
     def declared(text):
         cell = {"__name__": "no_file", "optax": optax}
@@ -252,7 +252,7 @@ def test_a_method_of_a_notebook_is_known_by_its_text_and_what_it_refers_to(monke
 
     text = "rate = 1\ndef step(): return optax.sgd(rate)\ndef mine(settings): return step()"
     told = [
-        sources.of_own(declared(one))
+        own_code.of_own(declared(one))
         for one in (text, text, text.replace("1", "2"), text.replace("sgd", "adam"))
     ]
     assert told[0] == told[1]

@@ -146,7 +146,7 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
     import jax
 
     from experiments.lab.options import pinned
-    from experiments.lab.results import sources
+    from experiments.lab.results import own_code, sources
 
     decides = {
         "the command": type(options).__name__,
@@ -155,10 +155,10 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
         "the compiler's flags": pinned.compiler_flags(),
     }
     for own in options.own:
-        decides[f"the code of method {own.name}"] = sources.of_own(own)
-    decides["the code of the model"] = sources.of_own(options.own_model)
+        decides[f"the code of method {own.name}"] = own_code.of_own(own)
+    decides["the code of the model"] = own_code.of_own(options.own_model)
     if options.own_scenario is not None:
-        decides["the code of the scenario"] = sources.of_own(options.own_scenario)
+        decides["the code of the scenario"] = own_code.of_own(options.own_scenario)
     for name, value in asdict(options).items():
         for inner, one in value.items() if isinstance(value, dict) else [(name, value)]:
             if inner not in OF_EACH_PROCESS:
