@@ -73,7 +73,7 @@ def prepare(
     }
     processes.agree({**_what_decides(options), **checksums})
     check_own_methods(settings, methods)
-    _check_own_network(settings, methods, dataset)
+    _try_own(settings, methods, dataset)
     return settings, dataset
 
 
@@ -116,23 +116,27 @@ def check_own_methods(settings: Settings, methods: Sequence[str], numbers: Colle
     jax.eval_shape(made, {name: float(getattr(settings, name)) for name in numbers})  # as the loop does
 
 
-def _check_own_network(settings: Settings, methods: Sequence[str], dataset: "Dataset") -> None:
-    """Try a model and a scenario of the user's own on the shapes of a batch.
+def _try_own(settings: Settings, methods: Sequence[str], dataset: "Dataset") -> None:
+    """Try what is the user's own, methods, model and scenario, on the shapes of a batch.
 
     Raises:
         SettingsError: one line that names it, and what is wrong with it.
     """
-    if not (settings.model.defined_in or settings.asked.defined_in):
+    own = [method for method in methods if settings.methods[method].defined_in]
+    if not (own or settings.model.defined_in or settings.asked.defined_in):
         return
     from experiments.lab.methods.interface import make_method
+    from experiments.lab.methods.trial import try_method
     from experiments.lab.models.making import network_of
     from experiments.lab.options.pinned import pinned
     from experiments.lab.tasks.problems import make_problem
 
     with pinned():
         problem = make_problem(settings, dataset)
-        network_of(settings, problem)
-        distilling = [method for method in methods if make_method(settings, method).distils]
+        network = network_of(settings, problem)
+        for method in own:
+            try_method(method, make_method(settings, method), network)
+    distilling = [method for method in methods if make_method(settings, method).distils]
     if distilling and problem.questions.distillation is None:
         asked = f"the {settings.scenario} scenario does not say which"
         raise SettingsError(f"method {distilling[0]}: keeps old outputs, but {asked}")
@@ -146,7 +150,7 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
     import jax
 
     from experiments.lab.options import pinned
-    from experiments.lab.results import sources
+    from experiments.lab.results import own_code, sources
 
     decides = {
         "the command": type(options).__name__,
@@ -155,10 +159,10 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
         "the compiler's flags": pinned.compiler_flags(),
     }
     for own in options.own:
-        decides[f"the code of method {own.name}"] = sources.of_own(own)
-    decides["the code of the model"] = sources.of_own(options.own_model)
+        decides[f"the code of method {own.name}"] = own_code.of_own(own)
+    decides["the code of the model"] = own_code.of_own(options.own_model)
     if options.own_scenario is not None:
-        decides["the code of the scenario"] = sources.of_own(options.own_scenario)
+        decides["the code of the scenario"] = own_code.of_own(options.own_scenario)
     for name, value in asdict(options).items():
         for inner, one in value.items() if isinstance(value, dict) else [(name, value)]:
             if inner not in OF_EACH_PROCESS:
