@@ -181,7 +181,7 @@ def warn_of_coarse_parameters(
         if 0 < share < float(jnp.finfo(leaf.dtype).eps) / 2:
             _checks.warn(
                 f"parameters of {leaf.dtype} are too coarse for this chain: a step returns {share:.1e} of "
-                "the difference between two beakers, which is less than the spacing of their numbers. Keep the "
-                "parameters in float32, and cast them for the forward pass."
+                "the difference between two beakers, which is less than the spacing of their numbers. Keep "
+                "the parameters in float32, and cast them for the forward pass."
             )
             return

@@ -23,17 +23,11 @@ from experiments.lab.system.names import printable
 Experiment = Literal[  # those that are built in
     "splitMNIST", "permMNIST", "splitFashionMNIST", "permFashionMNIST", "splitDigits", "permDigits"
 ]
-
 Stream = Literal["task-based", "random", "gradual", "file"]
-
 ClassOrder = Literal["canonical", "shuffled"]
-
 EvaluateOn = Literal["test", "validation"]
-
 FullEval = Literal["tasks", "end"]
-
 Optimizer = Literal["adam", "sgd"]
-
 TimeStep = Literal["iteration", "learning-rate"]
 
 
@@ -57,8 +51,7 @@ class DataAndTasks:
         stream_file: A sequence of tasks of your own, .npz: integer arrays "tasks" [iterations] or
             [iterations, batch], numbered from 0, and if wanted "rows" [iterations, batch], the training
             samples. It decides the number of iterations, whatever --iters says.
-        class_order: How the classes are spread over the tasks of split experiments: 0, 1, 2 … or
-            shuffled anew for each seed.
+        class_order: Order of the classes over the tasks of split experiments: 0, 1, 2 …, or by the seed.
         tasks: Number of tasks. Split experiments allow 1, 2 and 5, in the class scenario also 10; data of
             your own that name the task of each sample decide it.
         iters: Number of iterations (batches), per task in task-based and gradual streams, else in total.
@@ -81,8 +74,8 @@ class NetworkAndOptimizer(FullyConnected):
     """The network, and how it is trained.
 
     Attributes:
-        fc_layers: Number of layers of the built-in network, the output layer included.
-        fc_units: Units in each of its hidden layers.
+        fc_layers: Layers of the built-in network, the output layer included.
+        fc_units: Units in each hidden layer.
         singlehead: One output layer shared by all tasks, instead of one per task. For the task
             scenario; the others have a single head anyway.
         lr: Learning rate.
@@ -101,8 +94,8 @@ class Synapse:
     """The synapse of Benna & Fusi (2016). Without effect on the standard method.
 
     Attributes:
-        beakers: Number of beakers, the visible weight included. With 1 the weights decay with the
-            timescale beta; with 0 there is no synapse.
+        beakers: Number of beakers, the visible weight included. With 1 the weights decay at beta, with 0
+            there is no synapse.
         alpha: Shortest timescale of the synapse, in iterations (but see --time-step).
         beta: Longest timescale of the synapse, in iterations (but see --time-step).
         time_step: Time that passes in one iteration. With iteration it is 1, and alpha and beta are
@@ -138,8 +131,8 @@ class Evaluation:
             accuracy is always that on the whole test set.
         evaluate_on: What counts as the test set. With validation, every sixth training image of each
             class, which is then not trained on: for choosing settings without a look at the test set.
-        full_eval: When the accuracy on the whole test set is taken. With tasks, after each task (task-based
-            and gradual streams) and at the end; with end, at the end alone, as a search does.
+        full_eval: When the whole test set is evaluated: with tasks after each task (task-based and gradual
+            streams) and at the end, with end only there, as in a search.
     """
 
     loss_log: int = 100
@@ -220,8 +213,7 @@ class Settings(FromTheData, Baselines, Evaluation, Synapse, NetworkAndOptimizer,
     @property
     def task_ends(self) -> list[int]:
         """The iterations after which a task ends; in a stream that mixes the tasks its end alone."""
-        total, each = self.total_iterations, self.iters
-        return list(range(each, total + 1, each)) if self.one_task_after_the_other else [total]
+        return [*range(self.iters, self.total_iterations + 1, self.iters)]
 
     @property
     def total_iterations(self) -> int:
