@@ -15,9 +15,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ import numpy as np
 import optax
 
 from benchmarks import averages, comparison, growth, seeds, transformer
-from benchmarks.report import options, publish
+from benchmarks.report import Options, publish
 from benchmarks.timing import MLP, Shapes, in_a_row, in_turns, times_of_updates
 from benchmarks.update_cost import (
     ADAM,
@@ -38,6 +39,7 @@ from benchmarks.update_cost import (
     words,
 )
 from cs_optax import complex_synapse, get_beakers
+from experiments.lab.command.parsing import parse
 from experiments.lab.system.tables import Table
 
 UPDATES = [
@@ -298,24 +300,42 @@ SECTIONS: tuple[Callable[[Given], Tables], ...] = (
 )
 
 
+Section = Literal[
+    "correctness",
+    "update_cost",
+    "many_networks",
+    "of_a_transformer",
+    "compilation",
+    "published_comparison",
+    "grown",
+    "of_averages",
+]
+
+
+@dataclass(frozen=True)
+class GpuOptions(Options):
+    """All that a GPU is asked, in order of importance.
+
+    Attributes:
+        minutes: No table is begun after so many.
+        data_dir: Folder with MNIST, as for the comparison.
+        small: Sizes that say nothing, to try the command.
+        kernel: What is measured as "with the kernel": "interpret" where there is no GPU.
+        only: These tables; all by default.
+    """
+
+    repeats: int = 5
+    minutes: float = 8.0
+    data_dir: Path | None = None
+    small: bool = False
+    kernel: Literal["auto", "interpret"] = "auto"
+    only: tuple[Section, ...] = ()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the tables while there is time."""
     began = time.perf_counter()
-    parser = options(__doc__.splitlines()[0])
-    parser.set_defaults(repeats=5)
-    parser.add_argument(
-        "--minutes", type=float, default=8.0, help="after which no table is begun (default 8)"
-    )
-    parser.add_argument("--data-dir", type=Path, help="folder with MNIST, as for the comparison")
-    parser.add_argument("--small", action="store_true", help="sizes that say nothing, to try the command")
-    parser.add_argument(
-        "--kernel",
-        choices=("auto", "interpret"),
-        default="auto",
-        help="what is with the kernel (default auto)",
-    )
-    parser.add_argument("--only", nargs="+", choices=[one.__name__ for one in SECTIONS], help="sections")
-    given = parser.parse_args(arguments)
+    given, _ = parse(GpuOptions, "benchmarks.gpu", arguments)
     # Or this process would take most of the memory away from the commands that it starts.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     asked = Given(given.kernel, given.small, given.repeats, given.data_dir)

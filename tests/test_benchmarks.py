@@ -3,11 +3,12 @@
 import importlib
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import benchmarks
-from benchmarks import baselines, memory
+from benchmarks import baselines, gpu, memory
 from benchmarks.__main__ import WITH_DATA, WITHOUT
 
 FOLDER = Path(benchmarks.__file__).parent
@@ -15,7 +16,7 @@ NAMES = [path.stem for path in FOLDER.glob("*.py") if "arguments: Sequence" in p
 
 
 def test_every_benchmark_is_run_by_the_one_command_or_by_itself():
-    assert {*WITH_DATA, *WITHOUT} | {"averages", "baselines", "schedules"} == set(NAMES)
+    assert {*WITH_DATA, *WITHOUT} | {"averages", "baselines", "gpu", "schedules"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,6 +27,10 @@ def test_a_benchmark_says_what_it_can_be_asked(name, capsys):
     shown = capsys.readouterr().out
     assert f"python -m benchmarks.{name}" in shown
     assert "--out" in shown
+
+
+def test_every_part_of_what_a_gpu_is_asked_can_be_asked_alone():
+    assert get_args(gpu.Section) == tuple(section.__name__ for section in gpu.SECTIONS)
 
 
 def test_tables_are_printed_and_written(tmp_path, capsys):
