@@ -124,8 +124,8 @@ def complex_synapse(
         init: how hidden beakers start: as copies of the parameters ("same"), at "zero", as copies of a tree
             like the parameters, or as ``init(k, params)``, such a tree for beaker k = 2 … K.
         leak: where the last beaker leaks to: "zero" (as published), or the "initial" parameters (one more
-            copy of them in the state). With "none", nothing leaks; the sum of :math:`C_k u_k` is then conserved
-            if ``recall`` is 1 and everything flows back.
+            copy of them in the state). With "none", nothing leaks; the sum of :math:`C_k u_k` is then
+            conserved if ``recall`` is 1 and everything flows back.
         backflow: which links also move their left beaker. With "always", all do. With "never", only the leak
             does: the chain listens, and the updates are bit for bit those of the transformations before it
             (XLA may round compiled float16 differently next to it). With a sequence of K - 1 times, link k
@@ -162,8 +162,8 @@ def complex_synapse(
 
     Raises:
         ValueError: if an argument is known and out of range; in ``init``, if a parameter is neither
-            floating-point nor complex; in ``update``, if ``params`` is None, or if updates, state and parameters do not
-            match.
+            floating-point nor complex; in ``update``, if ``params`` is None, or if updates, state and
+            parameters do not match.
 
     Warns:
         UserWarning: if x > 3, so that the power law ripples by more than 4.5 %; if "sequential_euler" may
