@@ -89,8 +89,8 @@ def adam(
 
     With the moments :math:`m, v` of Adam and :math:`η_t = η\sqrt{1 - b_2^t}/(1 - b_1^t)`, the new weight is
     :math:`v_1 = p - η_t m/(\sqrt v + ε) + dt\,g_1(u_2 - p)` with :math:`dt = η_t`. The chain behind it is
-    that of :func:`cs_optax.complex_synapse` with ``method="sequential_euler"``. The published Adam adds :math:`ε`
-    to :math:`\sqrt v` before the bias correction; ``optax.adam`` adds it afterwards.
+    that of :func:`cs_optax.complex_synapse` with ``method="sequential_euler"``. The published Adam adds
+    :math:`ε` to :math:`\sqrt v` before the bias correction; ``optax.adam`` adds it afterwards.
 
     Args:
         learning_rate: :math:`η`, a number, a scalar array or a schedule. The time step is :math:`η_t`.
