@@ -24,7 +24,7 @@ class MarkovSynapse:
 
     A memory potentiates a random half of the synapses and depresses the other half. The states therefore
     follow :math:`M = (M_+ + M_-)/2`, with the stationary distribution :math:`p`. Just after a memory, the
-    weights of the two halves differ. After :math:`t` further memories, the remaining difference over the noise
+    weights of the two halves differ. After :math:`t` further memories, the rest of it over the noise
     is
 
     .. math::
