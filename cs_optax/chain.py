@@ -462,13 +462,25 @@ class BeakerChain:
             beaker_dtype=beaker_dtype,
         )
 
-    def plot(self, ax: Any = None, *, time_step: float = 1.0, label: str | None = None) -> Any:
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        time_step: float = 1.0,
+        label: str | None = None,
+        slope: float | None = -0.5,
+    ) -> Any:
         """Plot the impulse response over iterations, log-log, with a mark at each beaker's timescale.
+
+        All curves start at one iteration, so that several chains on the same axes can be compared. If a chain has
+        shorter timescales, its curve starts at the power of ten below them. A dotted line shows a power law. It is
+        drawn once on the same axes.
 
         Args:
             ax: Matplotlib axes to draw on; by default, new ones.
             time_step: time that passes in one update.
             label: label of the line, for a legend.
+            slope: exponent of the dotted line, such as ``-0.5`` for 1/√t. With None there is no line.
 
         Returns:
             The axes. Matplotlib is imported only here.
@@ -482,10 +494,15 @@ class BeakerChain:
         ax = plt.subplots()[1] if ax is None else ax
         scales = self.timescales() / time_step
         scales = scales[np.isfinite(scales)] if np.isfinite(scales).any() else np.ones(1)
-        times = np.geomspace(np.min(scales) / 10, 10 * np.max(scales), 400)
+        shortest, longest = np.min(scales), np.max(scales)
+        times = np.geomspace(min(1.0, 10.0 ** np.floor(np.log10(shortest))), 10 * longest, 400)
         (line,) = ax.loglog(times, self.impulse_response(times * time_step), label=label)
         marks = self.impulse_response(scales * time_step)
         ax.loglog(scales, marks, linestyle="none", marker="o", markersize=4, color=line.get_color())
+        if slope is not None and all(one.get_gid() != "slope" for one in ax.lines):
+            ends = np.array([shortest, max(longest, 10 * shortest)])
+            above = 1.5 * marks[np.argmin(scales)] * (ends / shortest) ** slope
+            ax.loglog(ends, above, ":", color="gray", label=f"slope {slope:g}", gid="slope")
         ax.set(xlabel="iterations since the update", ylabel="fraction left in the weight")
         return ax
 

@@ -291,4 +291,4 @@ print("the weights are the same")
 # %% [markdown]
 # What it costs beside averages that are kept in every step, which chain to take, and what rounding does:
 # [averages of past weights](../docs/averages.md). Recipes for Flax NNX, Equinox, target networks and diffusion models:
-# [recipes](../docs/recipes.md#averages-of-past-weights).
+# [recipes](../docs/recipes/weight-averages.md).

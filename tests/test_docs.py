@@ -10,7 +10,7 @@ import cs_optax.memory
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -26,7 +26,9 @@ def blocks(page):
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda p: p.stem
+    "page",
+    [page for page in PAGES if BLOCK.search(page.read_text())],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_python_in_the_documentation_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -37,6 +39,18 @@ def test_python_in_the_documentation_runs(page, tmp_path, monkeypatch):
 def test_every_block_of_the_front_page_runs_by_itself(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(block, {"__name__": "README"})
+
+
+def test_every_recipe_is_listed_and_says_what_to_expect():
+    folder = ROOT / "docs" / "recipes"
+    index = (folder / "index.md").read_text()
+    recipes = {path.stem: path.read_text() for path in folder.glob("*.md") if path.stem != "index"}
+    listed, shown = re.findall(r"^\* \[.+\]\((.+)\.md\): ", index, re.MULTILINE), index.split(":hidden:\n")[1]
+    assert sorted(listed) == sorted(recipes)
+    assert listed == re.findall(r"^([\w-]+)$", shown, re.MULTILINE)
+    for name, text in recipes.items():
+        assert BLOCK.search(text), name
+        assert "\n## What to expect\n" in text, name
 
 
 def rows(heading):
