@@ -27,6 +27,7 @@ from experiments.lab.results import sources, statistics, store
 from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.system import errors, files
 from experiments.lab.system.terminal import plain_console, suit_the_terminal
+from experiments.lab.training import progress as progress_of_lab
 from experiments.lab.training import train as training
 from experiments.lab.training.progress import Progress, ProgressDisplay
 
@@ -170,7 +171,8 @@ def test_compare_always_writes_its_figures_and_says_where(drawing_lab, capsys, a
     assert {(path.stem.split("-")[-1], path.suffix) for path in plots} == {
         (kind, ending) for kind in kinds for ending in (".pdf", ".png")
     }
-    assert all(f"figure: {path}" in printed for path in plots)
+    listed = [line for line in printed.splitlines() if line.startswith("figure: ")]
+    assert sorted(listed) == sorted(f"figure: {path}, .png" for path in plots if path.suffix == ".pdf")
     assert (
         printed.count(
             "not drawn: stability gap: too few evaluations at the same distance from every task switch, 0 "
@@ -296,8 +298,10 @@ def test_a_method_that_fails_keeps_no_other_from_being_trained_and_shown(lab, ca
     assert "l2 - standard" in printed.out
     assert "Traceback" in printed.err
     assert "error: cs failed: TypeError: a dtype that differs" in printed.err
-    assert printed.err.splitlines()[-1] == "error: 1 of 3 methods failed: cs"
-    summary = json.loads(Path(printed.out.splitlines()[-1].removeprefix("summary: ")).read_text())
+    path = Path(printed.out.splitlines()[-1].removeprefix("summary: "))
+    said = f"error: 1 of 3 methods failed: cs; the results of the others are in {path.parent}"
+    assert printed.err.splitlines()[-1] == said
+    summary = json.loads(path.read_text())
     assert summary["failed"] == {"cs": "TypeError: a dtype that differs"}
     assert list(summary["methods"]) == ["standard", "l2"]
     lab.failing.clear()
@@ -763,7 +767,7 @@ def test_ctrl_c_stops_a_training_at_the_next_report(lab, capsys):
     before = signal.getsignal(signal.SIGINT)
     assert lab.compare("--n-seeds=2") == 130
     assert signal.getsignal(signal.SIGINT) is before
-    *_, stopping, _, last = capsys.readouterr().err.splitlines()
+    *_, stopping, last = capsys.readouterr().err.splitlines()
     assert stopping == "stopping at the next log point; once more to stop at once"
     assert last.startswith("interrupted: finished runs are kept, and found again next time; --resume ")
     assert lab.trained == [("standard", [0, 1])]
@@ -877,15 +881,37 @@ except SystemExit:
     assert process.stdout.splitlines()[-1] == "imported:"
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal():
-    console = Console(file=io.StringIO(), force_terminal=False)
-    with ProgressDisplay("cs, 3 seeds", total=1000, console=console) as display:
+def lines_of_a_training(monkeypatch, seconds, **how):
+    """What is printed of a training of 1000 iterations and so many seconds, where there is no terminal."""
+    console, now = Console(file=io.StringIO(), force_terminal=False), [0.0]
+    monkeypatch.setattr(progress_of_lab.time, "monotonic", lambda: now[0])
+    with ProgressDisplay("cs, 3 seeds", total=1000, console=console, **how) as display:
         for iteration in range(10, 1001, 10):
+            now[0] = seconds * iteration / 1000
             display(progress(iteration, 1000, 0.25, 0.5))
-    lines = console.file.getvalue().splitlines()
+    return console.file.getvalue().splitlines()
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch):
+    lines = lines_of_a_training(monkeypatch, seconds=1000)
     assert len(lines) == 10
-    assert lines[-1].startswith("cs, 3 seeds: 1000/1000 iterations, loss 0.25, accuracy so far 50.0 %")
+    assert lines[-1] == "cs, 3 seeds: 1000/1000 iterations, loss 0.25, accuracy so far 50.0 %, 1000 s"
     assert all(character.isprintable() for line in lines for character in line)
+
+
+def test_a_short_training_is_a_single_line_and_of_many_none(monkeypatch):
+    (line,) = lines_of_a_training(monkeypatch, seconds=9)
+    assert line.endswith(", 9 s")
+    assert len(lines_of_a_training(monkeypatch, seconds=45)) == 5
+    assert lines_of_a_training(monkeypatch, seconds=59, one_of_many=True) == []
+    assert len(lines_of_a_training(monkeypatch, seconds=1000, one_of_many=True)) == 9
+
+
+def test_a_bar_of_many_is_gone_when_its_training_is_done():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with ProgressDisplay("cs, 1 of 12", total=10, console=console, one_of_many=True) as display:
+        display(progress(10, 10, 0.25, 0.5))
+    assert console.file.getvalue().endswith("\x1b[1A\x1b[2K")
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +69,7 @@ def compare(
 
     Raises:
         SettingsError: one line that names what cannot be meant, before anything is computed.
-        MethodsFailedError: if a method failed; what the others gave is in the summary.
+        MethodsFailedError: if a method failed; it names the folder of the others, for `read_results`.
 
     Examples:
         >>> import tempfile
@@ -79,10 +80,10 @@ def compare(
         ((2,), (2, 2, 2))
     """
     own = _Own(
-        methods=[one if _is_name(one) else declared(Declaration, one) for one in methods],
+        methods=[one if _is_name(one) else declared(Declaration, one) for one in _list("methods", methods)],
         models=[] if model is None else [declared(Model, model)],
         scenarios=[] if scenario is None or _is_name(scenario) else [declared(Scenario, scenario)],
-        measures=[declared(Measure, one) for one in measures],
+        measures=[declared(Measure, one) for one in _list("measures", measures)],
     )
     given = {**_as_mapping(settings), **options}
     if _is_name(scenario):
@@ -137,14 +138,21 @@ def _as_mapping(settings: Settings | Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name not in of_the_data}
 
 
+def _list(name: str, given: Any) -> list[Any]:
+    """Several things; one alone would be taken for its letters, or for none."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise SettingsError(f"{name} {reprlib.repr(given)}: must be a list")
+    return list(given)
+
+
 def _span(seeds: int | Sequence[int]) -> tuple[int, int]:
     """The first seed, and how many there are."""
-    if isinstance(seeds, int):
-        return 0, seeds
-    given = [int(seed) for seed in seeds]
-    if not given or given != list(range(given[0], given[0] + len(given))):
+    if isinstance(seeds, numbers.Integral) and not isinstance(seeds, bool):
+        return 0, int(seeds)
+    given = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else []
+    if not given or given != list(range(int(given[0]), int(given[0]) + len(given))):
         raise SettingsError(f"seeds {seeds}: must be how many, or consecutive numbers")
-    return given[0], len(given)
+    return int(given[0]), len(given)
 
 
 def _filled(kind: type[CompareOptions], given: Mapping[str, Any], **rest: Any) -> CompareOptions:
