@@ -21,6 +21,7 @@ from experiments import compare, rl, run, sharded, submit, sweep
 from experiments.claims import __main__ as claims
 from experiments.lab import figures
 from experiments.lab.command import guard, parsing, report
+from experiments.lab.command.timescales import with_timescales
 from experiments.lab.data import dataset as data
 from experiments.lab.options import settings
 from experiments.lab.results import sources, statistics, store
@@ -404,6 +405,10 @@ def test_what_a_group_of_runs_took_stands_with_them(lab, capsys):
             "cs: 5 beakers, 500 to 2500 iterations",
         ),
         (
+            ["--timescales=suggested"],
+            "adam, learning rate 0.001, 4 iterations a task, batch 128; cs: 3 beakers, 8 to 64 iterations",
+        ),
+        (
             ["--time-step=learning-rate"],
             "adam, learning rate 0.001, 4 iterations a task, batch 128; "
             "cs: 5 beakers, alpha 500 to beta 2500 in the published unit, 1/learning rate: "
@@ -428,6 +433,57 @@ def test_the_table_tells_the_settings_that_were_compared(lab, capsys, given, lin
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("splitMNIST, 2 tasks, task scenario, ")
     assert printed[1] == line
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (7, 10.0, 20_000.0)),
+        ({"stream": "random", "iters": 2500}, (6, 50.0, 20_000.0)),  # of all tasks together
+        ({"stream": "gradual", "tasks": 2}, (6, 10.0, 8_000.0)),
+    ],
+)
+def test_suggested_timescales_are_those_of_the_length_and_the_tasks(given, expected):
+    plain = settings.Settings(**given)
+    suggested = with_timescales("suggested", plain, ["standard", "cs"])
+    assert (suggested.beakers, suggested.alpha, suggested.beta) == expected
+    assert with_timescales("suggested", suggested, ["cs-readout"]) == suggested
+    for wanted, methods in (("given", ["cs"]), ("suggested", ["standard", "record"])):
+        assert with_timescales(wanted, plain, methods) == plain
+
+
+def test_suggested_timescales_are_in_the_summary_and_name_the_same_runs(lab, capsys):
+    lab.run("--cs", "--timescales=suggested")
+    summary = summary_of(capsys)
+    assert [summary["config"][name] for name in ("beakers", "alpha", "beta")] == [3, 8, 64]
+    lab.run("--cs", "--beakers=3", "--alpha=8", "--beta=64")
+    assert len(lab.trained) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--beakers=5"], "must be left out with --beakers"),
+        (["--alpha", "500", "--beta", "2500"], "must be left out with --alpha, --beta"),
+        (
+            ["--time-step=learning-rate"],
+            "gives numbers of iterations, but cs has a time step of the learning",
+        ),
+        (["--methods", "cs-published"], "gives numbers of iterations, but cs-published has a time step"),
+    ],
+)
+def test_timescales_are_suggested_or_given(lab, capsys, given, said):
+    try:
+        status = lab.compare("--timescales=suggested", *given)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert capsys.readouterr().err.startswith(f"error: --timescales suggested: {said}")
+
+
+def test_suggested_timescales_that_no_method_uses_are_noted(lab, capsys):
+    lab.run("--timescales=suggested")
+    assert lines_of_error(capsys, "note") == ["note: --timescales suggested has no effect on standard"]
 
 
 def test_a_run_tells_its_settings_and_no_others(lab, capsys):

@@ -16,6 +16,7 @@ from experiments.lab.command.comparing import compare as compare_as_told
 from experiments.lab.command.own_methods import options_with
 from experiments.lab.command.parsing import expanded
 from experiments.lab.command.results import Results
+from experiments.lab.command.timescales import check_timescales
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import Model
@@ -62,7 +63,7 @@ def compare(
         draw: whether to write the figures in ``plot_dir``; `Results.figures` has them in any case.
         quiet: whether to print nothing but notes and progress.
         options: whatever else the command understands: ``results_dir``, ``plot_dir``, ``data_dir``,
-            ``probes``, ``resume``, ``devices`` …
+            ``probes``, ``resume``, ``devices``, ``timescales="suggested"`` …
 
     Returns:
         The results, as arrays, records and figures.
@@ -89,6 +90,7 @@ def compare(
     if _is_name(scenario):
         given["scenario"] = scenario
     told = expanded(_told(CompareOptions if draw else _Undrawn, given, own, *_span(seeds)))
+    check_timescales(told, {*options, *(settings if isinstance(settings, Mapping) else _unusual(settings))})
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
         results = compare_as_told(told, "experiments.lab.compare")
     assert results is not None  # neither the stamp alone nor another process was asked for
@@ -136,6 +138,11 @@ def _as_mapping(settings: Settings | Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)
     of_the_data = {one.name for one in fields(FromTheData)}
     return {name: value for name, value in asdict(settings).items() if name not in of_the_data}
+
+
+def _unusual(settings: Settings) -> set[str]:
+    """The names of the settings that are not as usual."""
+    return {one.name for one in fields(settings) if getattr(settings, one.name) != one.default}
 
 
 def _list(name: str, given: Any) -> list[Any]:
