@@ -156,5 +156,5 @@ def draw(
         if isinstance(figure, str):
             print(f"not drawn: {figure}")
             continue
-        first, *others = figures.save(figure, plot_dir, f"{name}-{kind}", formats or figures.FORMATS)
-        print(f"figure: {', '.join([str(first), *(path.suffix for path in others)])}")
+        paths = figures.save(figure, plot_dir, f"{name}-{kind}", formats or figures.FORMATS)
+        print(f"figure: {', '.join([*map(str, paths[:1]), *(path.suffix for path in paths[1:])])}")
