@@ -243,7 +243,7 @@ def test_its_settings_are_part_of_its_stamp_alone():
 
 
 def test_a_method_of_a_notebook_is_known_by_its_text_and_what_it_refers_to(monkeypatch):
-    from experiments.lab.results import sources
+    from experiments.lab.results import own_code
 
     def declared(text):
         cell = {"__name__": "no_file", "optax": optax}
@@ -252,7 +252,7 @@ def test_a_method_of_a_notebook_is_known_by_its_text_and_what_it_refers_to(monke
 
     text = "rate = 1\ndef step(): return optax.sgd(rate)\ndef mine(settings): return step()"
     told = [
-        sources.of_own(declared(one))
+        own_code.of_own(declared(one))
         for one in (text, text, text.replace("1", "2"), text.replace("sgd", "adam"))
     ]
     assert told[0] == told[1]
@@ -388,6 +388,18 @@ def test_free_colors_are_told_apart_in_all_kinds_of_colour_vision(sight):
 
 # Mistakes
 
+UPDATE = """import jax, optax
+def mine(settings):
+    def update(grads, state, params=None):
+        return {}
+    return optax.GradientTransformation(lambda params: (), update)
+"""
+METHOD = """import optax
+from experiments.lab.methods import Method
+def mine(settings):
+    return Method(optax.sgd(0.1), {})
+"""
+
 
 @pytest.mark.parametrize(
     ("text", "name", "message"),
@@ -431,6 +443,30 @@ def test_free_colors_are_told_apart_in_all_kinds_of_colour_vision(sight):
             "its setting seed has the name of --seed",
         ),
         ("{method}(colour='#000000')(print)", "mine", "unexpected keyword argument 'colour'"),
+        (
+            UPDATE.format("1 / 0"),
+            "mine",
+            r"its optimizer's update: ZeroDivisionError: .*\(mine\.py, line 4\)",
+        ),
+        (UPDATE.format("(grads, 1.0), state"), "mine", "its optimizer's updates: "),
+        (
+            UPDATE.format("jax.tree.map(lambda g: g[None], grads), state"),
+            "mine",
+            r"update must give updates like the parameters: layers\.0\.bias is float32 \(2, 2, 8\), not",
+        ),
+        (
+            UPDATE.format("grads, (state, 1)"),
+            "mine",
+            r"update must give a state like that of its init: PyTreeDef\(\(\(\), \*\)\), not PyTreeDef",
+        ),
+        (METHOD.format("pull=lambda p, m: 0.0"), "mine", "its pull must give a tree like the parameters"),
+        (
+            METHOD.format("start=lambda p: 0.0, remember=lambda m, p, n, g: p"),
+            "mine",
+            "its remember must give a memory like that of its start",
+        ),
+        (METHOD.format("consolidate=lambda m, p: m"), "mine", "its consolidate: TypeError"),
+        (METHOD.format("weights=lambda p, m, o: o"), "mine", "its weights must give a tree like the param"),
     ],
 )
 def test_mistakes_are_told_in_a_line(tmp_path, capsys, text, name, message):

@@ -23,7 +23,7 @@ from experiments.lab.options.description import describe_methods, figure_title
 from experiments.lab.options.own import declared, settings_with
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import without_effect
-from experiments.lab.results import sources, stamps
+from experiments.lab.results import own_code, stamps
 from experiments.lab.system.errors import SettingsError
 from experiments.lab.tasks.answers import Data, View, show
 from experiments.lab.tasks.problems import make_problem
@@ -398,7 +398,7 @@ def test_the_code_of_a_model_without_a_file_is_all_that_it_refers_to(before, aft
     def digest(text):
         module = {"__name__": "a_notebook"}
         exec(text, module)
-        return sources.of_own(Model(name="net", make=module["Net"]))
+        return own_code.of_own(Model(name="net", make=module["Net"]))
 
     assert digest(NOTEBOOK) == digest(NOTEBOOK)
     assert digest(NOTEBOOK) != digest(NOTEBOOK.replace(before, after))

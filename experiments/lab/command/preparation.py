@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.lab.command.options import CommonOptions
+from experiments.lab.command.timescales import unused, with_timescales
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import (
     validate,
@@ -32,6 +33,7 @@ def prepare(
         SettingsError: if something is wrong with the options, the folders or the data.
     """
     settings, output = options.settings(), options.output
+    settings = with_timescales(options.synapse.timescales, settings, methods)
     validate(settings)
     validate_methods(settings, methods)
     validate_seeds(seed, n_seeds)
@@ -56,7 +58,7 @@ def prepare(
     if not output.get_stamp:
         keep_compiled_programs()
         check_folders(options.folders())
-    for line in without_effect(settings, methods):
+    for line in (*without_effect(settings, methods), *unused(options.synapse.timescales, settings, methods)):
         note(f"note: {line}")
     for name, value in pinned.not_heeded().items():
         note(f"note: {name} is {value}, but runs are computed with {pinned.PINNED[name]}")
@@ -67,13 +69,15 @@ def prepare(
     settings, dataset = _with_data(settings, output.data_dir)
     if settings.stream == "file":
         settings = _with_iterations_of_the_file(settings)
+    # Again, since the data may decide the tasks, and a file the number of iterations.
+    settings = with_timescales(options.synapse.timescales, settings, methods)
     checksums = {
         "the data's checksum": dataset.sha256,
         "the checksum of --stream-file": stamps.stream_digest(settings),
     }
     processes.agree({**_what_decides(options), **checksums})
     check_own_methods(settings, methods)
-    _check_own_network(settings, methods, dataset)
+    _try_own(settings, methods, dataset)
     return settings, dataset
 
 
@@ -116,23 +120,27 @@ def check_own_methods(settings: Settings, methods: Sequence[str], numbers: Colle
     jax.eval_shape(made, {name: float(getattr(settings, name)) for name in numbers})  # as the loop does
 
 
-def _check_own_network(settings: Settings, methods: Sequence[str], dataset: "Dataset") -> None:
-    """Try a model and a scenario of the user's own on the shapes of a batch.
+def _try_own(settings: Settings, methods: Sequence[str], dataset: "Dataset") -> None:
+    """Try what is the user's own, methods, model and scenario, on the shapes of a batch.
 
     Raises:
         SettingsError: one line that names it, and what is wrong with it.
     """
-    if not (settings.model.defined_in or settings.asked.defined_in):
+    own = [method for method in methods if settings.methods[method].defined_in]
+    if not (own or settings.model.defined_in or settings.asked.defined_in):
         return
     from experiments.lab.methods.interface import make_method
+    from experiments.lab.methods.trial import try_method
     from experiments.lab.models.making import network_of
     from experiments.lab.options.pinned import pinned
     from experiments.lab.tasks.problems import make_problem
 
     with pinned():
         problem = make_problem(settings, dataset)
-        network_of(settings, problem)
-        distilling = [method for method in methods if make_method(settings, method).distils]
+        network = network_of(settings, problem)
+        for method in own:
+            try_method(method, make_method(settings, method), network)
+    distilling = [method for method in methods if make_method(settings, method).distils]
     if distilling and problem.questions.distillation is None:
         asked = f"the {settings.scenario} scenario does not say which"
         raise SettingsError(f"method {distilling[0]}: keeps old outputs, but {asked}")
@@ -146,7 +154,7 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
     import jax
 
     from experiments.lab.options import pinned
-    from experiments.lab.results import sources
+    from experiments.lab.results import own_code, sources
 
     decides = {
         "the command": type(options).__name__,
@@ -155,10 +163,10 @@ def _what_decides(options: CommonOptions) -> dict[str, Any]:
         "the compiler's flags": pinned.compiler_flags(),
     }
     for own in options.own:
-        decides[f"the code of method {own.name}"] = sources.of_own(own)
-    decides["the code of the model"] = sources.of_own(options.own_model)
+        decides[f"the code of method {own.name}"] = own_code.of_own(own)
+    decides["the code of the model"] = own_code.of_own(options.own_model)
     if options.own_scenario is not None:
-        decides["the code of the scenario"] = sources.of_own(options.own_scenario)
+        decides["the code of the scenario"] = own_code.of_own(options.own_scenario)
     for name, value in asdict(options).items():
         for inner, one in value.items() if isinstance(value, dict) else [(name, value)]:
             if inner not in OF_EACH_PROCESS:

@@ -92,10 +92,7 @@ class Declared:
         """The name of the module that the user's function is defined in; empty for what is built in."""
         if self.module or isinstance(self.make, str):
             return self.module
-        make = self.make
-        while isinstance(make, partial):
-            make = make.func
-        return str(getattr(make, "__module__", ""))
+        return str(getattr(without_arguments(self.make), "__module__", ""))
 
     @property
     def origin(self) -> str:
@@ -132,12 +129,20 @@ def declaring(
     return declare
 
 
+def without_arguments(make: Any) -> Any:
+    """A function without the arguments that `functools.partial` has given it."""
+    while isinstance(make, partial):
+        make = make.func
+    return make
+
+
 def named(make: Any) -> str:
     """The name that a function was defined with."""
+    make = without_arguments(make)
     return str(getattr(make, "__name__", type(make).__name__))
 
 
 def first_line(make: Callable[..., Any]) -> str:
     """The first line of a function's docstring, without its full stop."""
-    lines = (getattr(make, "__doc__", None) or "").strip().splitlines()
+    lines = (getattr(without_arguments(make), "__doc__", None) or "").strip().splitlines()
     return lines[0] if lines else ""

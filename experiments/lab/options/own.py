@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import fields, make_dataclass, replace
 from functools import cache
@@ -9,7 +10,7 @@ from typing import Any
 
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.declared import BUILT_IN
-from experiments.lab.options.declaring import Declared, Kind, first_line, named
+from experiments.lab.options.declaring import Declared, Kind, first_line, named, without_arguments
 from experiments.lab.options.measure import BUILT_IN as BUILT_IN_MEASURES
 from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import BUILT_IN as BUILT_IN_MODEL
@@ -45,7 +46,7 @@ def declared(kind: type[Kind], given: Any) -> Kind:
 
 def _where(found: Any) -> tuple[str, str]:
     """What would name it on a command line, and the name of its module."""
-    make = found.make if isinstance(found, Declared) else found
+    make = without_arguments(found.make if isinstance(found, Declared) else found)
     module = str(getattr(make, "__module__", ""))
     return f"{module}:{named(make)}", module
 
@@ -56,10 +57,10 @@ def _declared(kind: type[Kind], found: Any, reference: str, module: str) -> Kind
     if isinstance(found, Declared):
         raise SettingsError(f"{kind.what} {reference}: is a {found.what}")
     if not callable(found):
-        raise SettingsError(f"{kind.what} {reference}: must be {kind.made_by}, not {found!r}")
+        raise SettingsError(f"{kind.what} {reference}: must be {kind.made_by}, not {reprlib.repr(found)}")
     try:
         return kind(
-            name=getattr(found, "__name__", reference.rpartition(":")[2]),
+            name=named(found),
             make=found,
             summary=first_line(found),
             reference=reference,

@@ -2,8 +2,8 @@
 
 Other code is any file of `cs_optax` or `experiments.lab` whose content differs, a comment included; of the
 latter, only those that show, sum up or keep results are left out. Functions and classes that a program of the
-user's own has put into these modules count as well. For a method or a model of the user's own its file
-counts, and every file that it imports from which belongs to no library.
+user's own has put into these modules count as well. That of the user's own methods, models and scenarios is
+told by `experiments.lab.results.own_code`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import cs_optax
 import experiments.lab
-from experiments.lab.options.declaring import Declared
 
 # What decides no result, of experiments/lab. Data and streams of tasks have checksums of their own in a run's
 # identity, and the layout of its file has FORMAT. All other files count, so that none is forgotten.
@@ -65,80 +64,19 @@ class Code(NamedTuple):
         if not own:
             return self
         files = {**self.files, **own}
-        return Code(_digest(repr(sorted(files.items())).encode()), files)
+        return Code(digest_of(repr(sorted(files.items())).encode()), files)
 
 
 def current() -> Code:
     """The code of this process: as it was when this was first asked for, and what has been put in since."""
     files = {**_of_the_project(), "the version": cs_optax.__version__, **_put_in()}
-    return Code(_digest(repr(sorted(files.items())).encode()), files)
+    return Code(digest_of(repr(sorted(files.items())).encode()), files)
 
 
-def of_own(declared: Declared) -> dict[str, str]:
-    """The code of a method or model of the user's own: each file's digest; empty for what is built in."""
-    module = declared.defined_in
-    if not module:
-        return {}
-    if getattr(sys.modules.get(module), "__file__", None):
-        return _own_files(module)
-    return {module: _digest(b"".join(_own_parts(declared.make)))}  # a notebook, in which cells may change
-
-
-@functools.cache
-def _own_files(module: str) -> dict[str, str]:
-    """The file of a module, and those of modules of the user's own that it takes something from."""
-    found: dict[str, str] = {}
-    names, seen = [module], {module}
-    while names:
-        here = sys.modules[names.pop()]
-        file = getattr(here, "__file__", None)
-        if file is None:
-            continue
-        label, digest = Path(file).name, _digest(Path(file).read_bytes().replace(b"\r\n", b"\n"))
-        found[label] = digest if label not in found else _digest((found[label] + digest).encode())
-        for value in list(vars(here).values()):
-            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            if isinstance(name, str) and name in sys.modules and name not in seen and not _known(name):
-                seen.add(name)
-                names.append(name)
-    return dict(sorted(found.items()))
-
-
-def _own_parts(function: Any) -> Iterator[bytes]:
-    """The text of a function or class without a file, and of what it refers to in its module."""
-    waiting, seen = [function], {id(function)}
-    while waiting:
-        value = waiting.pop()
-        yield _source(value, value.__module__)
-        for inner in _functions_of(value):
-            yield _source(inner, inner.__module__)
-            for name in _names_in(inner.__code__):
-                other = inner.__globals__.get(name)
-                if isinstance(other, int | float | str | bool):
-                    yield f"{name}={other!r}".encode()
-                elif getattr(other, "__module__", None) == value.__module__ and id(other) not in seen:
-                    seen.add(id(other))
-                    waiting.append(other)
-
-
-def _functions_of(value: Any) -> list[FunctionType]:
-    """A function; of a class its own, and those of the classes in its module that it inherits from."""
-    if not isinstance(value, type):
-        return [value] if isinstance(value, FunctionType) else []
-    kinds = [kind for kind in value.__mro__ if kind.__module__ == value.__module__]
-    return [inner for kind in kinds for inner in vars(kind).values() if isinstance(inner, FunctionType)]
-
-
-def _names_in(code: CodeType) -> list[str]:
-    """The names that a function looks up, and those that functions in it do."""
-    inside = (name for inner in code.co_consts if isinstance(inner, CodeType) for name in _names_in(inner))
-    return sorted({*code.co_names, *inside})
-
-
-def _known(module: str) -> bool:
-    """Whether a module is of this project, or of a library."""
+def is_own(module: str) -> bool:
+    """Whether a module is the user's own: neither of this project nor of a library."""
     ours = tuple(f"{package.__name__}." for package in PACKAGES)
-    return f"{module}.".startswith(ours) or _of_a_library(module)
+    return not (f"{module}.".startswith(ours) or _of_a_library(module))
 
 
 @functools.cache
@@ -170,7 +108,7 @@ def deciding_files() -> dict[str, Path]:
 def _of_the_project() -> dict[str, str]:
     # A line's end may be another one in another checkout.
     return {
-        name: _digest(path.read_bytes().replace(b"\r\n", b"\n")) for name, path in deciding_files().items()
+        name: digest_of(path.read_bytes().replace(b"\r\n", b"\n")) for name, path in deciding_files().items()
     }
 
 
@@ -184,9 +122,9 @@ def _put_in() -> dict[str, str]:
         module = sys.modules.get(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
         for value in _values(module):
             origin = getattr(value, "__module__", None)
-            if isinstance(origin, str) and not _known(origin):
+            if isinstance(origin, str) and is_own(origin):
                 label = f"{origin}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-                found[label] = _digest(_source(value, origin))
+                found[label] = digest_of(text_of(value, origin))
     return found
 
 
@@ -206,7 +144,7 @@ def _of_a_library(module: str) -> bool:
     return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 
-def _source(value: Any, module: str) -> bytes:
+def text_of(value: Any, module: str) -> bytes:
     """The file that defines it, which may hold more that it needs; without a file, its own text or code."""
     file = getattr(sys.modules.get(module), "__file__", None)
     try:
@@ -221,5 +159,6 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True, timeout=10).stdout.strip()
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """The first digits of a SHA-256."""
     return hashlib.sha256(content).hexdigest()[:12]

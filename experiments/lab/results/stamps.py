@@ -41,7 +41,7 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
     """
     import cs_optax
     from experiments.lab.options import pinned
-    from experiments.lab.results import sources
+    from experiments.lab.results import own_code, sources
 
     of_the_data = {field.name for field in fields(FromTheData)}  # told apart by their checksum
     settings = settings.as_read(method)
@@ -52,7 +52,7 @@ def identity(settings: Settings, method: str, seed: int, data_sha256: str) -> di
     usual, declared = type(settings)(), settings.methods[method]
     model = settings.model
     asked = settings.asked
-    own = {**sources.of_own(declared), **sources.of_own(model), **sources.of_own(asked)}
+    own = own_code.of_own(declared, model, asked)
     return {
         "format": FORMAT,
         "cs_optax": cs_optax.__version__,
