@@ -39,6 +39,12 @@ class MarkovSynapse:
         ValueError: if the shapes do not match, if a row is not a probability distribution, or if there is not
             exactly one stationary distribution with weights that differ.
 
+    Examples:
+        >>> from cs_optax.memory import MarkovSynapse
+        >>> up, down = [[0.5, 0.5], [0.0, 1.0]], [[1.0, 0.0], [0.5, 0.5]]
+        >>> MarkovSynapse(up, down, weights=[-1.0, 1.0]).snr([0, 1, 2], n_synapses=100)
+        array([5.  , 2.5 , 1.25])
+
     References:
         Fusi & Abbott, `Limits on the memory storage capacity of bounded synapses
         <https://doi.org/10.1038/nn1859>`_, Nature Neuroscience 10:485-493, 2007.
