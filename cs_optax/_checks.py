@@ -1,4 +1,4 @@
-"""What every public constructor asks of its arguments; each error names argument, value and range."""
+"""Checks of the arguments of public functions. Each error names the argument, the value and the range."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLOATS = tuple(map(jnp.dtype, (jnp.float16, jnp.bfloat16, jnp.float32, jnp.floa
 
 
 def is_concrete(value: Any) -> bool:
-    """Whether ``value`` is a number known now: neither traced nor a schedule."""
+    """Whether ``value`` is a known number: neither traced nor a schedule."""
     return not callable(value) and not isinstance(value, jax.core.Tracer)
 
 
@@ -39,14 +39,14 @@ def count(name: str, value: Any, least: int) -> int:
 
 
 def whole(name: str, value: Any, least: int) -> int:
-    """As `count`, but a float will do that is a whole number, such as 1e5."""
+    """Like `count`, but also accepts a float that is a whole number, such as 1e5."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     return count(name, value, least)
 
 
 def real(name: str, values: Any, allowed: str = "real numbers") -> np.ndarray:
-    """``values`` as an array of floats, where they are finite real numbers."""
+    """``values`` as an array of floats, if they are finite real numbers."""
     try:
         array = np.array(values)
         if np.iscomplexobj(array) or not np.all(np.isfinite(array.astype(float))):
@@ -57,13 +57,13 @@ def real(name: str, values: Any, allowed: str = "real numbers") -> np.ndarray:
 
 
 def transformation(name: str, value: Any) -> None:
-    """Refuse what is no transformation of Optax."""
+    """Refuse a value that is not a transformation of Optax."""
     if not (hasattr(value, "init") and hasattr(value, "update")):
         raise ValueError(f"{name} must be an optax.GradientTransformation, got {value!r}")
 
 
 def number(name: str, value: Any, allowed: str) -> float:
-    """``value`` as a float, where it is one real number."""
+    """``value`` as a float, if it is one real number."""
     one_number(name, value)
     if isinstance(value, bool | str | bytes):
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
@@ -92,7 +92,7 @@ def at_least_zero(name: str, value: Any) -> float:
 
 
 def option(name: str, value: Any, options: Iterable[str]) -> str:
-    """``value``, where it is one of ``options``."""
+    """``value``, if it is one of ``options``."""
     options = tuple(options)
     if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
@@ -110,14 +110,14 @@ def floats(name: str, values: Any) -> tuple[float, ...]:
 
 
 def one_number(name: str, value: Any) -> Any:
-    """``value``, but no array that holds more or less than one number, known or not."""
+    """``value``, unless it is an array that holds more or less than one number, known or not."""
     if not callable(value) and np.ndim(value) > 0:
         raise ValueError(f"{name} must be a single number, got {value!r}")
     return value
 
 
 def factor(name: str, value: Any) -> Any:
-    """``value``: a schedule, or one number that is finite and at least 0 where it is known."""
+    """``value``: a schedule, or one number that is finite and at least 0 if it is known."""
     one_number(name, value)
     if is_concrete(value):
         at_least_zero(name, value)
@@ -125,14 +125,14 @@ def factor(name: str, value: Any) -> Any:
 
 
 def threshold(name: str, value: Any) -> Any:
-    """``value``: one number that is finite and at least 0, as a float where it is known; no schedule."""
+    """``value``: one number that is finite and at least 0, as a float if it is known; not a schedule."""
     if callable(value):
         raise ValueError(f"{name} must be finite and at least 0, no schedule, got {value!r}")
     return at_least_zero(name, value) if is_concrete(value) else value
 
 
 def times(name: str, value: Any, options: Iterable[str], n_times: int) -> Any:
-    """``value``: one of ``options``, or so many times of at least 0, as a float array if they are known."""
+    """``value``: one of ``options``, or ``n_times`` times of at least 0, as a float array if known."""
     options = tuple(options)
     if isinstance(value, str) and value in options:
         return value
@@ -150,7 +150,7 @@ def times(name: str, value: Any, options: Iterable[str], n_times: int) -> Any:
 
 
 def is_function(value: Any) -> bool:
-    """Whether ``value`` is a function, and not a model that can be called."""
+    """Whether ``value`` is a function, and not a callable model."""
     return callable(value) and jax.tree_util.treedef_is_leaf(jax.tree.structure(value))
 
 
@@ -162,7 +162,7 @@ def initial_beakers(name: str, value: Any) -> Any:
 
 
 def warn(message: str) -> None:
-    """Warn of something in the line of the user's that called into this package."""
+    """Warn, with the location of the user's line that called this package."""
     frame: Any = sys._getframe(0)
     package, level = os.path.dirname(__file__), 1
     while frame is not None and os.path.dirname(frame.f_code.co_filename) == package:
@@ -171,7 +171,7 @@ def warn(message: str) -> None:
 
 
 def decay_rate(name: str, value: Any) -> None:
-    """The decay rate of a moving average, where it is known; no schedule."""
+    """Check the decay rate of a moving average, if it is known. A schedule is refused."""
     one_number(name, value)
     if callable(value):
         raise ValueError(f"{name} must be in [0, 1), no schedule, got {value!r}")
@@ -180,9 +180,9 @@ def decay_rate(name: str, value: Any) -> None:
 
 
 def timescales(n_beakers: int, alpha: Any, beta: Any) -> None:
-    """Both positive and, where there are links between, ``alpha <= beta``; unknown ones pass.
+    """Check that both are positive and that ``alpha <= beta``, as far as they are known.
 
-    Where they play no part (alpha for one beaker, both for none) they may be missing.
+    A timescale without effect may be missing: ``alpha`` for one beaker, both for none.
     """
     for name, value, needed in (("alpha", alpha, n_beakers >= 2), ("beta", beta, n_beakers >= 1)):
         if value is None and not needed:
@@ -198,7 +198,7 @@ def timescales(n_beakers: int, alpha: Any, beta: Any) -> None:
 
 
 def seed(name: str, value: Any) -> Any:
-    """``value``: an integer, modulo 2^32 where it is known."""
+    """``value``: an integer, modulo 2^32 if it is known."""
     one_number(name, value)
     if not is_concrete(value) and not callable(value):
         return value

@@ -1,4 +1,4 @@
-"""What the chain is doing during a training; nothing of it is computed unless asked for."""
+"""Measurements of what the chain does during a training. They cost nothing unless they are called."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from cs_optax._xla import wide_dtype
 
 
 class Diagnostics(NamedTuple):
-    """Result of :func:`diagnose`; float32 or wider.
+    """Result of :func:`diagnose`, in float32 or wider.
 
     Attributes:
-        norms: ``‖u_k‖``, shape ``[K]``, or a tree like the parameters of such arrays. Parameters that are
-            masked are left out.
-        distances: ``‖u_k − u_1‖``, likewise; the first is 0.
-        flows: ``‖g_k (u_k − u_{k+1})‖``, the content that passes link k in a unit of time, likewise; the last
+        norms: ``‖u_k‖``, shape ``[K]``, or a tree of such arrays like the parameters. Masked parameters are
+            left out.
+        distances: ``‖u_k − u_1‖``, likewise. The first is 0.
+        flows: ``‖g_k (u_k − u_{k+1})‖``, the content that passes link k per unit of time, likewise. The last
             one is the leak.
     """
 
@@ -42,16 +42,16 @@ class Diagnostics(NamedTuple):
 
 
 class DriftReport(NamedTuple):
-    """Result of :func:`drift_report`; Python floats.
+    """Result of :func:`drift_report`, as Python floats.
 
     Attributes:
-        elapsed: time since initialisation.
+        elapsed: time since initialisation, in units of time.
         drift: ``‖du_1/dt‖`` without input: how fast the chain moves the weights, per unit of time.
         memory_timescale: ``‖u_1 − u_∞‖ / drift``, in units of time: how long the weights would last at this
-            rate, where they would go in the end if no input came being ``u_∞``. Infinite where nothing moves.
-            A chain slows down as it goes, so that they last longer: it tells fresh weights, which drift
-            fast, from consolidated ones.
-        lost: share of a steady input since initialisation that has left by the leak, 0 to 1.
+            rate. ``u_∞`` is where they would end without input. It is infinite if nothing moves. The
+            drift of a chain slows down with time, so weights last longer than this. The number separates
+            fresh weights, which drift fast, from consolidated ones.
+        lost: share of a steady input since initialisation that has left by the leak, from 0 to 1.
     """
 
     elapsed: float
@@ -63,16 +63,20 @@ class DriftReport(NamedTuple):
 def diagnose(opt_state: optax.OptState, params: optax.Params, *, per_leaf: bool = False) -> Diagnostics:
     """Norms of the beakers, their distances from the weights, and the flow through each link.
 
-    Can be jitted. Flows are those of this moment, ``g_k (u_k − u_{k+1})``, also through links that wait.
+    The function can be jitted. Flows are those of this moment, ``g_k (u_k − u_{k+1})``, also through links
+    that wait.
 
     Args:
-        opt_state: the state of any composition with :func:`complex_synapse` in it.
+        opt_state: the state of any composition that contains :func:`complex_synapse`.
         params: tree of ``u_1``.
-        per_leaf: for each leaf of the parameters alone (NaN for a beaker that a leaf lacks), instead of
-            over all of them.
+        per_leaf: whether to measure each leaf separately, instead of all parameters together. A beaker that
+            a leaf does not have gives NaN.
+
+    Returns:
+        :class:`Diagnostics`.
 
     Raises:
-        ValueError: if ``params`` is not like the beakers, or if there is no synapse.
+        ValueError: if ``params`` does not match the beakers, or if there is no synapse.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -129,24 +133,28 @@ def _squares(us: list[jax.Array], end: jax.Array, g: jax.Array) -> jax.Array:
 
 
 def drift_report(opt_state: optax.OptState, params: optax.Params) -> DriftReport:
-    r"""How fast the chain moves the weights, how long they would last, and what the leak has taken.
+    r"""How fast the chain moves the weights, how long they would last, and how much has leaked.
 
     .. math::
         \dot u_1 = ρ_1 g_1 (u_2 - u_1) / C_1, \qquad
         τ = ‖u_1 - u_∞‖ / ‖\dot u_1‖, \qquad
         \mathrm{lost} = 1 - \frac1T \int_0^T S(t)\,dt
 
-    :math:`u_∞` is zero, the initial parameters, or, in a closed chain, the mean of its contents weighted by
-    their capacities (and recall). :math:`S(t)` is :meth:`BeakerChain.retention`, and :math:`T` the time since
-    initialisation: what is lost does not depend on the contents, and holds for updates that came at a
-    steady rate through a chain of which all flows back. Computed on the host, so not under ``jax.jit``.
+    :math:`u_∞` is zero or the initial parameters, according to the leak. In a closed chain it is the mean of
+    the contents, weighted by their capacities and the recall. :math:`S(t)` is :meth:`BeakerChain.retention`,
+    and :math:`T` is the time since initialisation. The loss does not depend on the contents. It holds for
+    updates at a steady rate, in a chain in which everything flows back. The report is computed on the host,
+    so the function does not work under ``jax.jit``.
 
     Args:
-        opt_state: a state with one complex synapse in it.
+        opt_state: a state that contains one complex synapse.
         params: tree of ``u_1``.
 
+    Returns:
+        :class:`DriftReport`.
+
     Raises:
-        ValueError: as :func:`diagnose`, if there are several synapses, or under ``jax.jit``.
+        ValueError: as in :func:`diagnose`; also if there are several synapses, or under ``jax.jit``.
 
     Examples:
         >>> import jax.numpy as jnp, optax

@@ -1,4 +1,4 @@
-"""What becomes of all contents at once: time without input, and another chain for the same memories."""
+"""Changes of all contents at once: time without input, and the move into another chain."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def relax(
 ) -> tuple[optax.Params, optax.OptState]:
     """Let time pass without input: the exact solution, in one step of any length.
 
-    First every link exchanges for the time it still owes, then all contents are multiplied by
-    ``expm(A · duration)``, which is computed in float64 on the host (so not under ``jax.jit``). The chain is
-    that of the last update; links that do not flow back yet do not in all of this time. Contents are rounded
-    to the nearest number of their dtype, once: for beakers of low precision, take one long step rather than
-    many short ones.
+    First, every link exchanges for the time it still owes. Then all contents are multiplied by
+    ``expm(A · duration)``. The matrix is computed in float64 on the host, so the function does not work under
+    ``jax.jit``. The chain is that of the last update. Links that do not flow back yet stay so for the whole
+    duration. Contents are rounded once, to the nearest number of their dtype. For beakers of low precision,
+    take one long step, not many short ones.
 
     Args:
-        opt_state: a state with one complex synapse in it.
+        opt_state: a state that contains one complex synapse.
         params: tree of ``u_1``.
-        duration: how long, in units of time, at least 0.
+        duration: the time that passes, in units of time, at least 0.
 
     Returns:
-        The parameters and the state after it, in their dtypes.
+        The new parameters and the new state, in their dtypes.
 
     Raises:
-        ValueError: if ``duration`` is out of range, if ``params`` is not like the beakers, if there is not
-            one synapse, or under ``jax.jit``.
+        ValueError: if ``duration`` is out of range, if ``params`` does not match the beakers, if there is not
+            exactly one synapse, or under ``jax.jit``.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -63,7 +63,7 @@ def relax(
 
 
 def _propagator(chain: BeakerChain, recall: np.ndarray, duration: float) -> np.ndarray:
-    """``expm(A t)`` of a chain of which not everything flows back."""
+    """``expm(A t)`` of a chain in which not everything flows back."""
     if np.all(recall == 1):
         return chain.propagator(duration)
     C, g = np.array(chain.capacities), np.array(chain.conductances)
@@ -76,26 +76,27 @@ def _propagator(chain: BeakerChain, recall: np.ndarray, duration: float) -> np.n
 def resize_beakers(
     opt_state: optax.OptState, params: optax.Params, new_chain: BeakerChain
 ) -> tuple[optax.Params, optax.OptState]:
-    """Move the contents of a chain into another one: a checkpoint with 5 beakers, continued with 8.
+    """Move the contents into another chain, for example to continue a checkpoint with 5 beakers with 8.
 
-    Links first exchange for the time they still owe. Then each hidden beaker of the new chain takes the
-    content that the old chain has at the same time of filling, ``C_1/g_1 + Σ_{j≤k} C_j/g_{j-1}``, by linear
-    interpolation over the logarithm of it. A chain that is made longer with the first capacities and
-    conductances left as they were keeps the beakers it had, and the further ones begin as copies of
-    the last; the other way round, the slow ones are cut off. The weight ``u_1`` stays as it is, and so does
-    the time since initialisation. ``Σ C_k u_k`` is another one, of course, in another chain, and what
-    :func:`drift_report` then says of the leak is as if the new chain had been there from the beginning.
+    First, every link exchanges for the time it still owes. Then each hidden beaker of the new chain takes the
+    content of the old chain at the same filling time, ``C_1/g_1 + Σ_{j≤k} C_j/g_{j-1}``, by linear
+    interpolation over its logarithm. If the new chain continues the old one, with the same first capacities
+    and conductances, the old beakers keep their contents, and the new ones start as copies of the last.
+    If the new chain is a shorter beginning of the old one, the slow beakers are cut off.
+
+    The weight ``u_1`` and the time since initialisation do not change. ``Σ C_k u_k`` changes with the chain.
+    :func:`drift_report` then reports the leak as if the new chain had been used from the start.
 
     Args:
-        opt_state: a state with one complex synapse in it.
+        opt_state: a state that contains one complex synapse.
         params: tree of ``u_1``.
-        new_chain: the chain of the transformation to continue with, with the same ``leak``.
+        new_chain: the chain of the transformation to continue with, which must have the same ``leak``.
 
     Returns:
         The parameters, and a state for the new transformation, with the dtypes of the old one.
 
     Raises:
-        ValueError: if an argument is out of range, or there is not one synapse.
+        ValueError: if an argument is out of range, or if there is not exactly one synapse.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -137,9 +138,9 @@ def resize_beakers(
 
 
 def _positions(chain: BeakerChain) -> np.ndarray:
-    """Where the beakers are on the axis of log timescales: ``C_1/g_1``, then ``C_k/g_{k-1}``; shape ``[K]``.
+    """The positions ``[K]`` of the beakers on the axis of log timescales: ``C_1/g_1``, then ``C_k/g_{k-1}``.
 
-    Cumulative sums, which increase for any chain. The leak has no part in it.
+    They are cumulative sums, which increase for any chain. The leak has no effect.
     """
     C, g = np.array(chain.capacities), np.array(chain.conductances)
     return np.log(np.cumsum(C / np.append(g[:1], g[:-1])))

@@ -1,4 +1,4 @@
-"""What ``init`` and ``update`` are given: whether it belongs together, and the beakers made from it."""
+"""Checks of what ``init`` and ``update`` receive, and the beakers made from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cs_optax.chain import BeakerChain
 def check_update(
     updates: optax.Updates, state: Any, params: optax.Params | None, n_beakers: int, keeps_initial: bool
 ) -> tuple[optax.Params, optax.Updates]:
-    """Parameters and updates as arrays, where they and the state belong together."""
+    """Parameters and updates as arrays, if they match the state."""
     if params is None:
         raise ValueError("complex_synapse reads the weights: call update(updates, state, params) with params")
     params = _beside(updates, params)
@@ -37,7 +37,7 @@ def check_update(
 
 
 def _beside(updates: optax.Updates, params: optax.Params) -> optax.Params:
-    """The parameters without what has no update, such as the functions in a whole Equinox model."""
+    """The parameters without leaves that have no update, such as the functions of an Equinox model."""
     try:
         known = jax.tree.map(
             lambda d, p: None if d is None else p, updates, params, is_leaf=lambda node: node is None
@@ -52,7 +52,7 @@ def _beside(updates: optax.Updates, params: optax.Params) -> optax.Params:
 
 
 def _check_state(state: Any, params: optax.Params, n_beakers: int, keeps_initial: bool) -> None:
-    """Refuse a state that was made for another chain or for other parameters."""
+    """Refuse a state made for another chain or for other parameters."""
     held = state.clocks.shape[1] - 1
     if held != n_beakers:
         raise ValueError(
@@ -71,7 +71,7 @@ def _check_state(state: Any, params: optax.Params, n_beakers: int, keeps_initial
 
 
 def check_shapes(name: str, tree: Any, other_name: str, other: Any) -> None:
-    """Refuse arrays that would have to be broadcast."""
+    """Refuse arrays whose shapes differ, even if they would broadcast."""
     shapes, expected = ([jnp.shape(leaf) for leaf in jax.tree.leaves(x)] for x in (tree, other))
     for shape, wanted in zip(shapes, expected, strict=True):
         if shape != wanted:
@@ -79,7 +79,7 @@ def check_shapes(name: str, tree: Any, other_name: str, other: Any) -> None:
 
 
 def split_modulation(dt: jax.Array, modulation: Any, params: optax.Params) -> tuple[jax.Array, Any]:
-    """The time step with one factor for all, or as it was and a tree of factors like ``params``."""
+    """The time step times one factor for all, or the time step and a tree of factors like ``params``."""
     if modulation is None or not jax.tree.leaves(params):
         return dt, None
     if jax.tree_util.all_leaves([modulation]) and np.ndim(modulation) == 0:
@@ -115,7 +115,7 @@ def broadcast_prefix(name: str, prefix: Any, params: optax.Params) -> Any:
 
 
 def new_beaker(k: int, init: Any, params: optax.Params, beaker_dtype: DTypeLike | None) -> optax.Params:
-    """Beaker k as it starts."""
+    """Beaker k at the start."""
     if isinstance(init, str):
         return jax.tree.map(lambda p: _new_leaf(p, p, beaker_dtype, empty=init == "zero"), params)
     start = init(k, params) if _checks.is_function(init) else init
@@ -130,7 +130,7 @@ def new_beaker(k: int, init: Any, params: optax.Params, beaker_dtype: DTypeLike 
 
 
 def check_parameter(param: Any) -> None:
-    """Refuse what no beaker could hold the changes of."""
+    """Refuse a parameter whose changes no beaker could hold."""
     if callable(param) or not jnp.issubdtype(jnp.result_type(param), jnp.inexact):
         kind = repr(param) if callable(param) else jnp.result_type(param)
         raise ValueError(
@@ -157,7 +157,7 @@ def _new_leaf(param: Any, start: Any, beaker_dtype: Any, empty: bool = False) ->
 
 
 def copy_leaf(param: Any) -> Any:
-    """A copy that is not weakly typed, as a Python number would be: any restored state is strong."""
+    """A copy that is not weakly typed, as a restored state never is. A Python number would be."""
     if isinstance(param, jax.ShapeDtypeStruct):
         return param.update(weak_type=False)
     return jnp.array(param, jnp.result_type(param))
@@ -169,7 +169,7 @@ def warn_of_coarse_parameters(
     time_step: optax.ScalarOrSchedule,
     recall: optax.ScalarOrSchedule,
 ) -> None:
-    """Warn of weights that round away what the chain gives back in one step."""
+    """Warn of weights in which the flow of one step rounds to nothing."""
     if chain is None or not chain.is_known or chain.n_beakers < 2:
         return
     share = chain.conductances[0] / chain.capacities[0]

@@ -1,12 +1,12 @@
 """On a GPU: one kernel moves the hidden beakers, and decides by itself which links exchange.
 
-XLA's loops (`_xla.sweep`) make the host wait for each decision, and XLA reads whole arrays where the link
+XLA's loops (`_xla.sweep`) make the host wait for each decision. XLA also reads whole arrays even if the link
 that needs them rests. Every program of this kernel reads the decisions from a small vector. It moves its
-blocks of an array through the links that are due, reads and writes each beaker once, and touches no other
-beaker. An exchange of link 1 in every step stays with XLA, which fuses it with the optimizer in front.
+blocks of an array through the links that are due. It reads and writes each of these beakers once, and touches
+no other beaker. If link 1 exchanges in every step, XLA computes it, fused with the optimizer before it.
 
-The kernel is written in Pallas and compiled by Triton. Its numbers are those of `_step`, whose functions it
-calls; here is only what is read and written when.
+The kernel is written in Pallas and compiled by Triton. It calls the functions of `_step`, so its numbers are
+the same. This module only decides what is read and written, and when.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Leaf(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """What the links do; rows of numbers, under ``jax.vmap`` one for each member."""
+    """What the links do, as rows of numbers. Under ``jax.vmap`` there is one row for each member."""
 
     # Of m contents: whether the links left and right of them exchange, 1 or 0, [1 + m]; b of the links on the
     # left, [m]; a of those on the right, [m]; the two numbers of Links.gain; where each leaf leaks to.
@@ -63,7 +63,7 @@ class Numbers(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is known of a kernel before it is compiled."""
+    """What is known about a kernel before it is compiled."""
 
     flows_back: tuple[bool, ...]  # whether the link on the right of each content moves it
     gains: bool  # whether Links.gain is there
@@ -83,21 +83,21 @@ def sweep_on_gpu(
     *,
     interpret: bool = False,
 ) -> tuple[optax.Params, ...]:
-    """As :func:`sweep`; on a GPU the kernel moves what it can.
+    """Like :func:`sweep`, but on a GPU the kernel moves the leaves that it supports.
 
     Args:
-        move: as there.
-        due: as there.
-        contents: as there.
-        left: as there.
-        end: as there.
-        fixed: as there.
-        seed: as there.
+        move: as in :func:`sweep`.
+        due: likewise.
+        contents: likewise.
+        left: likewise.
+        end: likewise.
+        fixed: likewise.
+        seed: likewise.
         interpret: whether Pallas interprets the kernel, on any platform.
     """
     operands = due, contents, left, end, fixed, seed
     by_loops = partial(sweep, move)
-    # Where no link may rest, XLA makes one loop of all.
+    # If no link may rest, XLA fuses everything into one loop.
     if not 0 < len(contents) <= CONTENTS or fixed[-1][2] is None:
         return by_loops(*operands)
     if any(map(on_host, jax.tree.leaves((contents, end)))):
@@ -113,14 +113,14 @@ def sweep_on_gpu(
 
 
 def _fits(left: Weight, *arrays: jax.Array) -> bool:
-    """Whether the kernel can move a leaf: the indices of its elements have 31 bits."""
+    """Whether the kernel can move a leaf. The indices of its elements must fit in 31 bits."""
     dtypes = {x.dtype for x in (left.value, *arrays)}
     return all(map(_is_computed, dtypes)) and 0 < left.value.size < 2**31 - 2 * BLOCK * PROGRAMS
 
 
 @cache
 def _is_computed(dtype: Any) -> bool:
-    """Whether the kernel computes with a dtype: real numbers of at least 16 bits."""
+    """Whether the kernel supports a dtype: real numbers of at least 16 bits."""
     return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 16
 
 
@@ -136,7 +136,7 @@ def _sweep_by_kernel(
     fixed: tuple[Any, ...],
     seed: jax.Array,
 ) -> tuple[optax.Params, ...]:
-    """The leaves that fit by the kernel, the others as without it."""
+    """Move the leaves that fit with the kernel, and the others with the loops."""
     structure: Any = jax.tree.structure(contents[0])
 
     def part(tree: optax.Params, of_kernel: bool) -> optax.Params:
@@ -220,7 +220,7 @@ def _launch(
     on_many: bool,
     interpret: bool,
 ) -> list[optax.Params]:
-    """The contents, from number ``first`` on, moved; many leaves by one kernel."""
+    """Move the contents from number ``first`` on, with many leaves in one kernel."""
     structure: Any = jax.tree.structure(contents[0])
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(contents[0])[0]]
     lefts = [None] * len(paths) if left is None else structure.flatten_up_to(left)
@@ -250,7 +250,7 @@ def _launch(
 
 
 def _together(leaves: list[Leaf]) -> list[list[int]]:
-    """Which leaves share a kernel: small ones with arrays of the same dtypes."""
+    """Groups of leaves that share a kernel: small leaves whose arrays have the same dtypes."""
 
     def kind(n: int) -> tuple[Any, ...]:
         dtypes = [
@@ -268,7 +268,7 @@ def _together(leaves: list[Leaf]) -> list[list[int]]:
 
 
 def _moved(plan: Plan) -> Callable[[Numbers, list[Leaf]], list[tuple[jax.Array, ...]]]:
-    """The contents of some leaves after one kernel, as a function that ``jax.vmap`` gives leading axes."""
+    """A function that moves some leaves with one kernel, and to which ``jax.vmap`` adds leading axes."""
 
     @jax.custom_batching.custom_vmap
     def moved(numbers: Numbers, leaves: list[Leaf]) -> list[tuple[jax.Array, ...]]:
@@ -292,7 +292,7 @@ def _moved(plan: Plan) -> Callable[[Numbers, list[Leaf]], list[tuple[jax.Array, 
 
 
 class Layout(NamedTuple):
-    """Where the arrays of a kernel lie."""
+    """How the arrays of a kernel are laid out."""
 
     unit: int  # that sizes are multiples of
     n_lanes: int  # programs for a member
@@ -308,14 +308,14 @@ def _move_shards(
     leaves: list[Leaf],
     starts: jax.Array | None,
 ) -> list[tuple[jax.Array, ...]]:
-    """The contents that lie on one device, after one kernel.
+    """Move the contents on one device, with one kernel.
 
     Args:
-        plan: as of the kernel.
-        shapes: of the whole leaves.
-        numbers: of all members.
-        leaves: arrays of this device.
-        starts: where they start in the whole leaves, for all axes of all leaves; None where they are whole.
+        plan: the plan of the kernel.
+        shapes: shapes of the whole leaves.
+        numbers: the numbers of all members.
+        leaves: the arrays on this device.
+        starts: where they start in the whole leaves, for all axes of all leaves; None if they are whole.
     """
     from jax.experimental import pallas as pl  # takes a third of a second
     from jax.experimental.pallas import triton
@@ -372,8 +372,8 @@ def _kernel(
 ) -> None:
     """One program: the contents of one member of one leaf, in one lane.
 
-    All leaves share the lines below, in which a program masks what it loads and stores of others' leaves:
-    lines for each leaf would take longer to compile.
+    All leaves share the lines below. A program masks the loads and stores of other leaves. Separate lines for
+    each leaf would take longer to compile.
     """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
@@ -426,7 +426,7 @@ def _kernel(
             return round_by(uniform(index + seed * whole.astype(jnp.uint32), seed), u, dtype)
 
         def exchange(k: int, u: jax.Array) -> jax.Array:
-            """Content k after the link on its right; and so on, as far as links are due."""
+            """Content k after the link on its right, and all contents after it whose links are due."""
             if k + 1 < n_contents:
                 w = load(*(us[k + 1] for us in contents))
             elif leaves[0].end is None:
@@ -439,7 +439,7 @@ def _kernel(
             return u
 
         def go_on(k: int, u: jax.Array) -> None:
-            """Content k, after the link on its left: stored, after the link on its right if that is due."""
+            """Store content k after the link on its left and, if that is due, the link on its right."""
             store(k, lax.cond(number(0, k + 1) != 0, partial(exchange, k), partial(rounded, k), u))
 
         u = load(*(us[0] for us in contents))
@@ -458,7 +458,7 @@ def _kernel(
 def _index_in_whole(
     n_axes: int, layout: Layout, starts: Any, flat: jax.Array, *, of_members: bool
 ) -> list[jax.Array]:
-    """For each leaf the row-major index, in the whole, of a member or of an element of a member."""
+    """For each leaf, the row-major index in the whole of a member, or of an element of a member."""
     indices, n_before = [], 0
     for local, whole in zip(layout.local, layout.whole, strict=True):
         index, rest, stride = jnp.zeros_like(flat), flat, 1

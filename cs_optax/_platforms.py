@@ -1,7 +1,7 @@
-"""Which of two ways a computation takes: chosen when it is lowered, for the platform that it is lowered for.
+"""The choice between two implementations of a computation, made when it is lowered for a platform.
 
-``lax.platform_dependent`` chooses so too, but traces both ways on every platform, and lets an error of one of
-them pass. Here a process that never lowers for a GPU does not even import Pallas.
+``lax.platform_dependent`` makes the same choice, but traces both implementations on every platform, and does
+not handle an error in one of them. Here, a process that never lowers for a GPU does not even import Pallas.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ def on_gpu(
     everywhere: bool,
     *operands: Any,
 ) -> Any:
-    """``otherwise(*operands)``, computed on GPUs as ``kernel(on_many, *operands)`` where that can be lowered.
+    """``otherwise(*operands)``, computed on GPUs as ``kernel(on_many, *operands)`` if that can be lowered.
 
-    Both have the same results, trees of arrays. Derivatives are those of ``otherwise``.
+    Both must return the same trees of arrays. Derivatives are those of ``otherwise``.
 
     Args:
-        kernel: its first argument tells whether several devices share the arrays.
-        trial: called likewise. A part of ``kernel`` that cannot be lowered where the whole of it cannot.
-        otherwise: for all other platforms, and where ``trial`` is refused, of which there is a warning.
-        everywhere: whether ``kernel`` is taken on all platforms, whatever it raises.
+        kernel: the implementation for GPUs. Its first argument says whether several devices share the arrays.
+        trial: called like ``kernel``; a part of it that cannot be lowered if the whole cannot.
+        otherwise: the implementation for all other platforms, and the fallback, with a warning, if ``trial``
+            is refused.
+        everywhere: whether to use ``kernel`` on all platforms, whatever it raises.
         operands: trees of arrays.
     """
     structure: Any
@@ -87,7 +88,7 @@ def _(*flat: Any, otherwise: Any, **others: Any) -> Any:
 
 @functools.cache
 def _needs_devices() -> Any:
-    """A computation by which JAX sees that it has to tell, when it lowers the choice, for which devices."""
+    """A computation that makes JAX provide the devices when it lowers the choice."""
     identity = custom_partitioning(lambda x: x)
     identity.def_partition(None)
     return jax.make_jaxpr(identity)(0.0)
@@ -113,7 +114,7 @@ def _lower(ctx: Any, *flat: Any, otherwise: Any, kernel: Any, everywhere: bool, 
 
 
 def lower_without_mesh(function: Callable[..., Any], ctx: Any, *flat: Any) -> Any:
-    """With no mesh and no types that tell shardings: shardings are those that XLA finds."""
+    """Lower without a mesh and without shardings in the types, so that XLA determines the shardings."""
     with _no_mesh():
         bare = ctx.replace(avals_in=[jax.core.ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in])
         return mlir.lower_fun(function, multiple_results=True)(bare, *flat)
@@ -131,9 +132,9 @@ def _lower_on_gpu(ctx: Any, *flat: Any, trial: Any, everywhere: bool, **others: 
 
 
 def _refusal(ctx: Any, trial: Any) -> str | None:
-    """Why the kernel cannot be lowered, by a trial: what fails half-way could not be taken back."""
+    """Why the kernel cannot be lowered, found by trial, because a failure half-way could not be undone."""
     if _n_devices(ctx) > 1 and (ctx.module_context.lowering_parameters.for_export or not _has_gpus()):
-        return "several devices that share arrays have to be at hand"
+        return "several devices share the arrays, but are not available in this process"
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in ctx.avals_in]
     platforms = tuple(ctx.platforms or ctx.module_context.platforms)
     try:
@@ -145,17 +146,17 @@ def _refusal(ctx: Any, trial: Any) -> str | None:
 
 
 def _n_devices(ctx: Any) -> int:
-    """How many devices share the arrays; where they are shards already, it does not matter."""
+    """How many devices share the arrays. If they are shards already, the number does not matter."""
     return getattr(ctx.module_context.axis_context, "num_devices", 2)
 
 
 def _has_gpus() -> bool:
-    """Whether this process computes with several GPUs, among which arrays may be divided."""
+    """Whether this process has several GPUs, among which arrays may be divided."""
     return jax.default_backend() == "gpu" and jax.device_count() > 1
 
 
 def _no_mesh() -> Any:
-    """No mesh in force, but the kind of device that it tells."""
+    """A context without a mesh that keeps its kind of device."""
     device = jax.sharding.get_abstract_mesh().abstract_device
     return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device))
 
@@ -163,8 +164,8 @@ def _no_mesh() -> Any:
 @functools.cache
 def _warn_once(reason: str) -> None:
     _checks.warn(
-        f"complex synapses are computed without the kernel for GPUs, and more slowly, since it was refused "
-        f'({reason}). With kernel="never" there is no warning.'
+        f"complex synapses are computed without the kernel for GPUs, and more slowly, because it was refused "
+        f'({reason}). kernel="never" silences this warning.'
     )
 
 

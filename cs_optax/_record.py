@@ -1,18 +1,17 @@
 r"""What the hidden beakers hold of the path of the weight.
 
-The hidden beakers follow the visible weight linearly. Between two exchanges of the first link, with
+The hidden beakers depend linearly on the visible weight. Between two exchanges of the first link, with
 :math:`z = (u_2, …, u_K, u_{K+1})`,
 
 .. math::
     z ← M (z + b (u_1 - z)_2), \qquad u_k(n) = \sum_{t=1}^{n} W_{tk}\, u_1(t) + w_k u_1(0),
 
-where M is the product of the exchanges of all further links that are due. This holds whatever flows back, for
-the path of the weight has that in it.
+where M is the product of the exchanges of all other links that are due. This holds whatever flows back,
+because the path of the weight already contains it.
 
-`record` walks back from the last update, in steps that grow with the age. All steps of one period of a link
-are one matrix, and so are powers of it. So n updates take a time of the order of log n, and no value of W is
-approximated: of several updates that are taken together, what is kept are the sum of W and how W spreads
-around its mean.
+`record` goes back from the last update, in steps that grow with the age. All steps of one period of a link
+are one matrix, and so are its powers. n updates therefore take a time of order log n. No value of W is
+approximated: for updates that are grouped, the sum of W and its spread around the mean are kept.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ import numpy as np
 from cs_optax._schedule import Stretch, stretches
 from cs_optax._step import exchange_coefficients
 
-# In longer trainings than this, updates are taken together that span at most this part of their age.
+# Longer trainings than this group updates that span at most this part of their age.
 MAX_SINGLE = 4096
 COARSENESS = 1 / 128
 
 
 class Record(NamedTuple):
-    """What the beakers hold, by age: of the last update the age is 0."""
+    """What the beakers hold, by age. The age of the last update is 0."""
 
     ages: (
         np.ndarray
@@ -44,7 +43,7 @@ class Record(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Some exchanges of link 1 in a row, with those of further links between."""
+    """Successive exchanges of link 1, with the exchanges of other links between them."""
 
     n: int
     length: int  # in updates
@@ -53,7 +52,7 @@ class _Run(NamedTuple):
     spread: np.ndarray  # [K, K]: triangular, of the squares around their mean
 
     def then(self, later: _Run) -> _Run:
-        """Both, one after the other; the squares as in Chan, Golub & LeVeque (1983)."""
+        """Both runs, one after the other. Squares are combined as in Chan, Golub & LeVeque (1983)."""
         n, earlier = self.n + later.n, later.step @ self.sums
         between = math.sqrt(self.n * later.n / n) * (earlier / self.n - later.sums / later.n)
         squares = np.vstack([self.spread @ later.step.T, later.spread, between])
@@ -61,7 +60,7 @@ class _Run(NamedTuple):
         return _Run(n, self.length + later.length, later.step @ self.step, earlier + later.sums, spread)
 
     def followed_by(self, step: np.ndarray) -> _Run:
-        """And then an exchange of another link."""
+        """This run, followed by an exchange of another link."""
         return self._replace(step=step @ self.step, sums=step @ self.sums, spread=self.spread @ step.T)
 
 
@@ -74,7 +73,7 @@ class _Runs:
         self.made: dict[tuple[int, int], _Run] = {}
 
     def exchange(self, link: int, wait: int) -> np.ndarray:
-        """What a link does to z after so many updates, ``[K, K]``; without what link 1 brings."""
+        """The effect of a link on z after a number of updates, ``[K, K]``, without the input of link 1."""
         if (link, wait) not in self.exchanges:
             charges = self.g * (wait * self.time_step)
             a, b = exchange_coefficients(self.stretch.left, self.stretch.right, charges)
@@ -109,10 +108,10 @@ class _Runs:
         return self.made[link, power]
 
     def back(self, update: int, since: np.ndarray, longest: int, floor: int) -> tuple[_Run, np.ndarray]:
-        """The longest run that ends with an update in which links exchange, and what becomes of z after it.
+        """The longest run that ends with an update in which links exchange, and the map of z after it.
 
-        At most ``longest`` updates, back to ``floor`` at most; one exchange of link 1 in any case. Slower
-        links than those in the run exchange after it.
+        The run has at most ``longest`` updates and does not go back beyond ``floor``, but has at least one
+        exchange of link 1. Links slower than those in the run exchange after it.
         """
         stretch, wait = self.stretch, 0
         for link in reversed(range(stretch.n_exchanging(update))):
@@ -145,15 +144,15 @@ def record(
         capacities: ``C``, K of them.
         conductances: ``g``, likewise.
         start: ``z`` at initialisation, as multiples of the initial parameters, K numbers.
-        switches: after how many updates links 1 … K-1 begin to flow back; infinite for never.
-        n_updates: how many updates.
-        edges: updates that are not to be taken together with those after them.
-        time_step: of each update.
+        switches: the numbers of updates after which links 1 … K-1 flow back; infinite for never.
+        n_updates: number of updates.
+        edges: updates that are not grouped with those after them.
+        time_step: time that passes in each update.
         resolutions: ``resolution`` and ``visible_resolution``.
     """
     chain = np.array(capacities), np.array(conductances)
     coarseness = COARSENESS if n_updates > MAX_SINGLE else 0.0
-    since = np.eye(len(start))  # what becomes of z from here to the end
+    since = np.eye(len(start))  # the map of z from here to the end
     ages: list[int] = []
     n_exchanges: list[int] = []
     sums: list[np.ndarray] = []
@@ -182,8 +181,8 @@ def _as_record(
     spread: np.ndarray,
     start: np.ndarray,
 ) -> Record:
-    """With u_1 before the hidden beakers, and without the leak's end after them."""
-    if not ages or ages[0] > 0:  # updates after the last exchange: only the weight itself knows them
+    """The record with u_1 before the hidden beakers, and without the leak's end after them."""
+    if not ages or ages[0] > 0:  # updates after the last exchange are only in the weight itself
         ages, n_exchanges, sums = [0, *ages], [1, *n_exchanges], [np.zeros_like(start), *sums]
     rows = np.roll([*sums, *spread, start], 1, axis=1)
     rows[:, 0] = 0
@@ -199,6 +198,6 @@ def _as_record(
 
 
 def _triangular(rows: np.ndarray) -> np.ndarray:
-    """R with the same R^T R."""
+    """The triangular matrix R with the same R^T R."""
     triangle: Any = np.linalg.qr(rows, mode="r")
     return triangle

@@ -1,4 +1,4 @@
-"""When the links of a chain that stays as it is exchange: on the host, for any number of updates."""
+"""The updates in which the links of a constant chain exchange, computed on the host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cs_optax._step import exchange_rates, is_due, kaplanis_times, shares
 
 
 class Stretch(NamedTuple):
-    """Updates in which every link exchanges at its period, once it has done so for the first time.
+    """A range of updates in which every link exchanges periodically after its first exchange.
 
     Updates count from 1. Lists have one entry for each link.
     """
@@ -27,12 +27,12 @@ class Stretch(NamedTuple):
     periods: list[int]
 
     def exchange_before(self, link: int, update: int) -> int | None:
-        """The last exchange of a link before an update, where there is one here."""
+        """The last exchange of a link before an update, or None if there is none in this stretch."""
         since = update - 1 - self.first[link]
         return None if since < 0 else update - 1 - since % self.periods[link]
 
     def n_exchanging(self, update: int) -> int:
-        """How many links exchange in an update: the first ones, since links are nested."""
+        """The number of links that exchange in an update: the first ones, because links are nested."""
         for link, (first, period) in enumerate(zip(self.first, self.periods, strict=True)):
             if update < first or (update - first) % period:
                 return link
@@ -40,7 +40,7 @@ class Stretch(NamedTuple):
 
 
 def periods_of(rates: np.ndarray, time_step: float) -> list[int]:
-    """Updates between two exchanges of each link, which has so many per unit of time."""
+    """Updates between two exchanges of each link, given the exchanges per unit of time that it needs."""
     periods, left = [], 1
     for rate in rates:
         left *= _first(partial(_is_due_after, rate, left * time_step))
@@ -49,12 +49,12 @@ def periods_of(rates: np.ndarray, time_step: float) -> list[int]:
 
 
 def _is_due_after(rate: float, period: float, n_periods: int) -> bool:
-    """Whether a link exchanges after so many periods of its left neighbour."""
+    """Whether a link exchanges after a number of periods of its left neighbour."""
     return bool(is_due(rate, n_periods * period, period))
 
 
 def switches_of(chain: tuple[np.ndarray, np.ndarray], backflow: Any, time_step: float) -> np.ndarray:
-    """After how many updates links 1 … K-1 begin to flow back, ``[K - 1]``; infinite for never."""
+    """The numbers of updates after which links 1 … K-1 flow back, ``[K - 1]``; infinite for never."""
     C, g = chain
     if isinstance(backflow, str):
         if backflow != "kaplanis":
@@ -72,14 +72,14 @@ def stretches(
     resolution: float,
     visible_resolution: float,
 ) -> Iterator[Stretch]:
-    """The first ``n_updates`` of a training, in their order.
+    """The first ``n_updates`` of a training as stretches, in order.
 
     Args:
         chain: ``C`` and ``g``, ``[K]`` each.
-        switches: after how many updates links 1 … K-1 begin to flow back; infinite for never.
-        n_updates: how many updates.
-        time_step: of each of them.
-        resolution: as of :func:`complex_synapse`.
+        switches: the numbers of updates after which links 1 … K-1 flow back; infinite for never.
+        n_updates: number of updates.
+        time_step: time that passes in each update.
+        resolution: as given to :func:`complex_synapse`.
         visible_resolution: likewise.
     """
     C, g = chain
@@ -98,7 +98,7 @@ def stretches(
             yield stretch
             before = [stretch.exchange_before(k, regular_stop + 1) for k in range(n_links)]
             last = [old if new is None else new for old, new in zip(last, before, strict=True)]
-        if n_forced:  # links exchange all that they owe before they do so differently
+        if n_forced:  # links exchange everything they owe before their recall changes
             due: list[bool] = []
             for k, rate in enumerate(rates):
                 left_wait = stop - last[k - 1] if k else 1
@@ -113,9 +113,9 @@ def stretches(
 def _first_exchanges(
     rates: np.ndarray, periods: list[int], last: list[int], start: int, time_step: float
 ) -> list[int]:
-    """The first exchange of each link after ``start``, which may have waited since long before."""
+    """The first exchange of each link after ``start``. A link may have waited since long before."""
     result: list[int] = []
-    # What is left of link 1 is as a link that exchanges in every update.
+    # Link 1 has no left neighbour: assume one that exchanges in every update.
     left_first, left_period, left_wait = start + 1, 1, 1
     for rate, period, before in zip(rates, periods, last, strict=True):
         wait = left_first - before
@@ -132,5 +132,5 @@ def _first_exchanges(
 
 
 def _first(condition: Callable[[int], bool]) -> int:
-    """The first of 1, 2, … for which a condition holds that holds from there on."""
+    """The first of 1, 2, … for which a monotonic condition holds."""
     return 1 + bisect.bisect_left(range(1, 2**53), True, key=condition)

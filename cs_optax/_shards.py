@@ -1,4 +1,4 @@
-"""A computation of each shard of sharded arrays by itself, with nothing communicated."""
+"""A computation on each shard of sharded arrays, without communication."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def _(*flat: Any, function: Any, made: Any) -> Any:
 
 
 def _lower(ctx: Any, *flat: Any, function: Any, made: Any) -> Any:
-    """What is computed of a shard, with short locations.
+    """Lower the computation on a shard, with short source locations.
 
-    XLA inlines it into a program that has numbered its stack frames by itself. Frames of calls within calls
-    can then make a circle, in which XLA would go on and on.
+    XLA inlines it into a program with its own numbering of stack frames. Frames of nested calls can then form
+    a circle, in which XLA would not terminate.
     """
     del made
     name = "jax_include_full_tracebacks_in_locations"
@@ -50,14 +50,14 @@ mlir.register_lowering(_shard, _lower)
 
 
 def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[Any]) -> list[Any]:
-    """``local`` on every device's shards; on one device, on the whole.
+    """Apply ``local`` to the shards of every device; on one device, to the whole arrays.
 
     Args:
-        local: called with the replicated arrays, the groups' shards and, for all groups one after the other,
-            the indices at which a shard starts in the whole, int32; None where there is but one shard.
+        local: called with the replicated arrays, the groups' shards, and the int32 indices at which a shard
+            starts in the whole, for all groups one after the other; None if there is only one shard.
         replicated: a tree of arrays.
-        groups: trees of arrays, all arrays of one group of one shape.
-        likes: what the results are like, for each group a tree of arrays of its shape.
+        groups: trees of arrays. All arrays of one group have the same shape.
+        likes: for each group, a tree of arrays like the results, with the shape of the group.
 
     Returns:
         What ``local`` returns.
@@ -114,12 +114,12 @@ def on_each_shard(local: Local, replicated: Any, groups: list[Any], likes: list[
 
 
 def _alike(shardings: list[Any], groups: list[Any]) -> list[Any]:
-    """Each group with one sharding for all its arrays."""
+    """Each group, with one sharding for all its arrays."""
     return [jax.tree.map(lambda _, one=one: one, group) for one, group in zip(shardings, groups, strict=True)]
 
 
 def _elementwise(replicated: Any, groups: list[Any], likes: list[Any]) -> SdyShardingRule:
-    """The arrays of a group are divided alike along each axis, in any way."""
+    """The rule that all arrays of a group are divided in the same way along each axis."""
 
     def mapped(letter: str, tree: Any) -> list[ArrayMapping]:
         return [

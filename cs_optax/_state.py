@@ -1,4 +1,4 @@
-"""Looking into and acting on the beakers inside any composed Optax state."""
+"""Reading and changing the beakers inside any composed Optax state."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ from cs_optax.chain import BeakerChain
 
 
 def get_beakers(opt_state: optax.OptState, *, params: optax.Params | None = None) -> tuple[optax.Params, ...]:
-    """The hidden beakers in an optimizer state, wherever in it they are.
+    """The hidden beakers in an optimizer state, wherever they are in it.
 
-    A slow link waits for many steps before it exchanges (:meth:`BeakerChain.exchange_periods`), so that its
-    beakers lag behind. With ``params`` they are returned as if every link had just exchanged.
+    A slow link waits many steps before it exchanges (:meth:`BeakerChain.exchange_periods`), so its beakers
+    lag behind. With ``params``, the beakers are returned as if every link had just exchanged.
+
+    To evaluate slow weights, read a middle beaker. If ``beta`` is longer than the training, the last beaker
+    hardly leaves its initial value. The function can be jitted.
 
     Args:
-        opt_state: the state of any composition with :func:`complex_synapse` in it, or an
+        opt_state: the state of any composition that contains :func:`complex_synapse`, or a Flax
             ``nnx.Optimizer``.
-        params: tree of ``u_1``, to settle what the links still owe; can be jitted, as all of this.
+        params: tree of ``u_1``, with which the links first exchange what they still owe.
 
     Returns:
-        ``(u_2, …, u_K)``, each a tree like the parameters. Several synapse states, as with
-        ``optax.partition``, are merged leaf by leaf, with None where a leaf has no such beaker. An empty
-        tuple where a chain has no hidden beakers.
+        ``(u_2, …, u_K)``, each a tree like the parameters, in the beakers' dtypes. Several synapse states, as
+        under ``optax.partition``, are merged leaf by leaf, with None if a leaf has no such beaker. A chain
+        without hidden beakers gives an empty tuple.
 
     Raises:
         ValueError: if there is no synapse, or if two synapse states hold beakers of the same leaf.
@@ -65,26 +68,31 @@ def readout(
     *,
     settle: bool = False,
 ) -> optax.Params:
-    """Evaluation weights: the weighted sum of all beakers, ``Σ_k w_k u_k``.
+    """Weights to evaluate: the weighted sum of all beakers, ``Σ_k w_k u_k``.
 
-    :meth:`BeakerChain.averaging` gives the weights for an average of past weights. For many in one compiled
-    call, map over them: ``jax.vmap(lambda w: readout(opt_state, params, w))(matrix)`` has them all at once,
+    The weights ``w`` should sum to 1. Otherwise the result is scaled by their sum.
+    :meth:`BeakerChain.averaging` computes them for an average of past weights.
+
+    To compute many readouts in one compiled call, map over the rows of a matrix of weights.
+    ``jax.vmap(lambda w: readout(opt_state, params, w))(matrix)`` computes them all at once, and
     ``jax.lax.map(lambda w: loss(readout(opt_state, params, w)), matrix)`` one after the other.
 
     Args:
-        opt_state: the state of any composition with :func:`complex_synapse` in it.
-        params: tree of ``u_1``.
-        weights: ``w_1 … w_K``, perhaps traced; they sum to 1 where an average is wanted.
+        opt_state: the state of any composition that contains :func:`complex_synapse`, or a Flax
+            ``nnx.Optimizer``.
+        params: tree of ``u_1``. It may also be a whole Equinox model. With Flax NNX, it is
+            ``nnx.state(model, nnx.Param)``.
+        weights: ``w_1 … w_K``, which may be traced. ``w_1`` is the weight of the parameters themselves.
         settle: whether the links first exchange what they still owe, as with the ``params`` of
             :func:`get_beakers`.
 
     Returns:
-        A tree like ``params``, with its dtypes. A leaf without beakers, as ``optax.masked`` leaves one out,
-        stays as it is.
+        A tree like ``params``, with the same dtypes. A leaf without beakers, such as one that
+        ``optax.masked`` excludes, is returned unchanged.
 
     Raises:
-        ValueError: if ``weights`` is not one finite number for each beaker, if ``params`` is not like
-            the beakers, or if there is no synapse.
+        ValueError: if ``weights`` is not one finite number for each beaker, if ``params`` does not match the
+            beakers, or if there is no synapse.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -107,12 +115,12 @@ def readout(
         missing = [k for k, u in enumerate(us, start=2) if u is None and not _is_zero(weights[k - 1])]
         if missing:
             raise ValueError(f"weights must be 0 for beaker {missing[0]}, which one parameter does not have")
-        # What a weight is known to be zero for is not even looked at.
+        # A beaker whose weight is known to be zero is not read.
         pairs = [(w, u) for w, u in zip(weights, (p, *us), strict=True) if u is not None and not _is_zero(w)]
         dtype = wide_dtype(p, *(u for _, u in pairs))
         start = jnp.zeros_like(p, dtype)
         mixed = sum((jnp.asarray(w, dtype) * u.astype(dtype) for w, u in pairs), start=start)
-        # A mask of minus infinity is no weight to average.
+        # A mask of minus infinity is not a weight to average.
         finite = reduce(jnp.logical_and, (jnp.isfinite(u) for _, u in pairs), jnp.isfinite(p))
         return jnp.where(finite, mixed.astype(p.dtype), p)
 
@@ -120,7 +128,7 @@ def readout(
 
 
 def _readout_weights(weights: Any, n_beakers: int) -> Sequence[Any]:
-    """One number for each beaker: Python's where they are known, so that zeros can be left out."""
+    """One number for each beaker, as Python numbers if they are known, so that zeros can be skipped."""
     if isinstance(weights, jax.core.Tracer):
         if weights.shape != (n_beakers,):
             raise ValueError(
@@ -139,19 +147,19 @@ def _is_zero(weight: Any) -> bool:
 
 
 def settle_beakers(opt_state: optax.OptState, params: optax.Params) -> tuple[optax.Params, Any]:
-    """Let every link exchange what it still owes, in the order 1 … K, without input or time passing.
+    """Let every link exchange what it still owes, in the order 1 … K. No input arrives and no time passes.
 
-    Can be jitted. A training that goes on from here exchanges as from the start of its periods.
+    The function can be jitted. If training continues afterwards, all links start new periods.
 
     Args:
-        opt_state: the state of any composition with :func:`complex_synapse` in it.
-        params: tree of ``u_1``, which moves only where link 1 may wait (``visible_resolution``).
+        opt_state: the state of any composition that contains :func:`complex_synapse`.
+        params: tree of ``u_1``. It changes only if link 1 may wait (``visible_resolution``).
 
     Returns:
-        The parameters and the state after it, in their dtypes.
+        The new parameters and the new state, in their dtypes.
 
     Raises:
-        ValueError: if ``params`` is not like the beakers, or if there is no synapse.
+        ValueError: if ``params`` does not match the beakers, or if there is no synapse.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -227,19 +235,22 @@ def mix_contents(
 
 
 def reset_beakers(opt_state: optax.OptState, params: optax.Params, mask: optax.Params | None = None) -> Any:
-    """The state with every beaker, and the ``initial`` copy, set to ``params`` and all clocks at zero.
+    """Set every beaker, and the ``initial`` copy, to ``params``, and all clocks to zero.
 
-    The counter that schedules read goes on. With a ``mask``, for weights that were pruned or initialised
-    again from outside, only the entries that it marks are set, and the clocks go on.
+    The counter that schedules read continues. With a ``mask``, only the entries that it marks are set, and
+    the clocks continue. Use it for weights that were pruned or initialised again from outside.
 
     Args:
-        opt_state: the state of any composition with :func:`complex_synapse` in it.
-        params: what the beakers become.
-        mask: a tree of booleans or boolean arrays that is a prefix of ``params``: the entries to set.
+        opt_state: the state of any composition that contains :func:`complex_synapse`.
+        params: the new contents of the beakers.
+        mask: the entries to set: a tree of booleans or boolean arrays that is a prefix of ``params``.
+
+    Returns:
+        The new state, in its dtypes.
 
     Raises:
-        ValueError: if ``params`` is not like the beakers, if ``mask`` is no prefix of them, or if there is no
-            synapse.
+        ValueError: if ``params`` does not match the beakers, if ``mask`` is not a prefix of it, or if there
+            is no synapse.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -272,23 +283,30 @@ def reset_beakers(opt_state: optax.OptState, params: optax.Params, mask: optax.P
 
 
 def offload_beakers(opt_state: optax.OptState, first: int) -> Any:
-    """The state with the slow beakers, from ``u_first`` on, in host memory, the others on the device.
+    """Move the slow beakers, from ``u_first`` on, into host memory, and keep the others on the device.
 
-    They stay there: an update fetches a beaker only where a link of it fires, which is the more seldom the
-    slower it is, and puts it back (with ``resolution=0`` or ``sequential_euler``: in every step). The numbers
-    are the same. Can be jitted, as ``jax.jit(lambda params: offload_beakers(tx.init(params), first))``, and
-    keeps shardings: each device's part goes to its own host (``memory_kind="pinned_host"``). The copy that
+    The beakers stay there. An update fetches a beaker only if one of its links exchanges, and writes it back.
+    The slower the beaker, the rarer this is. With ``resolution=0`` or ``sequential_euler`` it happens in
+    every step. The numbers are the same.
+
+    The function can be jitted: ``jax.jit(lambda params: offload_beakers(tx.init(params), first))``. It keeps
+    shardings: each device's part goes to its own host (``memory_kind="pinned_host"``). The copy that
     ``leak="initial"`` reads stays on the device.
 
-    Three things JAX cannot do with such arrays yet: a step that donates has to donate both parameters and
-    state, and to return them in this order, or JAX may pair arrays of different memories and end the process;
-    for reverse-mode derivatives through several updates all beakers have to be fetched before; and under
-    ``jax.vmap`` over states all of them are fetched in every step.
+    JAX has three limitations with such arrays:
+
+    * A step that donates must donate both parameters and state, and return them in this order. Otherwise JAX
+      may pair arrays in different memories and end the process.
+    * For reverse-mode derivatives through several updates, all beakers must be fetched before.
+    * Under ``jax.vmap`` over states, all beakers are fetched in every step.
 
     Args:
-        opt_state: the state of any composition with :func:`complex_synapse` in it.
-        first: the first beaker to keep on the host, counted as in ``u_k``, at least 3: ``u_2`` exchanges
-            with the weights in every step. With one more than there are beakers, or more, all are fetched.
+        opt_state: the state of any composition that contains :func:`complex_synapse`.
+        first: the first beaker to keep on the host, k of ``u_k``, at least 3, because ``u_2`` exchanges with
+            the weights in every step. A number larger than that of the beakers fetches all of them.
+
+    Returns:
+        The state, with the same values.
 
     Raises:
         ValueError: if ``first`` is out of range, or if there is no synapse.
@@ -336,7 +354,7 @@ def require_synapse(opt_state: optax.OptState) -> None:
 
 
 def require_owned_synapse(opt_state: optax.OptState) -> None:
-    """Refuse a state without a synapse, and one of which it cannot be known whose synapse it is."""
+    """Refuse a state without a synapse, or with a synapse whose parameters cannot be determined."""
     require_synapse(opt_state)
     for node in jax.tree.leaves(opt_state, is_leaf=_is_masked_state):
         if _is_masked_state(node) and any(not state.beakers for state in synapses(node)):
@@ -351,20 +369,20 @@ def _is_masked_state(node: Any) -> bool:
 
 
 def _holds_fields(opt_state: optax.OptState) -> bool:
-    """Whether something in a state has the names of a synapse's fields without being one."""
+    """Whether something in a state has the field names of a synapse without being one."""
     paths = jax.tree_util.tree_flatten_with_path(opt_state)[0]
     names = {getattr(entry, "key", getattr(entry, "name", None)) for path, _ in paths for entry in path}
     return {"clocks", "chain"} <= names
 
 
 def array_of(field: Any) -> jax.Array:
-    """The array of a field, which model libraries may keep in a container of their own."""
+    """The array of a field, which model libraries may wrap in a container."""
     (array,) = jax.tree.leaves(field)
     return array
 
 
 def known(field: Any) -> np.ndarray:
-    """A field in float64, for what is computed on the host."""
+    """A field in float64, for computations on the host."""
     array = array_of(field)
     if isinstance(array, jax.core.Tracer):
         raise ValueError("opt_state must be known, not traced: call this outside of jax.jit and jax.vmap")
@@ -372,7 +390,7 @@ def known(field: Any) -> np.ndarray:
 
 
 def only_synapse(opt_state: optax.OptState) -> ComplexSynapseState:
-    """The one synapse state inside."""
+    """The only synapse state inside."""
     require_owned_synapse(opt_state)
     found = synapses(opt_state)
     if len(found) != 1:

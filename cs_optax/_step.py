@@ -5,9 +5,9 @@ The contents :math:`u_1` (the parameter) to :math:`u_K` obey (Benna & Fusi 2016,
 .. math::
     C_k \frac{du_k}{dt} = g_{k-1}(u_{k-1} - u_k) + ρ_k g_k(u_{k+1} - u_k), \qquad g_0 = 0,
 
-with the recall :math:`ρ_k = 1`, or less where link k gives back less than it takes, and with the leak's end
-:math:`u_{K+1}`, which stays as it is. Link k joins beakers k and k+1, so link K is the leak. Vectors have
-shape ``[K]``, and counting from zero their element ``k`` belongs to link or beaker k+1.
+The recall :math:`ρ_k` is 1, or less if link k returns less than it takes. The leak's end :math:`u_{K+1}` is
+constant. Link k joins beakers k and k+1, so link K is the leak. Vectors have shape ``[K]``. Their element
+``k``, counted from zero, belongs to link or beaker k+1.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ class Links(NamedTuple):
 
 
 def new_clocks(n_beakers: int) -> jax.Array:
-    """Clocks at zero, shape ``[2, 1 + K]``, the default float dtype.
+    """Clocks at zero, shape ``[2, 1 + K]``, in the default float dtype.
 
     Column 0 is the time since initialisation. Column k is the charge of link k, :math:`q_k = ∫ g_k dt` since
-    it last exchanged: in these units a change of the timescales acts on the time to come alone. Row 0 holds
-    the sums, row 1 what rounding has kept out of them (Kahan): a float32 sum of equal steps alone would stop
-    advancing.
+    its last exchange. In these units, a change of the timescales affects only the time after it. Row 0 holds
+    the sums, and row 1 what rounding has kept out of them (Kahan). A plain float32 sum of equal steps would
+    stop increasing.
     """
     return jnp.zeros((2, 1 + n_beakers), dtype=float)
 
 
 def advance_clocks(clocks: jax.Array, dt: jax.Array, g: jax.Array) -> jax.Array:
-    """All clocks a time ``dt`` later, by compensated summation."""
+    """All clocks after a further time ``dt``, by compensated summation."""
     total, missing = clocks
     added = missing + dt * jnp.append(jnp.ones(1, g.dtype), g)
     new_total = total + added
@@ -70,9 +70,9 @@ def advance_clocks(clocks: jax.Array, dt: jax.Array, g: jax.Array) -> jax.Array:
 
 
 def shares(C: Any, recall: Any) -> tuple[Any, Any]:
-    """``ρ_k/C_k`` and ``1/C_{k+1}``, ``[K]`` each: how far a unit that passes link k moves its two beakers.
+    """``ρ_k/C_k`` and ``1/C_{k+1}``, ``[K]`` each: how far one unit through link k moves its two beakers.
 
-    The leak's end is like a beaker of infinite capacity; so is the left beaker of a link without recall.
+    The leak's end acts like a beaker of infinite capacity. So does the left beaker of a link without recall.
     """
     xp = np if isinstance(C, np.ndarray) else jnp
     return recall / C, xp.append(1 / C[1:], xp.zeros_like(C[:1]))
@@ -81,24 +81,24 @@ def shares(C: Any, recall: Any) -> tuple[Any, Any]:
 def exchange_coefficients(left: Any, right: Any, q: Any) -> tuple[Any, Any]:
     r"""``a`` and ``b`` of links that have conducted the charge ``q`` since they last exchanged.
 
-    Two beakers that are joined to nothing else exchange exactly
+    Two beakers without other links exchange exactly
 
     .. math::
         F = w (v_k - v_{k+1}), \quad w = (1 - e^{-g_k s_k h})/s_k, \quad s_k = ρ_k/C_k + 1/C_{k+1}, \qquad
         v_k -= ρ_k F/C_k, \quad v_{k+1} += F/C_{k+1}
 
-    in the time h. Written as two updates of one array each, the second with the new :math:`v_k`, which XLA
-    does in place, these are :math:`a = ρ_k w/C_k` and :math:`b = (w/C_{k+1})/(1 - a)`.
+    in the time h. This is written as two updates of one array each, which XLA does in place. The second uses
+    the new :math:`v_k`. The coefficients are :math:`a = ρ_k w/C_k` and :math:`b = (w/C_{k+1})/(1 - a)`.
 
     Args:
         left: the left `shares`, of any shape.
-        right: the right ones.
-        q: ``g_k h``.
+        right: the right `shares`, of the same shape.
+        q: the charge ``g_k h``, likewise.
     """
     xp = np if isinstance(q, np.ndarray) else jnp
     s = left + right
     w = -xp.expm1(-q * s) / s
-    # 1 − a without the difference, in which digits would cancel. A leak (right = 0) has no b.
+    # 1 − a without a subtraction, in which digits would cancel. A leak (right = 0) has no b.
     remaining = xp.where(right > 0, right + left * xp.exp(-q * s), 1) / s
     return w * left, w * right / remaining
 
@@ -106,10 +106,10 @@ def exchange_coefficients(left: Any, right: Any, q: Any) -> tuple[Any, Any]:
 def exchange_rates(s: Any, g: Any, resolution: Any, visible_resolution: Any) -> Any:
     r"""How many exchanges per unit of time each link needs, ``[K]``.
 
-    Link k has to exchange when :math:`g_k s_k h` reaches its threshold, ``resolution`` (of link 1
-    ``visible_resolution``): in the time h its two beakers lose the fraction :math:`1 - e^{-g_k s_k h}` of
-    their difference. Links are nested, so it also exchanges as often as any link after it has to. NumPy
-    arrays give NumPy arrays.
+    Link k must exchange when :math:`g_k s_k h` reaches its threshold: ``resolution``, or
+    ``visible_resolution`` for link 1. In the time h, its two beakers lose the fraction :math:`1 - e^{-g_k s_k
+    h}` of their difference. Links are nested, so a link also exchanges as often as any link after it must.
+    NumPy arrays give NumPy arrays.
     """
     xp = np if isinstance(g, np.ndarray) else jnp
     thresholds = xp.where(xp.arange(len(g)) == 0, visible_resolution, resolution).astype(g.dtype)
@@ -119,15 +119,15 @@ def exchange_rates(s: Any, g: Any, resolution: Any, visible_resolution: Any) -> 
 
 
 def is_due(rate: Any, waited: Any, left_waited: Any) -> Any:
-    """Whether a link exchanges in a step in which its left neighbour does, after the two waited so long.
+    """Whether a link exchanges in a step in which its left neighbour does, after the given waiting times.
 
-    Of the exchanges of the neighbour it takes the one nearest to its own time, ``1/rate``.
+    It takes the exchange of the neighbour that is closest to its own time, ``1/rate``.
     """
-    return rate * (waited + left_waited / 2) >= 1 - 1e-5  # where two are as near, rounding must not decide
+    return rate * (waited + left_waited / 2) >= 1 - 1e-5  # if two are equally close, rounding must not decide
 
 
 def kaplanis_times(C: Any, g: Any) -> Any:
-    """When links 1 … K-1 begin to flow back in the training code of Kaplanis et al. (2018), ``[K - 1]``."""
+    """The times from which links 1 … K-1 flow back in the code of Kaplanis et al. (2018), ``[K - 1]``."""
     xp = np if isinstance(g, np.ndarray) else jnp
     return (2.0 ** xp.arange(1, len(g), dtype=g.dtype) - 1) * C[0] / g[0]
 
@@ -143,13 +143,12 @@ def links_due(
     """Which links exchange in this step: each one only together with its left neighbour.
 
     Args:
-        clocks: of the links, this step included.
+        clocks: the clocks of the links, including this step.
         dt: the time step.
         chain: ``C``, ``g`` and ``ρ``, ``[3, K]``.
         resolution: threshold of links 2 … K.
         visible_resolution: threshold of link 1.
-        switches: links that exchange differently from the next step on, and so now all that they owe, or
-            None.
+        switches: links whose recall changes after this step. They exchange now everything they owe. Or None.
     """
     C, g, recall = chain
     waited = clocks[:, 1:].sum(axis=0) / jnp.where(g > 0, g, 1)
@@ -167,7 +166,7 @@ def links_due(
 
 
 def discharge(clocks: jax.Array, due: tuple[jax.Array | None, ...]) -> jax.Array:
-    """The clocks after the links that are due have exchanged all that they owed."""
+    """The clocks after the due links have exchanged everything they owed."""
     due_now = jnp.stack([jnp.array(True) if one is None else one for one in due])
     return clocks.at[:, 1:].set(jnp.where(due_now, 0, clocks[:, 1:]))
 
@@ -189,17 +188,17 @@ def exchange(
 ) -> tuple[optax.Updates, Beakers]:
     """Operator splitting: each link that is due exchanges exactly, in the order 1 … K.
 
-    A hidden beaker takes part in the link on its left and in the one on its right in the same pass, so that
-    each array is read and written once.
+    A hidden beaker exchanges with its left and its right neighbour in the same pass, so that each array is
+    read and written once.
 
     Args:
         params: tree of ``p = u_1``.
         inputs: tree of the input ``Δ``.
         beakers: ``(u_2, …, u_K)``, trees like ``params``.
         end: tree of ``u_{K+1}``; its leaves may be scalars.
-        links: what the links do; coefficients are scalars or of the shape of the (only) leaf.
-        seed: of this step, uint32, for the rounding of beakers of low precision.
-        through: what moves the hidden beakers, as :func:`sweep` does.
+        links: what the links do. Coefficients are scalars, or have the shape of the only leaf.
+        seed: the seed of this step, uint32, for the rounding of beakers of low precision.
+        through: a function that moves the hidden beakers, like :func:`sweep`.
 
     Returns:
         The updates that make ``p`` the new ``u_1``, and the new beakers.
@@ -223,12 +222,12 @@ class Weight(NamedTuple):
     """A parameter after its update."""
 
     value: jax.Array
-    lost: jax.Array | None  # what it gave to the chain; None where the exchange tells exactly
+    lost: jax.Array | None  # what it gave to the chain; None if that is what the exchange computes
 
     @classmethod
     def after_update(cls, p: jax.Array, d: jax.Array, update: jax.Array) -> Weight:
-        # A parameter of low precision loses more or less than the exchange asks for. u_2 gains what it really
-        # lost: otherwise a weight that cannot move would be an endless source.
+        # A parameter of low precision loses more or less than the exchange computes. u_2 gains what it
+        # actually lost. Otherwise a weight that cannot move would be an endless source.
         value = _apply(p, update)
         return cls(value, _add(_add(p, -value), d) if is_low_precision(p) else None)
 
@@ -243,7 +242,7 @@ def _move(beaker: optax.Params, operands: Any, seed: jax.Array) -> optax.Params:
         if a is None:
             return u
         if right_is_due is not None and on_host(w):
-            # A branch of its own: the neighbour is fetched only where it is needed.
+            # A separate branch, so that the neighbour is fetched only if it is needed.
             return run_if(right_is_due, from_right, u.astype(wide_dtype(u, w)), (a, w), seed)
         return _where(right_is_due, from_right(u, (a, w)), u)
 
@@ -269,7 +268,7 @@ def from_right(
 def _inflow(
     b: jax.Array, u: jax.Array, weight: Weight, gain: tuple[jax.Array, jax.Array] | None
 ) -> jax.Array:
-    """What ``u_2`` gains from the weight: the flow and, with recall, what rounding took from the weight."""
+    """What ``u_2`` gains from the weight: the flow, and with recall also what rounding took from it."""
     flow = _flow(b, u, weight.value)
     if weight.lost is None or gain is None:
         return flow
@@ -292,7 +291,7 @@ def sequential_euler(
         v_1 = p + Δ + a_1 (u_2 - p), \quad v_k = u_k + b_{k-1} (v_{k-1} - u_k) + a_k (u_{k+1} - u_k), \qquad
         a_k = dt\,ρ_k g_k/C_k, \quad b_k = dt\,g_k/C_{k+1}
 
-    for k = 2 … K in order. Arguments and result are those of `exchange`; every link is due.
+    for k = 2 … K in order. Arguments and results are those of `exchange`. Every link is due.
     """
 
     def visible(p: jax.Array, d: jax.Array, u: jax.Array) -> jax.Array:
@@ -324,15 +323,15 @@ def _flow(rate: jax.Array, u: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def _finite(gap: jax.Array) -> jax.Array:
-    """Zero where a difference is not finite: equal infinities (masks) exchange nothing, and NaN stays put."""
+    """Zero if a difference is not finite, so that equal infinities (masks) and NaN exchange nothing."""
     return jnp.where(jnp.isfinite(gap), gap, jnp.zeros_like(gap))
 
 
 def _where(condition: jax.Array | None, new: jax.Array, old: jax.Array) -> jax.Array:
     """``new`` where the condition holds or is None, else ``old``.
 
-    The condition is one for the whole array. XLA's CPU compiler makes two loops of it, and reads what only
-    ``new`` needs in one of them.
+    The condition is a single one for the whole array. XLA's CPU compiler makes two loops of it, and only one
+    of them reads what ``new`` needs.
     """
     return new if condition is None else jnp.where(condition, new, old.astype(new.dtype))
 
@@ -340,8 +339,8 @@ def _where(condition: jax.Array | None, new: jax.Array, old: jax.Array) -> jax.A
 def _store(tree: optax.Params, like: optax.Params, seed: jax.Array) -> optax.Params:
     """``tree`` in the dtypes and memories of ``like``.
 
-    What a beaker of low precision gains in one step is mostly less than half the distance to its neighbouring
-    number: rounded to the nearest it would never gain anything.
+    In one step, a beaker of low precision usually gains less than half the distance to the next number.
+    Rounded to nearest, it would never change.
     """
 
     def store(path: Any, x: jax.Array, u: jax.Array) -> jax.Array:

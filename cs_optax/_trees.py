@@ -1,4 +1,4 @@
-"""Trees whose leaves belong together though their containers differ, or that are masked in parts."""
+"""Trees with matching leaves but different containers, or with masked parts."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from cs_optax._xla import to_device, to_memory_of
 
 
 def is_masked(node: Any) -> bool:
-    """Whether ``optax.masked`` has left out a node."""
+    """Whether ``optax.masked`` has excluded a node."""
     return isinstance(node, optax.MaskedNode)
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether a leaf holds weights: it is there, and neither a function nor a setting of a model."""
+    """Whether a leaf holds weights, and is not a function or a setting of a model."""
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 def is_absent(node: Any) -> bool:
-    """Whether nothing is there: None, or masked."""
+    """Whether a node is None or masked."""
     return node is None or is_masked(node)
 
 
 def merge_masked(one: optax.Params, other: optax.Params) -> optax.Params:
-    """One tree of two that are masked where the other one is not; a mask may stand for a subtree."""
+    """One tree from two, each masked where the other is not. A mask may replace a whole subtree."""
     if is_absent(one):
         return other
     if is_absent(other):
@@ -44,12 +44,11 @@ def merge_masked(one: optax.Params, other: optax.Params) -> optax.Params:
 
 
 def map_leaves(function: Callable[..., Any], tree: optax.Params, *others: optax.Params) -> optax.Params:
-    """``jax.tree.map`` over leaves of the same path, whatever containers they are in; in those of the first.
+    """``jax.tree.map`` over leaves with the same path, in the containers of the first tree.
 
-    Model libraries keep a parameter and what belongs to it in containers of different types. None and
-    ``MaskedNode`` are leaves, and in the other trees stand for everything below them. Python numbers
-    that are weights come as arrays, and arrays in host memory are fetched; what is made of a leaf is kept
-    where the leaf is.
+    Model libraries keep a parameter and its beakers in containers of different types. None and ``MaskedNode``
+    are leaves; in the other trees they replace everything below them. Python numbers that are weights become
+    arrays. Arrays in host memory are fetched, and the result for a leaf is kept in the memory of that leaf.
     """
     paths, structure = _paths(tree)
     tables = [dict(_paths(other)[0]) for other in others]

@@ -1,4 +1,4 @@
-"""What the step needs beyond mathematics: dtypes, memories, rounding, and loops in place of branches."""
+"""What the step needs beyond mathematics: dtypes, memories, rounding, and loops instead of branches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Move = Callable[
 
 
 def wide_dtype(*arrays: jax.Array) -> Any:
-    """The dtype to compute with these arrays in: it holds them all and is at least float32."""
+    """The dtype in which to compute with these arrays: it holds them all and has at least float32."""
     # Floats of 8 bits and fewer promote to nothing; float32 holds them all.
     dtypes = (array.dtype for array in arrays if is_complex(array) or jnp.finfo(array.dtype).bits > 8)
     # Under strict promotion rules jnp.promote_types refuses to answer.
@@ -37,14 +37,14 @@ def is_complex(array: jax.Array) -> bool:
 
 
 def is_low_precision(array: jax.Array) -> bool:
-    """Whether an array holds floats of lower precision than float32, in which small flows get lost."""
+    """Whether an array has floats of lower precision than float32, in which small flows are lost."""
     return jnp.issubdtype(array.dtype, jnp.inexact) and jnp.finfo(array.dtype).bits < 32
 
 
 def beaker_dtype_of(param: Any, beaker_dtype: DTypeLike | None = None) -> Any:
-    """The dtype of a parameter's beakers: ``beaker_dtype``, or the parameter's own but at least float32.
+    """The dtype of a parameter's beakers: ``beaker_dtype``, or that of the parameter, but at least float32.
 
-    Complex parameters have complex beakers, of the precision asked for.
+    Complex parameters have complex beakers, with the precision of ``beaker_dtype``.
     """
     if beaker_dtype is None:
         return wide_dtype(param)
@@ -55,7 +55,7 @@ def beaker_dtype_of(param: Any, beaker_dtype: DTypeLike | None = None) -> Any:
 
 
 def truncate(x: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """``x`` in ``dtype`` without its further digits.
+    """``x`` reduced to ``dtype``.
 
     XLA may leave out a cast to bfloat16 and back, but not ``reduce_precision``.
     """
@@ -68,22 +68,22 @@ def truncate(x: jax.Array, dtype: DTypeLike) -> jax.Array:
 
 
 def on_host(array: jax.Array) -> bool:
-    """Whether an array is in the memory of the host."""
+    """Whether an array is in host memory."""
     return jax.typeof(array).memory_space == jax.memory.Space.Host
 
 
 def to_device(array: jax.Array) -> jax.Array:
-    """The array where JAX can compute with it."""
+    """The array in device memory, in which JAX can compute with it."""
     return jax.device_put(array, jax.memory.Space.Device) if on_host(array) else array
 
 
 def to_host(array: jax.Array) -> jax.Array:
-    """The array in the memory of the host."""
+    """The array in host memory."""
     return array if on_host(array) else jax.device_put(array, jax.memory.Space.Host)
 
 
 def to_memory_of(like: jax.Array, array: jax.Array) -> jax.Array:
-    """The array in the memory that ``like`` is in."""
+    """The array in the memory of ``like``."""
     return to_host(array) if on_host(like) else to_device(array)
 
 
@@ -92,7 +92,7 @@ def to_memory_of(like: jax.Array, array: jax.Array) -> jax.Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def round_stochastically(x: jax.Array, dtype: DTypeLike, seed: jax.Array) -> jax.Array:
-    """``x`` as one of the two numbers of ``dtype`` around it, the nearer one more often: E[result] = x.
+    """``x`` rounded at random to one of the two nearest numbers of ``dtype``, such that E[result] = x.
 
     The derivative is that of the mean.
 
@@ -113,7 +113,7 @@ def _(dtype: Any, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def round_by(threshold: jax.Array, x: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """``x`` as the upper of the two numbers of ``dtype`` around it where it is past the threshold, 0 to 1."""
+    """``x`` rounded to ``dtype``: up if its part above the lower number exceeds the threshold, 0 to 1."""
     x = x.astype(jnp.float32)
     limits = jnp.finfo(dtype)
     # The spacing of dtype at x and one over it, both powers of two, from the bits of the exponent. Below its
@@ -140,16 +140,16 @@ def combine_seeds(*counters: Any) -> jax.Array:
 
 
 def leaf_seed(seed: jax.Array, path: Any) -> jax.Array:
-    """The seed of one leaf: of its path, not of its number, which leaves in two groups may share."""
+    """The seed of one leaf. It depends on its path, because leaves of two groups may share a number."""
     return combine_seeds(seed, np.uint32(zlib.crc32(jax.tree_util.keystr(path).encode())))
 
 
 def uniform(index: jax.Array, seed: jax.Array) -> jax.Array:
-    """One number in [0, 1) for each element, float32: its index, hashed with the seed.
+    """One number in [0, 1) for each element, float32: the index of the element, hashed with the seed.
 
-    A hash of the index, unlike a generator, fuses into the loop around it and needs no state. An index that
-    began at the seed depends on it: without it, it would be the same in all trips of a loop, and be kept in
-    memory. The seed comes in again hashed: by itself it would cancel where the index is zero.
+    Unlike a generator, a hash of the index fuses into the loop around it and needs no state. The index starts
+    at the seed. Otherwise it would be the same in all trips of a loop, and XLA would keep it in memory. The
+    seed enters again as a hash, because by itself it would cancel at index zero.
     """
     return (_mix(index ^ combine_seeds(seed)) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)
 
@@ -161,7 +161,7 @@ def _mix(x: jax.Array) -> jax.Array:
     return x ^ (x >> jnp.uint32(16))
 
 
-# Loops of no or one trip
+# Loops of zero or one trip
 
 
 def run_if(
@@ -175,11 +175,11 @@ def run_if(
 def _run_if(
     move: Move, due: jax.Array, contents: optax.Params, operands: optax.Params, seed: jax.Array
 ) -> optax.Params:
-    """A loop of no or one trip: XLA keeps what a loop carries in place, and copies around a branch.
+    """A loop of zero or one trip. XLA updates what a loop carries in place, but copies around a branch.
 
-    XLA would move what is the same in all trips out of the loop, and so compute it in every step and keep it
-    in memory: random numbers, and the wide copies of arrays of low precision. The barrier and a seed that is
-    new in each trip prevent that.
+    XLA would hoist everything that is the same in all trips out of the loop, compute it in every step, and
+    keep it in memory. This concerns random numbers and the wide copies of arrays of low precision. The
+    barrier, and a new seed in each trip, prevent it.
     """
 
     def trip(n: jax.Array, carry: tuple[optax.Params, optax.Params]) -> tuple[optax.Params, optax.Params]:
@@ -192,7 +192,7 @@ def _run_if(
 
 @_run_if.defjvp
 def _(move: Move, primals: Any, tangents: Any) -> Any:
-    """The derivative of the branch that the loop stands for: a loop has none in reverse mode."""
+    """The derivative of the equivalent branch, because a loop has none in reverse mode."""
 
     def branch(
         due: jax.Array, contents: optax.Params, operands: optax.Params, seed: jax.Array
@@ -211,16 +211,16 @@ def sweep(
     fixed: tuple[Any, ...],
     seed: jax.Array,
 ) -> tuple[optax.Params, ...]:
-    """Move each of ``contents`` that is due, from left to right: its left neighbour has moved already.
+    """Move each of ``contents`` that is due, from left to right, after its left neighbour.
 
     Args:
         move: called as ``move(content, (left, right, fixed), seed)``.
-        due: whether each one moves, None for always; never one whose left neighbour does not.
-        contents: what moves.
-        left: the left neighbour of the first.
-        end: the right neighbour of the last.
-        fixed: further operands for each one.
-        seed: of the step.
+        due: whether each content moves; None means always. A content moves only if its left neighbour does.
+        contents: the contents to move.
+        left: the left neighbour of the first content.
+        end: the right neighbour of the last content.
+        fixed: further operands for each content.
+        seed: the seed of the step.
     """
     moved = []
     for k, (content, right) in enumerate(zip(contents, (*contents, end)[1:], strict=True)):

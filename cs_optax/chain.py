@@ -179,6 +179,10 @@ class BeakerChain:
 
         Raises:
             ValueError: if an argument is out of range.
+
+        Examples:
+            >>> BeakerChain.from_timescales(n_beakers=3, alpha=8.0, beta=128.0).timescales()
+            array([  8.,  32., 128.])
         """
         n_beakers = _checks.count("n_beakers", n_beakers, least=1)
         _checks.timescales(n_beakers, alpha, beta)
@@ -189,6 +193,16 @@ class BeakerChain:
         """The chain of Benna & Fusi (2016): ``C_k = 2^(k-1)``, ``g_k = 2^(-k-2)``.
 
         It equals ``from_timescales`` with ``alpha=8`` and ``x=2``. The unit of time is one memory.
+
+        Args:
+            n_beakers: number of beakers, at least 1.
+
+        Raises:
+            ValueError: if ``n_beakers`` is out of range.
+
+        Examples:
+            >>> BeakerChain.benna_fusi(4) == BeakerChain.from_timescales(4, alpha=8.0, beta=512.0)
+            True
         """
         n_beakers = _checks.count("n_beakers", n_beakers, least=1)
         ks = range(1, n_beakers + 1)
@@ -211,6 +225,10 @@ class BeakerChain:
 
         Raises:
             ValueError: if an argument is out of range.
+
+        Examples:
+            >>> BeakerChain.power_law(n_beakers=3, alpha=1.0, exponent=-0.25, ratio=16.0).capacities
+            (1.0, 2.0, 4.0)
         """
         n_beakers = _checks.count("n_beakers", n_beakers, least=1)
         _checks.positive("alpha", alpha)
@@ -243,23 +261,46 @@ class BeakerChain:
         return BeakerChain(self.capacities, (*self.conductances[:-1], 0.0))
 
     def timescales(self) -> np.ndarray:
-        """``tau_k = C_k/g_k``, shape ``[K]``, in units of time; infinite for a closed end."""
+        """``tau_k = C_k/g_k``, float64, shape ``[K]``, in units of time; infinite for a closed end."""
         with np.errstate(divide="ignore"):
             return np.divide(self.capacities, self.conductances)
 
     def generator(self) -> np.ndarray:
-        """The matrix ``A`` of ``du/dt = A u``, shape ``[K, K]``, per unit of time."""
+        """The matrix ``A`` of ``du/dt = A u``, float64, shape ``[K, K]``, per unit of time.
+
+        Examples:
+            >>> BeakerChain([1.0, 2.0], [0.125, 0.0625]).generator()
+            array([[-0.125  ,  0.125  ],
+                   [ 0.0625 , -0.09375]])
+        """
         return -self._laplacian() / np.array(self.capacities)[:, None]
 
     def propagator(self, t: float) -> np.ndarray:
-        """``expm(A t)``, shape ``[K, K]``: what time ``t`` without input does to the contents."""
+        """``expm(A t)``, float64, shape ``[K, K]``: what time ``t`` without input does to the contents.
+
+        Raises:
+            ValueError: if ``t`` is not finite and at least 0.
+
+        Examples:
+            >>> chain = BeakerChain.benna_fusi(4)
+            >>> bool(np.isclose(chain.propagator(10.0)[0, 0], chain.impulse_response(10.0)))
+            True
+        """
         t = _checks.at_least_zero("t", t)
         rates, modes = self._modes()
         root = np.sqrt(self.capacities)
         return (modes * np.exp(-rates * t)) @ modes.T * (root[None, :] / root[:, None])
 
     def impulse_response(self, t: Any) -> np.ndarray:
-        """``r(t)``: the part of a unit input that is left in ``u_1`` after ``t``; float64, shape of ``t``."""
+        """``r(t)``: the part of a unit input that is left in ``u_1`` after ``t``; float64, shape of ``t``.
+
+        Raises:
+            ValueError: if ``t`` is not finite and at least 0.
+
+        Examples:
+            >>> BeakerChain.benna_fusi(4).impulse_response([0.0, 10.0, 100.0]).round(4)
+            array([1.    , 0.4202, 0.1334])
+        """
         times = _times(t)
         rates, modes = self._modes()
         return np.exp(-np.multiply.outer(times, rates)) @ modes[0] ** 2
@@ -269,13 +310,28 @@ class BeakerChain:
 
         ``S(t) = Σ_k C_k [expm(A t)]_{k1} / C_1``. It starts at 1 and falls to 0 as everything leaks. In a
         closed chain it stays 1.
+
+        Raises:
+            ValueError: if ``t`` is not finite and at least 0.
+
+        Examples:
+            >>> BeakerChain.benna_fusi(4).retention([0.0, 100.0, 1000.0]).round(3)
+            array([1.   , 0.983, 0.461])
         """
         times = _times(t)
         rates, weights = self._retention_modes()
         return np.exp(-np.multiply.outer(times, rates)) @ weights
 
     def mean_retention(self, t: float) -> float:
-        """The share of a steady input over the time ``t`` that is still in the chain: ``1/t ∫_0^t S``."""
+        """The share of a steady input over the time ``t`` that is still in the chain: ``1/t ∫_0^t S``.
+
+        Raises:
+            ValueError: if ``t`` is not finite and at least 0.
+
+        Examples:
+            >>> round(BeakerChain.benna_fusi(4).mean_retention(1000.0), 3)
+            0.737
+        """
         t = _checks.at_least_zero("t", t)
         rates, weights = self._retention_modes()
         decayed = rates * t
@@ -297,6 +353,11 @@ class BeakerChain:
 
         Raises:
             ValueError: if ``dt`` is not finite and greater than 0.
+
+        Examples:
+            >>> chain = BeakerChain.benna_fusi(4)
+            >>> round(chain.variance(), 3), round(chain.variance(dt=1.0), 3)
+            (12.982, 13.502)
         """
         if self.is_closed:
             return math.inf
@@ -323,6 +384,10 @@ class BeakerChain:
 
         Raises:
             ValueError: if an argument is out of range.
+
+        Examples:
+            >>> BeakerChain.benna_fusi(4).snr([0, 10, 100], n_synapses=10_000, dt=1.0).round(2)
+            array([27.21, 11.44,  3.63])
         """
         n_synapses = _checks.whole("n_synapses", n_synapses, least=1)
         return math.sqrt(n_synapses) * self.impulse_response(t) / math.sqrt(self.variance(dt))
@@ -339,6 +404,11 @@ class BeakerChain:
 
         Returns:
             The limit in units of time; infinite for one closed beaker.
+
+        Examples:
+            >>> chain = BeakerChain.benna_fusi(4)
+            >>> chain.stability_limit(), round(chain.stability_limit(exact=True), 3)
+            (16.0, 20.743)
         """
         outflow = np.diag(self._laplacian())
         with np.errstate(divide="ignore"):
@@ -373,6 +443,10 @@ class BeakerChain:
 
         Raises:
             ValueError: if an argument is out of range.
+
+        Examples:
+            >>> BeakerChain.benna_fusi(4).exchange_periods()
+            [1, 3, 12, 60]
         """
         time_step = _checks.positive("time_step", time_step)
         resolution = _checks.at_least_zero("resolution", resolution)
@@ -462,13 +536,25 @@ class BeakerChain:
             beaker_dtype=beaker_dtype,
         )
 
-    def plot(self, ax: Any = None, *, time_step: float = 1.0, label: str | None = None) -> Any:
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        time_step: float = 1.0,
+        label: str | None = None,
+        slope: float | None = -0.5,
+    ) -> Any:
         """Plot the impulse response over iterations, log-log, with a mark at each beaker's timescale.
+
+        All curves start at one iteration, so that several chains on the same axes can be compared. If a chain
+        has shorter timescales, its curve starts at the power of ten below them. A dotted line shows a power
+        law. It is drawn once on the same axes.
 
         Args:
             ax: Matplotlib axes to draw on; by default, new ones.
             time_step: time that passes in one update.
             label: label of the line, for a legend.
+            slope: exponent of the dotted line, such as ``-0.5`` for 1/√t. With None there is no line.
 
         Returns:
             The axes. Matplotlib is imported only here.
@@ -482,10 +568,15 @@ class BeakerChain:
         ax = plt.subplots()[1] if ax is None else ax
         scales = self.timescales() / time_step
         scales = scales[np.isfinite(scales)] if np.isfinite(scales).any() else np.ones(1)
-        times = np.geomspace(np.min(scales) / 10, 10 * np.max(scales), 400)
+        shortest, longest = np.min(scales), np.max(scales)
+        times = np.geomspace(min(1.0, 10.0 ** np.floor(np.log10(shortest))), 10 * longest, 400)
         (line,) = ax.loglog(times, self.impulse_response(times * time_step), label=label)
         marks = self.impulse_response(scales * time_step)
         ax.loglog(scales, marks, linestyle="none", marker="o", markersize=4, color=line.get_color())
+        if slope is not None and all(one.get_gid() != "slope" for one in ax.lines):
+            ends = np.array([shortest, max(longest, 10 * shortest)])
+            above = 1.5 * marks[np.argmin(scales)] * (ends / shortest) ** slope
+            ax.loglog(ends, above, ":", color="gray", label=f"slope {slope:g}", gid="slope")
         ax.set(xlabel="iterations since the update", ylabel="fraction left in the weight")
         return ax
 

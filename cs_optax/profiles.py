@@ -1,8 +1,9 @@
-"""Profiles by name for :meth:`cs_optax.BeakerChain.averaging`: the weights of past updates in an average.
+"""Named profiles for :meth:`cs_optax.BeakerChain.averaging`: the weights of past updates in an average.
 
-The age of the last update is 0. A profile says which share of an average lies on the updates younger than any
-age. So it costs the same for a thousand updates and for a hundred million, and its sum is 1. To write one of
-your own, derive from :class:`Profile`; an array, or a function of age, will mostly do.
+The age of the last update is 0. A profile gives, for any age, the share of the average that lies on younger
+updates. It therefore costs the same for a thousand updates and for a hundred million, and its sum is 1. To
+write a profile of your own, derive from :class:`Profile`. In most cases an array or a function of age is
+enough.
 """
 
 from __future__ import annotations
@@ -20,19 +21,22 @@ MAX_SIGMA_REL = 12**-0.5
 
 
 class Profile:
-    """What all profiles have in common."""
+    """Base class of all profiles."""
 
     def share(self, age: np.ndarray, n_updates: int) -> np.ndarray:
-        """The share of the average that lies on updates younger than ``age``; shape of ``age``, float64.
+        """The share of the average that lies on updates younger than ``age``.
 
         Args:
-            age: in updates, from 0 to ``n_updates``.
-            n_updates: how many updates there were.
+            age: ages in updates, from 0 to ``n_updates``.
+            n_updates: number of updates in the training.
+
+        Returns:
+            Numbers from 0 to 1, float64, with the shape of ``age``.
         """
         raise NotImplementedError
 
     def edges(self, n_updates: int) -> tuple[float, ...]:
-        """The ages at which the profile jumps: they are kept apart from those before."""
+        """The ages at which the profile jumps. Updates on both sides of them are not grouped."""
         del n_updates
         return ()
 
@@ -44,14 +48,14 @@ class Mean(Profile):
     .. math::
         p(a) = \frac{1}{f n}, \quad 0 ≤ a < f n
 
-    Of all of them it is the average of Polyak & Juditsky (1992), of the last part that of Izmailov et al.
+    With ``f = 1`` it is the average of Polyak & Juditsky (1992). With less, it is that of Izmailov et al.
     (2018, "SWA") with a snapshot in every update.
 
     Args:
         fraction: ``f``, greater than 0 and at most 1.
 
     Raises:
-        ValueError: if it is out of range.
+        ValueError: if ``fraction`` is out of range.
 
     Examples:
         >>> Mean(fraction=0.5).share(np.array([0, 250, 500, 750]), n_updates=1000)
@@ -73,11 +77,11 @@ class Mean(Profile):
             raise ValueError(f"fraction must be {allowed}, got {self.fraction!r}")
 
     def share(self, age: np.ndarray, n_updates: int) -> np.ndarray:
-        """``min(a/(f n), 1)``; of less than one update, that one."""
+        """``min(a/(f n), 1)``. If ``f n`` is less than one update, it is the last update."""
         return np.minimum(age / max(self.fraction * n_updates, 1), 1.0)
 
     def edges(self, n_updates: int) -> tuple[float, ...]:
-        """Its beginning."""
+        """The age at which the mean starts."""
         return (self.fraction * n_updates,)
 
 
@@ -88,14 +92,14 @@ class Exponential(Profile):
     .. math::
         p(a) ∝ e^{-a/τ}, \quad 0 ≤ a < n
 
-    A kept average with decay ``d`` has ``τ = -1/ln d``, which is about ``1/(1 - d)``. As one that is
-    corrected for its start, this one has nothing of the initial parameters.
+    A running average with decay ``d`` has ``τ = -1/ln d``, which is about ``1/(1 - d)``. Like a running
+    average that is corrected for its start, this one contains nothing of the initial parameters.
 
     Args:
         time: ``τ``, in updates, greater than 0.
 
     Raises:
-        ValueError: if it is out of range.
+        ValueError: if ``time`` is out of range.
 
     Examples:
         >>> Exponential(time=100.0).share(np.array([50, 100, 10_000]), n_updates=10_000).round(3)
@@ -114,21 +118,21 @@ class Exponential(Profile):
 
 @dataclasses.dataclass(frozen=True)
 class Power(Profile):
-    r"""The power function of Karras et al. (2024): its width is a part of the training, however long that is.
+    r"""The power function of Karras et al. (2024), whose width is a fixed part of the training.
 
     .. math::
         p(t) ∝ t^γ, \quad t = n - a, \qquad σ_{rel} = \sqrt{\frac{γ + 1}{(γ + 2)^2 (γ + 3)}}
 
-    (their eq. 121 and 123; γ as by their algorithm 2). Of updates it takes the shares that their recursion
-    (eq. 127), :math:`β(t) = (1 - 1/t)^{γ+1}`, gives: those younger than a have
+    (their eq. 121 and 123, with γ from their algorithm 2). The weights of the updates are those of their
+    recursion (eq. 127), :math:`β(t) = (1 - 1/t)^{γ+1}`. Updates younger than a have the share
     :math:`1 - ((n - a)/n)^{γ+1}`.
 
     Args:
-        sigma_rel: standard deviation over the length of the training, greater than 0 and at most
-            ``1/sqrt(12)`` = 0.2887, the plain mean. Karras et al. use 0.05 to 0.25.
+        sigma_rel: standard deviation relative to the length of the training, greater than 0 and at most
+            ``1/sqrt(12)`` = 0.2887, which is the plain mean. Karras et al. use 0.05 to 0.25.
 
     Raises:
-        ValueError: if it is out of range.
+        ValueError: if ``sigma_rel`` is out of range.
 
     Examples:
         >>> round(Power(sigma_rel=0.1).exponent, 2)
@@ -155,22 +159,22 @@ class Power(Profile):
 
     def share(self, age: np.ndarray, n_updates: int) -> np.ndarray:
         """``1 - (1 - a/n)^(γ+1)``."""
-        with np.errstate(divide="ignore"):  # all of it at the age of the first update
+        with np.errstate(divide="ignore"):  # the age of the first update has the share 1
             return -np.expm1((self.exponent + 1) * np.log1p(-age / n_updates))
 
 
 @dataclasses.dataclass(frozen=True)
 class Moment(Profile):
-    """The weights as they were after one update in the past, as sharply as the chain resolves it.
+    """The weights after one update in the past, as sharply as the chain resolves it.
 
-    A chain holds a moment as a bump about as wide as it is old, so the misfit is near 1, as that of
-    any bump of many updates. What to expect is the weights averaged over that width.
+    A chain holds a moment as a bump that is about as wide as it is old. The misfit is therefore near 1, as
+    for any bump of many updates. Expect the weights averaged over that width.
 
     Args:
-        age: how many updates before the last one, at least 0; of a training of more updates than that.
+        age: number of updates before the last one, at least 0 and less than the number of updates.
 
     Raises:
-        ValueError: if it is out of range, also in ``share`` if there were fewer updates.
+        ValueError: if ``age`` is out of range; in ``share``, if it is not less than the number of updates.
 
     Examples:
         >>> Moment(age=100).share(np.array([100, 101]), n_updates=1000)
@@ -183,12 +187,12 @@ class Moment(Profile):
         _checks.whole("age", self.age, least=0)
 
     def share(self, age: np.ndarray, n_updates: int) -> np.ndarray:
-        """1 above its age, else 0."""
+        """1 for ages above its own, otherwise 0."""
         if self.age >= n_updates:
             raise ValueError(f"age must be less than n_updates, {n_updates}, got {self.age!r}")
         return (age > self.age).astype(float)
 
     def edges(self, n_updates: int) -> tuple[float, ...]:
-        """Both sides of it."""
+        """The two ages around it."""
         del n_updates
         return (self.age, self.age + 1)

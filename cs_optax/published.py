@@ -1,9 +1,11 @@
 """The published optimizers, SGD and Adam with complex synapses, equal to the PyTorch code step by step.
 
-Their unit of time and their integrator are not those of :func:`cs_optax.complex_synapse`. The time that
-passes in one update is the **learning rate**, so that the timescales are ``alpha/learning_rate`` to
-``beta/learning_rate`` iterations, and the scheme is sequential Euler. They are here to reproduce published
-results. To use complex synapses, put :func:`cs_optax.complex_synapse` after any optimizer of Optax.
+Use them to reproduce published results. For other purposes, put :func:`cs_optax.complex_synapse` after any
+optimizer of Optax. The published optimizers differ from it in two ways:
+
+* The time that passes in one update is the **learning rate**. Their timescales are therefore
+  ``alpha/learning_rate`` to ``beta/learning_rate`` iterations.
+* The integrator is sequential Euler.
 
 References:
     van de Ven, `complex-synapses <https://github.com/GMvandeVen/complex-synapses>`_.
@@ -33,17 +35,17 @@ def sgd(
     *,
     init: Init = "same",
 ) -> optax.GradientTransformationExtraArgs:
-    r"""SGD with complex synapses: the published ``ComplexSynapse`` to the letter.
+    r"""SGD with complex synapses, equal to the published ``ComplexSynapse``.
 
-    :math:`v_1 = p - η∇ + dt\,g_1(u_2 - p)` with :math:`dt = η`, and the chain behind it as in
-    :func:`cs_optax.complex_synapse` with ``method="sequential_euler"``.
+    The new weight is :math:`v_1 = p - η∇ + dt\,g_1(u_2 - p)` with :math:`dt = η`. The chain behind it is that
+    of :func:`cs_optax.complex_synapse` with ``method="sequential_euler"``.
 
     Args:
-        learning_rate: :math:`η`; a number, a scalar array or a schedule. Also the time step.
-        n_beakers: number of beakers.
-        alpha: shortest timescale, in iterations times the learning rate.
+        learning_rate: :math:`η`, a number, a scalar array or a schedule. It is also the time step.
+        n_beakers: number of beakers, including the parameter.
+        alpha: shortest timescale, in iterations × learning rate.
         beta: longest timescale, likewise.
-        init: how the hidden beakers start.
+        init: how the hidden beakers start, as in :func:`cs_optax.complex_synapse`.
 
     Returns:
         A complete optimizer, an ``optax.GradientTransformationExtraArgs``.
@@ -83,22 +85,22 @@ def adam(
     *,
     init: Init = "same",
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Adam with complex synapses: the published ``AdamComplexSynapse`` to the letter.
+    r"""Adam with complex synapses, equal to the published ``AdamComplexSynapse``.
 
-    With the moments :math:`m, v` of Adam and :math:`η_t = η\sqrt{1 - b_2^t}/(1 - b_1^t)`,
-    :math:`v_1 = p - η_t m/(\sqrt v + ε) + dt\,g_1(u_2 - p)` with :math:`dt = η_t`, and the chain behind it as
-    in :func:`cs_optax.complex_synapse` with ``method="sequential_euler"``. The published Adam adds :math:`ε`
-    to :math:`\sqrt v` before the bias correction, ``optax.adam`` after it.
+    With the moments :math:`m, v` of Adam and :math:`η_t = η\sqrt{1 - b_2^t}/(1 - b_1^t)`, the new weight is
+    :math:`v_1 = p - η_t m/(\sqrt v + ε) + dt\,g_1(u_2 - p)` with :math:`dt = η_t`. The chain behind it is
+    that of :func:`cs_optax.complex_synapse` with ``method="sequential_euler"``. The published Adam adds
+    :math:`ε` to :math:`\sqrt v` before the bias correction; ``optax.adam`` adds it afterwards.
 
     Args:
-        learning_rate: :math:`η`; a number, a scalar array or a schedule. The time step is :math:`η_t`.
+        learning_rate: :math:`η`, a number, a scalar array or a schedule. The time step is :math:`η_t`.
         b1: decay rate of the first moment.
         b2: decay rate of the second moment.
-        eps: :math:`ε`.
-        n_beakers: number of beakers.
-        alpha: shortest timescale, in iterations times the learning rate.
+        eps: :math:`ε`, at least 0.
+        n_beakers: number of beakers, including the parameter.
+        alpha: shortest timescale, in iterations × learning rate.
         beta: longest timescale, likewise.
-        init: how the hidden beakers start.
+        init: how the hidden beakers start, as in :func:`cs_optax.complex_synapse`.
 
     Returns:
         A complete optimizer, an ``optax.GradientTransformationExtraArgs``.
@@ -124,7 +126,7 @@ def adam(
     _checks.threshold("eps", eps)
 
     def corrected_rate(count: Any) -> jax.Array:
-        """``η_t`` of the update that follows ``count`` others."""
+        """``η_t`` of the update after ``count`` others."""
         rate = jnp.asarray(learning_rate(count) if callable(learning_rate) else learning_rate, float)
         t = optax.safe_increment(count).astype(rate.dtype)
         # 1 − b^t, which in float32 would cancel for the first updates.
@@ -135,7 +137,7 @@ def adam(
         n_beakers, alpha, beta, time_step=corrected_rate, init=init, method="sequential_euler"
     )
     if n_beakers and all(map(_checks.is_concrete, (alpha, beta))):
-        # The corrected rate soon is the learning rate.
+        # The corrected rate soon equals the learning rate.
         chain = BeakerChain.from_timescales(n_beakers, alpha, beta)
         warn_of_pitfalls(chain, learning_rate, "sequential_euler")
     return optax.chain(
@@ -144,7 +146,7 @@ def adam(
 
 
 def _log(b: Any) -> Any:
-    """The logarithm, in double precision where the number is known; −∞ of 0."""
+    """The logarithm, in double precision if the number is known; −∞ for 0."""
     if not _checks.is_concrete(b):
         return jnp.log(b)
     return math.log(b) if b else -math.inf

@@ -123,7 +123,7 @@ def sweep(options: SweepOptions, command: str) -> None:
     config = {**asdict(settings), **{each: getattr(options, each) for each in chosen}}
     more = {"searches": records, "failed": failures.errors}
     finish(options, CommandResults(name, command, config, settings, dataset, finished, seconds, began, more))
-    failures.raise_if_any()
+    failures.raise_if_any(options.output.results_dir / name)
 
 
 def _plan(options: SweepOptions, settings: Settings) -> "dict[str, Plan]":

@@ -261,6 +261,22 @@ def test_a_plot_shows_the_impulse_response_over_iterations(chain):
     marks = ax.lines[1].get_xdata()
     finite = chain.timescales()[np.isfinite(chain.timescales())] / 0.5
     np.testing.assert_allclose(marks, finite)
-    assert ax.get_legend_handles_labels()[1] == ["chain"]
+    assert ax.get_legend_handles_labels()[1] == ["chain", "slope -0.5"]
     assert chain.plot(ax) is ax
     plt.close(ax.figure)
+
+
+def test_plots_of_several_chains_begin_together_and_share_a_reference_slope():
+    import matplotlib.pyplot as plt
+
+    ax = BeakerChain.from_timescales(5, 500.0, 50_000.0).plot(label="long")
+    BeakerChain.from_timescales(5, 10.0, 1000.0).plot(ax, label="short")
+    lines = {line.get_label(): line for line in ax.lines}
+    assert lines["long"].get_xdata()[0] == lines["short"].get_xdata()[0] == 1
+    assert [line.get_gid() for line in ax.lines].count("slope") == 1
+    times, heights = lines["slope -0.5"].get_data()
+    assert np.ptp(np.log(heights)) == pytest.approx(0.5 * np.ptp(np.log(times)))
+    fast = BeakerChain.from_timescales(3, 0.02, 5.0).plot(slope=None)
+    assert fast.lines[0].get_xdata()[0] == pytest.approx(0.01)
+    assert len(fast.lines) == 2
+    plt.close("all")

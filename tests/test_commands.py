@@ -21,12 +21,14 @@ from experiments import compare, rl, run, sharded, submit, sweep
 from experiments.claims import __main__ as claims
 from experiments.lab import figures
 from experiments.lab.command import guard, parsing, report
+from experiments.lab.command.timescales import with_timescales
 from experiments.lab.data import dataset as data
 from experiments.lab.options import settings
 from experiments.lab.results import sources, statistics, store
 from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.system import errors, files
 from experiments.lab.system.terminal import plain_console, suit_the_terminal
+from experiments.lab.training import progress as progress_of_lab
 from experiments.lab.training import train as training
 from experiments.lab.training.progress import Progress, ProgressDisplay
 
@@ -170,7 +172,8 @@ def test_compare_always_writes_its_figures_and_says_where(drawing_lab, capsys, a
     assert {(path.stem.split("-")[-1], path.suffix) for path in plots} == {
         (kind, ending) for kind in kinds for ending in (".pdf", ".png")
     }
-    assert all(f"figure: {path}" in printed for path in plots)
+    listed = [line for line in printed.splitlines() if line.startswith("figure: ")]
+    assert sorted(listed) == sorted(f"figure: {path}, .png" for path in plots if path.suffix == ".pdf")
     assert (
         printed.count(
             "not drawn: stability gap: too few evaluations at the same distance from every task switch, 0 "
@@ -296,8 +299,10 @@ def test_a_method_that_fails_keeps_no_other_from_being_trained_and_shown(lab, ca
     assert "l2 - standard" in printed.out
     assert "Traceback" in printed.err
     assert "error: cs failed: TypeError: a dtype that differs" in printed.err
-    assert printed.err.splitlines()[-1] == "error: 1 of 3 methods failed: cs"
-    summary = json.loads(Path(printed.out.splitlines()[-1].removeprefix("summary: ")).read_text())
+    path = Path(printed.out.splitlines()[-1].removeprefix("summary: "))
+    said = f"error: 1 of 3 methods failed: cs; the results of the others are in {path.parent}"
+    assert printed.err.splitlines()[-1] == said
+    summary = json.loads(path.read_text())
     assert summary["failed"] == {"cs": "TypeError: a dtype that differs"}
     assert list(summary["methods"]) == ["standard", "l2"]
     lab.failing.clear()
@@ -400,6 +405,10 @@ def test_what_a_group_of_runs_took_stands_with_them(lab, capsys):
             "cs: 5 beakers, 500 to 2500 iterations",
         ),
         (
+            ["--timescales=suggested"],
+            "adam, learning rate 0.001, 4 iterations a task, batch 128; cs: 3 beakers, 8 to 64 iterations",
+        ),
+        (
             ["--time-step=learning-rate"],
             "adam, learning rate 0.001, 4 iterations a task, batch 128; "
             "cs: 5 beakers, alpha 500 to beta 2500 in the published unit, 1/learning rate: "
@@ -424,6 +433,57 @@ def test_the_table_tells_the_settings_that_were_compared(lab, capsys, given, lin
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("splitMNIST, 2 tasks, task scenario, ")
     assert printed[1] == line
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (7, 10.0, 20_000.0)),
+        ({"stream": "random", "iters": 2500}, (6, 50.0, 20_000.0)),  # of all tasks together
+        ({"stream": "gradual", "tasks": 2}, (6, 10.0, 8_000.0)),
+    ],
+)
+def test_suggested_timescales_are_those_of_the_length_and_the_tasks(given, expected):
+    plain = settings.Settings(**given)
+    suggested = with_timescales("suggested", plain, ["standard", "cs"])
+    assert (suggested.beakers, suggested.alpha, suggested.beta) == expected
+    assert with_timescales("suggested", suggested, ["cs-readout"]) == suggested
+    for wanted, methods in (("given", ["cs"]), ("suggested", ["standard", "record"])):
+        assert with_timescales(wanted, plain, methods) == plain
+
+
+def test_suggested_timescales_are_in_the_summary_and_name_the_same_runs(lab, capsys):
+    lab.run("--cs", "--timescales=suggested")
+    summary = summary_of(capsys)
+    assert [summary["config"][name] for name in ("beakers", "alpha", "beta")] == [3, 8, 64]
+    lab.run("--cs", "--beakers=3", "--alpha=8", "--beta=64")
+    assert len(lab.trained) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--beakers=5"], "must be left out with --beakers"),
+        (["--alpha", "500", "--beta", "2500"], "must be left out with --alpha, --beta"),
+        (
+            ["--time-step=learning-rate"],
+            "gives numbers of iterations, but cs has a time step of the learning",
+        ),
+        (["--methods", "cs-published"], "gives numbers of iterations, but cs-published has a time step"),
+    ],
+)
+def test_timescales_are_suggested_or_given(lab, capsys, given, said):
+    try:
+        status = lab.compare("--timescales=suggested", *given)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert capsys.readouterr().err.startswith(f"error: --timescales suggested: {said}")
+
+
+def test_suggested_timescales_that_no_method_uses_are_noted(lab, capsys):
+    lab.run("--timescales=suggested")
+    assert lines_of_error(capsys, "note") == ["note: --timescales suggested has no effect on standard"]
 
 
 def test_a_run_tells_its_settings_and_no_others(lab, capsys):
@@ -763,7 +823,7 @@ def test_ctrl_c_stops_a_training_at_the_next_report(lab, capsys):
     before = signal.getsignal(signal.SIGINT)
     assert lab.compare("--n-seeds=2") == 130
     assert signal.getsignal(signal.SIGINT) is before
-    *_, stopping, _, last = capsys.readouterr().err.splitlines()
+    *_, stopping, last = capsys.readouterr().err.splitlines()
     assert stopping == "stopping at the next log point; once more to stop at once"
     assert last.startswith("interrupted: finished runs are kept, and found again next time; --resume ")
     assert lab.trained == [("standard", [0, 1])]
@@ -877,15 +937,37 @@ except SystemExit:
     assert process.stdout.splitlines()[-1] == "imported:"
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal():
-    console = Console(file=io.StringIO(), force_terminal=False)
-    with ProgressDisplay("cs, 3 seeds", total=1000, console=console) as display:
+def lines_of_a_training(monkeypatch, seconds, **how):
+    """What is printed of a training of 1000 iterations and so many seconds, where there is no terminal."""
+    console, now = Console(file=io.StringIO(), force_terminal=False), [0.0]
+    monkeypatch.setattr(progress_of_lab.time, "monotonic", lambda: now[0])
+    with ProgressDisplay("cs, 3 seeds", total=1000, console=console, **how) as display:
         for iteration in range(10, 1001, 10):
+            now[0] = seconds * iteration / 1000
             display(progress(iteration, 1000, 0.25, 0.5))
-    lines = console.file.getvalue().splitlines()
+    return console.file.getvalue().splitlines()
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch):
+    lines = lines_of_a_training(monkeypatch, seconds=1000)
     assert len(lines) == 10
-    assert lines[-1].startswith("cs, 3 seeds: 1000/1000 iterations, loss 0.25, accuracy so far 50.0 %")
+    assert lines[-1] == "cs, 3 seeds: 1000/1000 iterations, loss 0.25, accuracy so far 50.0 %, 1000 s"
     assert all(character.isprintable() for line in lines for character in line)
+
+
+def test_a_short_training_is_a_single_line_and_of_many_none(monkeypatch):
+    (line,) = lines_of_a_training(monkeypatch, seconds=9)
+    assert line.endswith(", 9 s")
+    assert len(lines_of_a_training(monkeypatch, seconds=45)) == 5
+    assert lines_of_a_training(monkeypatch, seconds=59, one_of_many=True) == []
+    assert len(lines_of_a_training(monkeypatch, seconds=1000, one_of_many=True)) == 9
+
+
+def test_a_bar_of_many_is_gone_when_its_training_is_done():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with ProgressDisplay("cs, 1 of 12", total=10, console=console, one_of_many=True) as display:
+        display(progress(10, 10, 0.25, 0.5))
+    assert console.file.getvalue().endswith("\x1b[1A\x1b[2K")
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

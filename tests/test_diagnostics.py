@@ -142,7 +142,7 @@ def test_new_weights_do_not_drift():
     [
         (lambda s, p: diagnose(optax.adam(0.1).init(p), p), "must hold a complex synapse, it holds none"),
         (lambda s, p: jax.jit(lambda s: drift_report(s, p))(s), "opt_state must be known, not traced"),
-        (lambda s, p: diagnose(s, {"a": jnp.ones(3), "b": p["b"]}), "params must have the leaves"),
+        (lambda s, p: diagnose(s, {"a": jnp.ones(3), "b": p["b"]}), "params must have the same leaves"),
     ],
 )
 def test_diagnostics_name_what_is_wrong(call, message):

@@ -136,6 +136,8 @@ def test_a_scenario_and_a_measure_of_a_notebook(tmp_path):
         assert record["doubled"] == 2 * accuracy
         assert record["first-task"] == record["final_accuracy_task_1"]
     assert results.settings.scenario == "inferred"
+    again = lab.read_results(results.path)
+    assert again.records() == results.records()
     domain = lab.compare(SMALL, ["standard"], seeds=2, scenario="domain", results_dir=tmp_path)
     assert domain.settings.scenario == "domain"
 
@@ -166,6 +168,17 @@ def test_quiet_prints_nothing(tmp_path, capsys):
         ({"seeds": [0, 2]}, "seeds [0, 2]: must be how many, or consecutive numbers"),
         ({"seeds": []}, "seeds []: must be"),
         ({"seeds": 0}, "--n-seeds 0: must be 1 to"),
+        ({"seeds": True}, "seeds True: must be how many"),
+        ({"seeds": 2.5}, "seeds 2.5: must be how many"),
+        ({"methods": "cs"}, "methods 'cs': must be a list"),
+        ({"methods": optax.sgd}, "methods <function sgd"),
+        ({"measures": "mine.py:one"}, "measures 'mine.py:one': must be a list"),
+        ({"timescales": "guessed"}, "--timescales guessed: must be one of given, suggested"),
+        ({"timescales": "suggested"}, "suggested: must be left out with --alpha, --beta"),
+        (
+            {"settings": {"beakers": 5}, "timescales": "suggested"},
+            "--timescales suggested: must be left out with --beakers",
+        ),
         ({"get_stamp": True}, "get_stamp: there is no such setting"),
         ({"model": 3}, "must be a class of modules"),
     ],
@@ -177,7 +190,21 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_written(what, said, 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_number_of_seeds_may_be_one_of_numpy(results):
+    folder = results.path.parent.parent
+    again = lab.compare(SMALL, ["standard", "cs"], np.int64(3), results_dir=folder)
+    assert again.path == results.path
+
+
+def test_they_are_shown_in_a_line(results):
+    shown = repr(results)
+    assert shown.startswith(f"Results({results.name}; standard: ")
+    assert "\n" not in shown
+    assert len(shown) < 200
+
+
 def test_names(results):
+    assert set(lab.__all__) <= set(dir(lab))
     assert all(hasattr(lab, name) for name in lab.__all__)
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         lab.other  # noqa: B018

@@ -162,6 +162,11 @@ def test_the_file_beside_it_must_be_the_one_that_is_imported(folder):
         code_of(f"{folder / 'b' / 'mine.py'}:mine")
 
 
+def test_the_commands_that_a_file_imports_are_no_code_of_its_own(folder):
+    (folder / "mine.py").write_text("from experiments import compare, lab, sweep\n" + RULE)
+    assert set(code_of("mine:mine")) == {"mine.py"}
+
+
 def test_what_is_built_in_has_no_code_of_its_own():
     for kind in (Settings.methods["cs"], Settings.model, Settings.scenarios["task"]):
         assert own_code.of_own(kind) == {}

@@ -78,6 +78,15 @@ def one_loss(tasks, classes):
     question = lambda outputs, within, task: (outputs, within)
     return Questions(n_outputs=classes, question=question, distillation=losses)
 
+def peeks(tasks, classes):
+    told = lambda within: within[:, None] * jnp.arange(classes)
+    question = lambda outputs, within, task: (outputs + told(within), within)
+    return Questions(n_outputs=classes, question=question)
+
+def peeks_at_test(tasks, classes):
+    blind = lambda outputs, within, task: (outputs, within)
+    return Questions(n_outputs=classes, question=blind, at_test=peeks(tasks, classes).question)
+
 @scenario("odd", chance=lambda tasks, classes: 2)
 def odd(tasks, classes):
     return own_head(tasks, classes)
@@ -218,6 +227,8 @@ def test_an_identity_names_it_its_settings_and_its_code(file):
             "scenario no_choice: its question must give the right choice, integers [16], not float",
         ),
         ("one_loss", "scenario one_loss: its distillation must give a loss of each sample, [16], not ()"),
+        ("peeks", "scenario peeks: its question must give scores that do not depend on the answer"),
+        ("peeks_at_test", "scenario peeks_at_test: its at_test must give scores that do not depend"),
         ("odd", "scenario odd: its chance must be a fraction, not 2"),
     ],
 )

@@ -199,7 +199,9 @@ def test_a_method_that_fails_keeps_no_other_from_being_searched_and_compared(lab
     lab.failing = "cs", evaluate_on
     assert lab.sweep("--methods", "standard", "cs", "l2") == 1
     printed = capsys.readouterr()
-    assert printed.err.splitlines()[-1] == "error: 1 of 3 methods failed: cs"
+    folder = Path(printed.out.splitlines()[-1].removeprefix("summary: ")).parent
+    said = f"error: 1 of 3 methods failed: cs; the results of the others are in {folder}"
+    assert printed.err.splitlines()[-1] == said
     assert "l2 - standard" in printed.out
     summary = summary_of(printed.out)
     assert summary["failed"] == {"cs": "TypeError: a dtype"}

@@ -221,7 +221,7 @@ def test_wrong_arguments_are_errors_that_name_them(factory, argument, value):
 
 @pytest.mark.parametrize("other", [{"n_beakers": 5}, {"alpha": 2.0}, {"beta": 100.0}])
 def test_a_chain_comes_without_other_timescales(other):
-    with pytest.raises(ValueError, match="where chain is given"):
+    with pytest.raises(ValueError, match="must be omitted if chain is given"):
         complex_synapse(chain=BeakerChain.benna_fusi(4), **other)
 
 

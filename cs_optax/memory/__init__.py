@@ -1,7 +1,7 @@
-"""How long synapses remember: theory, simulation through the optimizer itself, and models to compare with.
+"""How long synapses remember: theory, simulation through the optimizer itself, and models for comparison.
 
-Memories come one per unit of time: each is a pattern that changes every synapse a little, and the question
-is for how long it can be told from a pattern that was never stored.
+One memory is stored per unit of time. It is a pattern that changes every synapse a little. The question is
+for how long it can be distinguished from a pattern that was never stored.
 """
 
 from cs_optax.memory._levels import LevelsState, discrete_synapse

@@ -19,7 +19,8 @@ class LevelsState(NamedTuple):
 
     Attributes:
         count: number of updates so far, int32.
-        beakers: ``(u_2, …, u_K)``, each a tree like the parameters, on their levels after the first update.
+        beakers: ``(u_2, …, u_K)``, each a tree like the parameters. After the first update they are on their
+            levels.
     """
 
     count: jax.Array  # type: ignore[assignment]  # tuples have a method of that name
@@ -29,29 +30,32 @@ class LevelsState(NamedTuple):
 def discrete_synapse(
     chain: BeakerChain, n_levels: int | Sequence[int], *, spacing: float = 1.0, seed: int = 0
 ) -> optax.GradientTransformation:
-    r"""A complex synapse whose every variable has a finite number of levels, with random transitions.
+    r"""A complex synapse in which every variable has a finite number of levels, with random transitions.
 
-    After the input, all links flow at once for one unit of time, and each variable then goes to one of the
-    two levels nearest to where it should be, at random, so that it is right on average:
+    After the input, content flows through all links at once, for one unit of time. Each variable then moves
+    to one of the two nearest levels, at random, so that it is correct on average:
 
     .. math::
         v_1 = \mathrm{clip}(u_1 + Δ), \quad v_k = u_k, \\
         w_k = v_k + \frac{1}{C_k}[g_{k-1}(v_{k-1} - v_k) + g_k(v_{k+1} - v_k)],
         \qquad u_k = \mathrm{clip}(\lfloor w_k \rceil_{random}).
 
-    The :math:`m_k` levels of :math:`u_k` lie evenly around zero, ``spacing`` apart, from
-    :math:`-(m_k - 1)/2` to :math:`(m_k - 1)/2` of it; zero is one of them where :math:`m_k` is odd. It is a
-    model of biological synapses, not meant for training: see :func:`simulate`. It must be the last of a
-    chain, and the time step is 1.
+    The :math:`m_k` levels of :math:`u_k` are evenly spaced around zero, from :math:`-(m_k - 1)/2` to
+    :math:`(m_k - 1)/2` times ``spacing``. Zero is a level if :math:`m_k` is odd. This is a model of
+    biological synapses, to be used with :func:`simulate`, and not for training. It must be the last
+    transformation of a chain. The time step is 1.
 
     Args:
-        chain: the chain; times in updates.
+        chain: the chain, with times in updates.
         n_levels: number of levels, at least 2: one number, or one for each beaker.
         spacing: distance between neighbouring levels, in the unit of the parameters.
-        seed: of the random transitions.
+        seed: seed of the random transitions.
+
+    Returns:
+        An ``optax.GradientTransformation`` with a :class:`LevelsState`.
 
     Raises:
-        ValueError: if an argument is out of range, or one unit of time is too long for the chain.
+        ValueError: if an argument is out of range, or if one unit of time is too long for the chain.
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -84,7 +88,7 @@ def discrete_synapse(
         )
 
     def on_level(key: jax.Array, value: jax.Array, k: int) -> jax.Array:
-        """A level next to ``value``, on average ``value`` itself within the bounds."""
+        """A random level next to ``value``, with ``value`` as its mean within the bounds."""
         offset = highest[k] % 1
         scaled = value / spacing - offset
         below = jnp.floor(scaled)

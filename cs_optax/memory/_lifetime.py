@@ -1,4 +1,4 @@
-"""Lifetimes of memories, and what they depend on."""
+"""Lifetimes of memories, and the number of beakers that makes them longest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cs_optax import _checks
 from cs_optax.chain import BeakerChain
 from cs_optax.memory._models import MarkovSynapse
 
-_PATIENCE = 3  # numbers of beakers without an improvement after which none is expected
+_PATIENCE = 3  # numbers of beakers without an improvement after which the search ends
 
 
 class Optimum(NamedTuple):
@@ -19,7 +19,7 @@ class Optimum(NamedTuple):
 
     Attributes:
         n_beakers: the number of beakers with which memories live longest.
-        lifetime: how long, in memories.
+        lifetime: their lifetime, in memories.
     """
 
     n_beakers: int
@@ -27,27 +27,27 @@ class Optimum(NamedTuple):
 
 
 def lifetime(model: BeakerChain | MarkovSynapse, n_synapses: int, threshold: float = 1.0) -> float:
-    """Age at which a memory's signal-to-noise ratio falls to ``threshold``, in memories.
+    """The age at which the signal-to-noise ratio of a memory falls to ``threshold``, in memories.
 
-    The root of ``SNR(t) = threshold``, where one memory comes per unit of time and SNR is that of the ideal
-    observer who reads the synapses just after a memory: ``model.snr``, of a chain with ``dt=1``. Between two
-    whole ages ``log SNR`` is taken for linear. Where SNR rises for a moment, as that of a cascade does at
-    first, it is the last such age.
+    It is the root of ``SNR(t) = threshold``. One memory is stored per unit of time. The SNR is that of an
+    ideal observer who reads the synapses just after a memory: ``model.snr``, for a chain with ``dt=1``.
+    Between two whole ages, ``log SNR`` is interpolated linearly. If the SNR rises at some ages, as that of a
+    cascade does at first, the last root counts.
 
-    What :func:`simulate` measures differs in one point: there the noise is that of patterns that were never
-    stored, without the memory's own share, ``V - 1`` in the place of ``V = chain.variance(1.0)``. Such a
-    reading falls to 1 where this one falls to ``sqrt((V - 1)/V)``.
+    :func:`simulate` uses another noise: that of patterns that were never stored, without the memory's own
+    share. It is ``V - 1`` instead of ``V = chain.variance(1.0)``. The SNR of a simulation falls to 1 at the
+    age at which this one falls to ``sqrt((V - 1)/V)``.
 
     Args:
         model: a chain (with one beaker it is an exponential), or a comparison model.
         n_synapses: number of synapses N, at least 1.
-        threshold: the least SNR at which something counts as remembered, greater than 0.
+        threshold: the least SNR at which a memory counts as remembered, greater than 0.
 
     Returns:
-        The age; 0 where even a new memory is below the threshold.
+        The age; 0 if even a new memory is below the threshold.
 
     Raises:
-        ValueError: if an argument is out of range, or the chain is closed: its noise has no bound.
+        ValueError: if an argument is out of range, or if the chain is closed, because its noise has no bound.
 
     Examples:
         >>> from cs_optax import BeakerChain
@@ -97,16 +97,19 @@ def optimal_n_beakers(
 ) -> Optimum:
     """The number of beakers with which memories live longest.
 
-    More beakers make the power law last longer, but its noise grows with the logarithm of ``beta``: the
-    best ``beta`` is about the lifetime itself, ``t* ≈ 1.05 N/ln N`` at Benna & Fusi's timescales (the
-    defaults) and a threshold of 1.
+    More beakers make the power law last longer, but the noise grows with the logarithm of ``beta``. The best
+    ``beta`` is close to the lifetime itself. With Benna & Fusi's timescales, which are the defaults, and a
+    threshold of 1, the lifetime is ``t* ≈ 1.05 N/ln N``.
 
     Args:
         n_synapses: number of synapses N, at least 1.
-        threshold: the least SNR at which something counts as remembered, greater than 0. Where nothing is,
-            the result is one beaker, with a lifetime of 0.
+        threshold: the least SNR at which a memory counts as remembered, greater than 0. If no memory reaches
+            it, the result is one beaker, with a lifetime of 0.
         alpha: shortest timescale, in memories.
-        ratio: ``tau_{k+1}/tau_k``, greater than 1; ``x`` is its root.
+        ratio: ``tau_{k+1}/tau_k``, greater than 1; ``x`` is its square root.
+
+    Returns:
+        :class:`Optimum`.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -128,15 +131,18 @@ def optimal_n_beakers(
 
 
 def slope(t: Any, response: Any, between: tuple[float, float] | None = None) -> float:
-    """Slope of ``log(response)`` over ``log(t)``, by least squares.
+    """The slope of ``log(response)`` over ``log(t)``, by least squares.
 
     Args:
-        t: times, greater than 0; evenly spaced in their logarithm for each decade to count the same.
-        response: positive numbers, the same shape.
-        between: only times from the first to the second.
+        t: times, greater than 0. Space them evenly in their logarithm to give every decade the same weight.
+        response: positive numbers, of the same shape.
+        between: the first and the last time to use; by default, all times.
+
+    Returns:
+        The slope; -0.5 for a response that falls as ``1/sqrt(t)``.
 
     Raises:
-        ValueError: if fewer than two times are left, or a number is not finite and greater than 0.
+        ValueError: if fewer than two times remain, or if a number is not finite and greater than 0.
 
     Examples:
         >>> from cs_optax.memory import slope

@@ -1,7 +1,7 @@
-"""Models of memory to compare the complex synapse with, each with its exact signal-to-noise ratio.
+"""Models of memory for comparison with the complex synapse, each with its exact signal-to-noise ratio.
 
-The single exponential is a chain of one beaker. The others have a finite number of states, so that
-a synapse is a Markov chain under random memories.
+The single exponential is a chain of one beaker. The other models have a finite number of states. Under random
+memories, each synapse is then a Markov chain.
 """
 
 from __future__ import annotations
@@ -22,21 +22,28 @@ _STOCHASTIC = 1e-9  # by how much the rows of a transition matrix may miss 1
 class MarkovSynapse:
     r"""A synapse with ``M`` states, which a memory changes with given probabilities.
 
-    Half of the synapses are potentiated by a memory and half depressed, at random, so that the states follow
-    :math:`M = (M_+ + M_-)/2` with the stationary distribution :math:`p`. Just after a memory the weights
-    differ between the two halves; what is left of that :math:`t` memories later, over the noise, is
+    A memory potentiates a random half of the synapses and depresses the other half. The states therefore
+    follow :math:`M = (M_+ + M_-)/2`, with the stationary distribution :math:`p`. Just after a memory, the
+    weights of the two halves differ. After :math:`t` further memories, the rest of it over the noise
+    is
 
     .. math::
         SNR(t) = \sqrt{N}\; \frac{\tfrac12\, p\,(M_+ - M_-)\, M^t\, w}{\mathrm{sd}_p(w)}.
 
     Args:
-        potentiation: :math:`M_+`, shape ``[M, M]``: from the row's state to the column's.
+        potentiation: :math:`M_+`, shape ``[M, M]``: the probabilities from the row's state to the column's.
         depression: :math:`M_-`, likewise.
         weights: :math:`w`, shape ``[M]``, the weight in each state.
 
     Raises:
-        ValueError: if the shapes do not fit, a row is no probability distribution, or there is no single
-            stationary distribution with weights that differ.
+        ValueError: if the shapes do not match, if a row is not a probability distribution, or if there is not
+            exactly one stationary distribution with weights that differ.
+
+    Examples:
+        >>> from cs_optax.memory import MarkovSynapse
+        >>> up, down = [[0.5, 0.5], [0.0, 1.0]], [[1.0, 0.0], [0.5, 0.5]]
+        >>> MarkovSynapse(up, down, weights=[-1.0, 1.0]).snr([0, 1, 2], n_synapses=100)
+        array([5.  , 2.5 , 1.25])
 
     References:
         Fusi & Abbott, `Limits on the memory storage capacity of bounded synapses
@@ -77,7 +84,7 @@ class MarkovSynapse:
         return len(self.weights)
 
     def stationary(self) -> np.ndarray:
-        """Share of the synapses in each state after many random memories, shape ``[M]``."""
+        """The share of the synapses in each state after many random memories, float64, shape ``[M]``."""
         return self._stationary.copy()
 
     @functools.cached_property
@@ -97,17 +104,20 @@ class MarkovSynapse:
 
     @functools.cached_property
     def _noise(self) -> float:
-        """Standard deviation of the weights, of one synapse; rounding is none."""
+        """Standard deviation of the weight of one synapse; 0 if only rounding is left."""
         p = self._stationary
         variance = p @ (self.weights - p @ self.weights) ** 2
         return math.sqrt(variance) if variance > 1e-24 * np.ptp(self.weights) ** 2 else 0.0
 
     def snr(self, t: Any, n_synapses: int) -> np.ndarray:
-        """Ideal-observer signal-to-noise ratio of a memory ``t`` memories ago; shape of ``t``.
+        """The ideal observer's signal-to-noise ratio of a memory of age ``t``.
 
         Args:
-            t: age, a whole number of memories; 0 is just after it was stored.
+            t: age, a whole number of memories, or an array of them; 0 is just after storing.
             n_synapses: number of synapses N, at least 1.
+
+        Returns:
+            The ratio, float64, with the shape of ``t``.
 
         Raises:
             ValueError: if an argument is out of range.
@@ -121,7 +131,7 @@ class MarkovSynapse:
         return math.sqrt(n_synapses) / self._noise * np.array(left).reshape(ages.shape)
 
     def _after(self, age: int, signal: np.ndarray) -> np.ndarray:
-        """``signal M^age``, by squares of ``M`` that are kept: a lifetime is searched for at many ages."""
+        """``signal M^age``, by stored squares of ``M``, because a lifetime needs many ages."""
         for bit in range(age.bit_length()):
             if bit == len(self._squares):
                 self._squares.append(self._squares[-1] @ self._squares[-1])
@@ -135,9 +145,9 @@ class MarkovSynapse:
 
 
 def bistable(probability: float) -> MarkovSynapse:
-    """Two states, weak and strong; a memory that asks for the other one brings it with a probability.
+    """Two states, weak and strong. A memory that requires the other state reaches it with a probability.
 
-    ``SNR(t) = sqrt(N) q (1 - q)^t``. With the best ``q``, ``e/sqrt(N)``, memories live for about
+    ``SNR(t) = sqrt(N) q (1 - q)^t``. With the best ``q``, which is ``e/sqrt(N)``, the lifetime is about
     ``sqrt(N)/e``.
 
     Args:
@@ -159,16 +169,16 @@ def bistable(probability: float) -> MarkovSynapse:
 
 
 def multistate(n_states: int, probability: float = 1.0) -> MarkovSynapse:
-    """States in a row, of which a memory moves the synapse one up or down with a probability.
+    """States in a row. A memory moves the synapse one state up or down with a probability.
 
-    The weights go evenly from -1 to 1. A synapse at the end of the row stays there. Potentiation and
-    depression are exactly balanced: memories then live for about ``(2 M²/π²) ln(2.8 sqrt(N)/M)``, which with
-    the best number of states ``M ≈ 1.7 sqrt(N)`` is ``0.29 N``, at an SNR of 2 at first. Fusi & Abbott (2007)
-    show how little imbalance undoes this.
+    The weights are evenly spaced from -1 to 1. A synapse at an end of the row stays there. Potentiation and
+    depression are exactly balanced. The lifetime is then about ``(2 M²/π²) ln(2.8 sqrt(N)/M)``. With the best
+    number of states, ``M ≈ 1.7 sqrt(N)``, it is ``0.29 N``, and the SNR starts at 2. Fusi & Abbott (2007)
+    show how little imbalance destroys this.
 
     Args:
         n_states: number of states, at least 2.
-        probability: of a move, greater than 0 and at most 1.
+        probability: probability of a move, greater than 0 and at most 1.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -192,17 +202,17 @@ def multistate(n_states: int, probability: float = 1.0) -> MarkovSynapse:
 
 
 def cascade(n_levels: int, ratio: float = 0.5) -> MarkovSynapse:
-    """The cascade model of Fusi, Drew & Abbott (2005): two weights, each with a row of ever stiffer states.
+    """The cascade model of Fusi, Drew & Abbott (2005): each of two weights has a row of ever stiffer states.
 
-    A memory that asks for the other weight brings the synapse there, to the most plastic state, from level
-    ``i`` with the probability ``q_i = x^(i-1)``; one that asks for the weight it has makes it stiffer, from
-    level ``i`` to ``i + 1``, with ``p_i = x^i/(1 - x)``. The last of several levels has
-    ``q_n = x^(n-1)/(1 - x)``, so that all states are equally likely. In the first ages the SNR may rise
-    from one to the next.
+    A memory that requires the other weight moves the synapse to its most plastic state. From level ``i`` this
+    has the probability ``q_i = x^(i-1)``. A memory that requires the present weight moves the synapse from
+    level ``i`` to the stiffer level ``i + 1``, with the probability ``p_i = x^i/(1 - x)``. The last of
+    several levels has ``q_n = x^(n-1)/(1 - x)``, which makes all states equally likely. The SNR may rise over
+    the first ages.
 
     Args:
-        n_levels: levels ``n`` of each weight, at least 1; there are twice as many states.
-        ratio: ``x``, greater than 0 and at most 1/2, so that no probability is above 1.
+        n_levels: levels ``n`` of each weight, at least 1. There are twice as many states.
+        ratio: ``x``, greater than 0 and at most 1/2, so that no probability exceeds 1.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -235,15 +245,18 @@ def cascade(n_levels: int, ratio: float = 0.5) -> MarkovSynapse:
 
 
 def exponential_envelope(t: Any, n_synapses: int) -> np.ndarray:
-    """The best SNR that any single exponential has at age ``t``, each age with a timescale of its own.
+    """The best SNR of any single exponential at age ``t``, with another timescale for each age.
 
-    The maximum over ``τ`` of ``sqrt(N) exp(-t/τ) sqrt(1 - exp(-2/τ))``, the SNR of a chain of one beaker,
-    which is ``sqrt(N) (t/(1 + t))^(t/2)/sqrt(1 + t)``, and about ``sqrt(N/(e t))`` for large ages. Such
-    weights are unbounded.
+    The SNR of a chain of one beaker is ``sqrt(N) exp(-t/τ) sqrt(1 - exp(-2/τ))``. Its maximum over ``τ`` is
+    ``sqrt(N) (t/(1 + t))^(t/2)/sqrt(1 + t)``, or about ``sqrt(N/(e t))`` for large ages. Such weights are
+    unbounded.
 
     Args:
         t: age, in memories; finite and at least 0.
         n_synapses: number of synapses N, at least 1.
+
+    Returns:
+        The SNR, float64, with the shape of ``t``.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -260,18 +273,22 @@ def exponential_envelope(t: Any, n_synapses: int) -> np.ndarray:
 
 
 def memory_frontier(t: Any, n_synapses: int, n_states: int) -> np.ndarray:
-    """What no synapse of two weights and ``M`` states is known to surpass at age ``t``.
+    """An SNR that no synapse with two weights and ``M`` states is known to exceed at age ``t``.
 
-    ``sqrt(N) exp(-t/(M-1))`` up to ``t = M - 1``, then ``sqrt(N) (M-1)/(e t)``: from the largest possible SNR
-    at age 0, ``sqrt(N)``, and the largest possible area below the curve, ``sqrt(N) (M-1)``, where memories
-    come at random moments, one per unit of time on average. With memories at regular ones, as in
-    :class:`MarkovSynapse`, a synapse that hands a memory on like a shift register can be above it. It says
-    nothing about unbounded variables, such as those of a chain of beakers.
+    The bound is ``sqrt(N) exp(-t/(M-1))`` up to ``t = M - 1``, and ``sqrt(N) (M-1)/(e t)`` after that. It
+    follows from the largest possible SNR at age 0, ``sqrt(N)``, and the largest possible area below the
+    curve, ``sqrt(N) (M-1)``. It assumes that memories arrive at random times, one per unit of time on
+    average. With memories at regular times, as in :class:`MarkovSynapse`, a synapse that passes a memory on
+    like a shift register can exceed it. The bound does not apply to unbounded variables, such as those of a
+    chain of beakers.
 
     Args:
         t: age, in memories; finite and at least 0.
         n_synapses: number of synapses N, at least 1.
         n_states: number of states M, at least 2.
+
+    Returns:
+        The bound, float64, with the shape of ``t``.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -1,4 +1,4 @@
-"""What an optimizer remembers, measured by running it."""
+"""Measurements of what an optimizer remembers, made by running it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Rule = Callable[[jax.Array], Any]
 
 
 class Recall(NamedTuple):
-    """Result of :func:`simulate`. Overlaps are sums over all synapses.
+    """Result of :func:`simulate`. An overlap is a sum over all synapses.
 
     Attributes:
-        ages: int ``[A]``, updates since the memory came, the one that stored it included.
-        signal: ``[n_trials, A]``, mean overlap of the weights with a memory of each age.
-        noise: ``[n_trials]``, root mean square overlap with patterns that were never stored.
+        ages: integers ``[A]``: updates since the memory arrived, including the update that stored it.
+        signal: ``[n_trials, A]``: the mean overlap of the weights with memories of each age.
+        noise: ``[n_trials]``: the root mean square overlap with patterns that were never stored.
     """
 
     ages: np.ndarray
@@ -31,25 +31,26 @@ class Recall(NamedTuple):
 
     @property
     def snr(self) -> np.ndarray:
-        """Signal-to-noise ratio of each trial and age, ``[n_trials, A]``."""
+        """The signal-to-noise ratio of each trial and age, ``[n_trials, A]``."""
         return self.signal / self.noise[:, None]
 
 
 def impulse_response(tx: optax.GradientTransformation, n_updates: Any) -> np.ndarray:
-    """What is left of a unit that the first update brought, after so many updates without gradients.
+    """What is left of a unit input in the weight, after a number of updates without gradients.
 
-    The optimizer itself is run, one update after another, in the default float dtype. For
-    ``optax.chain(optax.sgd(1.0), complex_synapse(…))`` it is :meth:`cs_optax.BeakerChain.impulse_response`,
-    but for the error of the integrator. With ``method="sequential_euler"`` it is that of one update before,
-    since an input then begins to flow one update later.
+    The function runs the optimizer itself, one update after another, in the default float dtype. For
+    ``optax.chain(optax.sgd(1.0), complex_synapse(…))``, the result is
+    :meth:`cs_optax.BeakerChain.impulse_response`, up to the error of the integrator. With
+    ``method="sequential_euler"`` it is the response one update earlier, because an input then starts to flow
+    one update later.
 
     Args:
-        tx: an optimizer. The gradient of the first update is -1, all later ones are 0; the weight starts
-            at 0.
-        n_updates: whole numbers of at least 1.
+        tx: an optimizer. The weight starts at 0. The gradient is -1 in the first update and 0 afterwards.
+        n_updates: the numbers of updates after which to read the weight, including the first update; whole
+            numbers of at least 1.
 
     Returns:
-        The weights, shape of ``n_updates``.
+        The weights, with the shape of ``n_updates``.
 
     Raises:
         ValueError: if ``n_updates`` is out of range.
@@ -91,10 +92,10 @@ def hebbian(pattern: jax.Array) -> jax.Array:
         pattern: activities of ``n`` neurons, shape ``[n]``.
 
     Returns:
-        One number for each of the ``n (n - 1)/2`` pairs.
+        One number for each of the pairs, shape ``[n (n - 1)/2]``.
 
     Raises:
-        ValueError: if it is not one pattern of at least two neurons.
+        ValueError: if ``pattern`` is not a single pattern of at least two neurons.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -122,34 +123,37 @@ def simulate(
     coding_level: float = 1.0,
     rule: Rule | None = None,
 ) -> Recall:
-    r"""Store random memories with an optimizer, one each update, and measure how well old ones are recalled.
+    r"""Store random memories with an optimizer, one in each update, and measure the recall of old ones.
 
-    A memory is a random pattern :math:`ξ`, which asks the weights :math:`w` for a change: the gradient of its
-    update is :math:`-ξ`. It is recalled by its overlap with the weights, :math:`\sum_i ξ_i w_i`: the signal
-    of an age is the mean over the memories that are so old, the noise is the spread over patterns that were
-    never stored. Their ratio is the SNR of the ideal observer. Nothing of the theory is used.
+    A memory is a random pattern :math:`ξ`. Storing it is an update with the gradient :math:`-ξ`. Its recall
+    is its overlap with the weights :math:`w`, :math:`\sum_i ξ_i w_i`. The signal of an age is the mean
+    overlap with memories of that age. The noise is the spread of the overlap with patterns that were never
+    stored. Their ratio is the SNR of the ideal observer. The simulation uses nothing of the theory.
 
-    For ``optax.chain(optax.sgd(1.0), complex_synapse(chain=chain))`` it approaches
+    For ``optax.chain(optax.sgd(1.0), complex_synapse(chain=chain))``, the SNR approaches
     :math:`\sqrt{N} r(t)/\sqrt{V - 1}` with :math:`V` = ``chain.variance(1.0)``, less the input that has not
     flowed yet.
 
     Args:
-        tx: an optimizer, ``optax.chain(optax.sgd(1.0), …)`` for memories of unit size. It sees weights of
-            shape ``[n_trials, …]``, stacked rather than mapped over, so that links rest for all trials
-            together; it should treat every weight alike.
-        pattern_size: numbers in a pattern; without a ``rule`` one for each synapse.
-        ages: ages to recall, ``[A]``, whole numbers of at least 1; 1 is right after the update that stored
-            it.
-        n_memories: updates in all.
-        n_trials: independent populations.
-        seed: of the patterns. A trial sees the same ones whatever ``n_trials`` is.
-        burn_in: updates before the first reading, to become stationary; by default half of them, and at least
-            the largest age.
-        read_every: updates from one reading to the next.
-        coding_level: share of a pattern that is not zero; those are -1 or 1 alike.
-        rule: what the synapses receive of a pattern of shape ``[pattern_size]``: a tree of arrays, zero on
-            average; by default the pattern itself. :func:`hebbian` makes it a Hopfield network's; a tree of
-            several leaves can have a different chain for each, by ``optax.partition``.
+        tx: an optimizer: ``optax.chain(optax.sgd(1.0), …)`` for memories of unit size. Its weights have the
+            shape ``[n_trials, …]``. They are stacked, not mapped over, so that links rest for all trials
+            together. The optimizer should treat every weight in the same way.
+        pattern_size: length of a pattern. Without a ``rule``, it is the number of synapses.
+        ages: ages to recall, ``[A]``, whole numbers of at least 1. The age is 1 right after the update that
+            stored the memory.
+        n_memories: number of memories, which is the number of updates.
+        n_trials: number of independent populations.
+        seed: seed of the patterns. A trial sees the same patterns whatever ``n_trials`` is.
+        burn_in: number of updates before the first reading, to become stationary. By default, half of all
+            updates, but at least the largest age.
+        read_every: number of updates between two readings.
+        coding_level: share of a pattern that is not zero. Those elements are -1 or 1, equally likely.
+        rule: maps a pattern of shape ``[pattern_size]`` to the input of the synapses, a tree of arrays with
+            zero mean. By default it is the pattern itself. :func:`hebbian` is the rule of a Hopfield network.
+            With several leaves, each can have its own chain, by ``optax.partition``.
+
+    Returns:
+        :class:`Recall`.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -202,7 +206,7 @@ def simulate(
         return jax.vmap(draw)(keys)
 
     def overlaps(weights: Any, shown: jax.Array) -> jax.Array:
-        """Of each trial's weights with its pattern, ``[n_trials]``."""
+        """The overlaps of each trial's weights with its pattern, ``[n_trials]``."""
         memories = store_for_all(shown.astype(dtype))
         products = jax.tree.map(
             lambda w, m: jnp.einsum("ti,ti->t", *(leaf.reshape(n_trials, -1) for leaf in (w, m))),

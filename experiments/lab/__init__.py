@@ -11,6 +11,7 @@ from typing import Any
 # Imported when they are asked for: the commands answer --help without JAX.
 _FROM = {
     "Method": "experiments.lab.methods",
+    "MethodsFailedError": "experiments.lab.command.failures",
     "Results": "experiments.lab.command.results",
     "Settings": "experiments.lab.options.settings",
     "SettingsError": "experiments.lab.system.errors",
@@ -26,3 +27,7 @@ def __getattr__(name: str) -> Any:
     if name not in _FROM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_FROM[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

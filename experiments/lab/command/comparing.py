@@ -65,7 +65,7 @@ class CompareOptions(CommonOptions):
     n_seeds: int = 5
 
 
-def compare(options: CompareOptions, command: str, show: Show = show_table) -> CommandResults | None:
+def compare(options: CompareOptions, command: str) -> CommandResults | None:
     """Train all methods, or find their runs again, and sum the comparison up: see `compare_methods`."""
     if not options.methods:
         raise SettingsError("--methods: must name at least one")
@@ -127,7 +127,7 @@ def compare_methods(options: CommonOptions, command: str, what: Comparison) -> C
     more = {"failed": failures.errors}
     results = CommandResults(name, command, config, settings, dataset, finished, seconds, began, more)
     finish(options, results)
-    failures.raise_if_any()
+    failures.raise_if_any(output.results_dir / name)
     return results
 
 

@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from experiments.lab.system import processes
@@ -62,15 +63,20 @@ class Failures:
         if len(self.errors) == len(self._methods):
             self.raise_if_any()
 
-    def raise_if_any(self) -> None:
+    def raise_if_any(self, folder: Path | None = None) -> None:
         """Raise at the end of a command, when all that could be finished is.
+
+        Args:
+            folder: where the results of the other methods are; None where there are none.
 
         Raises:
             MethodsFailedError: if a method failed.
         """
         if self.errors:
             names = ", ".join(self.errors)
-            raise MethodsFailedError(f"{len(self.errors)} of {len(self._methods)} methods failed: {names}")
+            others = "" if folder is None else f"; the results of the others are in {folder}"
+            failed = f"{len(self.errors)} of {len(self._methods)} methods failed: {names}"
+            raise MethodsFailedError(failed + others)
 
 
 def raise_if_measures_failed(methods: Mapping[str, Mapping[str, Any]]) -> None:

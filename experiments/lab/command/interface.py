@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from experiments.lab.command.comparing import compare as compare_as_told
 from experiments.lab.command.own_methods import options_with
 from experiments.lab.command.parsing import expanded
 from experiments.lab.command.results import Results
+from experiments.lab.command.timescales import check_timescales
 from experiments.lab.options.declaration import Declaration
 from experiments.lab.options.measure import Measure
 from experiments.lab.options.model import Model
@@ -61,14 +63,14 @@ def compare(
         draw: whether to write the figures in ``plot_dir``; `Results.figures` has them in any case.
         quiet: whether to print nothing but notes and progress.
         options: whatever else the command understands: ``results_dir``, ``plot_dir``, ``data_dir``,
-            ``probes``, ``resume``, ``devices`` …
+            ``probes``, ``resume``, ``devices``, ``timescales="suggested"`` …
 
     Returns:
         The results, as arrays, records and figures.
 
     Raises:
         SettingsError: one line that names what cannot be meant, before anything is computed.
-        MethodsFailedError: if a method failed; what the others gave is in the summary.
+        MethodsFailedError: if a method failed; it names the folder of the others, for `read_results`.
 
     Examples:
         >>> import tempfile
@@ -79,15 +81,16 @@ def compare(
         ((2,), (2, 2, 2))
     """
     own = _Own(
-        methods=[one if _is_name(one) else declared(Declaration, one) for one in methods],
+        methods=[one if _is_name(one) else declared(Declaration, one) for one in _list("methods", methods)],
         models=[] if model is None else [declared(Model, model)],
         scenarios=[] if scenario is None or _is_name(scenario) else [declared(Scenario, scenario)],
-        measures=[declared(Measure, one) for one in measures],
+        measures=[declared(Measure, one) for one in _list("measures", measures)],
     )
     given = {**_as_mapping(settings), **options}
     if _is_name(scenario):
         given["scenario"] = scenario
     told = expanded(_told(CompareOptions if draw else _Undrawn, given, own, *_span(seeds)))
+    check_timescales(told, {*options, *(settings if isinstance(settings, Mapping) else _unusual(settings))})
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
         results = compare_as_told(told, "experiments.lab.compare")
     assert results is not None  # neither the stamp alone nor another process was asked for
@@ -137,14 +140,26 @@ def _as_mapping(settings: Settings | Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name not in of_the_data}
 
 
+def _unusual(settings: Settings) -> set[str]:
+    """The names of the settings that are not as usual."""
+    return {one.name for one in fields(settings) if getattr(settings, one.name) != one.default}
+
+
+def _list(name: str, given: Any) -> list[Any]:
+    """Several things; one alone would be taken for its letters, or for none."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise SettingsError(f"{name} {reprlib.repr(given)}: must be a list")
+    return list(given)
+
+
 def _span(seeds: int | Sequence[int]) -> tuple[int, int]:
     """The first seed, and how many there are."""
-    if isinstance(seeds, int):
-        return 0, seeds
-    given = [int(seed) for seed in seeds]
-    if not given or given != list(range(given[0], given[0] + len(given))):
+    if isinstance(seeds, numbers.Integral) and not isinstance(seeds, bool):
+        return 0, int(seeds)
+    given = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else []
+    if not given or given != list(range(int(given[0]), int(given[0]) + len(given))):
         raise SettingsError(f"seeds {seeds}: must be how many, or consecutive numbers")
-    return given[0], len(given)
+    return int(given[0]), len(given)
 
 
 def _filled(kind: type[CompareOptions], given: Mapping[str, Any], **rest: Any) -> CompareOptions:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -138,10 +138,19 @@ class NetworkToShow(NetworkAndOptimizer):
     model: Annotated[str, tyro.conf.arg(metavar=f"{BUILT_IN.name}|MODULE:FUNCTION")] = BUILT_IN.name
 
 
+Timescales = Literal["given", "suggested"]
+
+
 @dataclass(frozen=True)
 class SynapseToShow(Synapse):
-    """The synapse of Benna & Fusi (2016). Without effect on the standard method."""
+    """The synapse of Benna & Fusi (2016). Without effect on the standard method.
 
+    Attributes:
+        timescales: Where --beakers, --alpha and --beta come from: given, each by its flag; or suggested, all
+            three by cs_optax.suggest_timescales for this number of iterations and of tasks.
+    """
+
+    timescales: Timescales = "given"
     profile: Annotated[str, tyro.conf.arg(metavar="PROFILE", help_behavior_hint="(default: none)")] = (
         Synapse.profile
     )

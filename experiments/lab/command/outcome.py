@@ -156,5 +156,5 @@ def draw(
         if isinstance(figure, str):
             print(f"not drawn: {figure}")
             continue
-        for path in figures.save(figure, plot_dir, f"{name}-{kind}", formats or figures.FORMATS):
-            print(f"figure: {path}")
+        paths = figures.save(figure, plot_dir, f"{name}-{kind}", formats or figures.FORMATS)
+        print(f"figure: {', '.join([*map(str, paths[:1]), *(path.suffix for path in paths[1:])])}")

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import tyro
 
 from experiments.lab.command.guard import fail
+from experiments.lab.command.options import CommonOptions
 from experiments.lab.command.own_methods import by_name, with_own
+from experiments.lab.command.timescales import check_timescales
 from experiments.lab.system.errors import SettingsError, flag
 from experiments.lab.system.numbers import whole_number
 from experiments.lab.system.standard_streams import lasting_streams, readable_columns
@@ -64,9 +66,17 @@ def parse(kind: type[Options], module: str, arguments: Sequence[str] | None) -> 
             raise SystemExit(streams.status(int(stop.code or 0))) from None
     try:
         options = expanded(by_name(options))
+        if isinstance(options, CommonOptions):
+            check_timescales(options, _named(given))
     except SettingsError as error:
         sys.exit(fail(f"error: {error}", status=2))
     return options, f"{program} {shlex.join(given)}".rstrip()
+
+
+def _named(given: Sequence[str]) -> set[str]:
+    """The names of the fields that these words give a value to."""
+    flags = (word.partition("=")[0] for word in given if word.startswith("--"))
+    return {one[2:].replace("-", "_") for one in flags}
 
 
 def expanded(value: Any, name: str = "") -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.lab.command.options import CommonOptions
+from experiments.lab.command.timescales import unused, with_timescales
 from experiments.lab.options.settings import Settings
 from experiments.lab.options.validation import (
     validate,
@@ -32,6 +33,7 @@ def prepare(
         SettingsError: if something is wrong with the options, the folders or the data.
     """
     settings, output = options.settings(), options.output
+    settings = with_timescales(options.synapse.timescales, settings, methods)
     validate(settings)
     validate_methods(settings, methods)
     validate_seeds(seed, n_seeds)
@@ -56,7 +58,7 @@ def prepare(
     if not output.get_stamp:
         keep_compiled_programs()
         check_folders(options.folders())
-    for line in without_effect(settings, methods):
+    for line in (*without_effect(settings, methods), *unused(options.synapse.timescales, settings, methods)):
         note(f"note: {line}")
     for name, value in pinned.not_heeded().items():
         note(f"note: {name} is {value}, but runs are computed with {pinned.PINNED[name]}")
@@ -67,6 +69,8 @@ def prepare(
     settings, dataset = _with_data(settings, output.data_dir)
     if settings.stream == "file":
         settings = _with_iterations_of_the_file(settings)
+    # Again, since the data may decide the tasks, and a file the number of iterations.
+    settings = with_timescales(options.synapse.timescales, settings, methods)
     checksums = {
         "the data's checksum": dataset.sha256,
         "the checksum of --stream-file": stamps.stream_digest(settings),

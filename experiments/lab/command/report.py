@@ -100,7 +100,7 @@ def print_table(
     accuracies.add_column("final average accuracy, mean ± SEM", justify="right")
     accuracies.add_column("n", justify="right")
     for method, estimate in estimates.items():
-        accuracies.add_row(method, _mean_and_error(estimate), str(estimate.n))
+        accuracies.add_row(method, mean_and_error(estimate), str(estimate.n))
     for method in failed:
         accuracies.add_row(method, "failed", "-")
     paired = Table(box=SIMPLE_HEAD)
@@ -147,7 +147,8 @@ def named(finished: Sequence["FinishedRun"]) -> str:
     return f"{runs[0].method}{mark}"
 
 
-def _mean_and_error(estimate: "Estimate") -> str:
+def mean_and_error(estimate: "Estimate") -> str:
+    """A fraction in percent, with its standard error where that is known."""
     if math.isnan(estimate.mean):
         return "-"
     error = "" if math.isnan(estimate.sem) else f" ± {100 * estimate.sem:.2f}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.lab.command.report import mean_and_error
 from experiments.lab.options.declaration import from_record
+from experiments.lab.options.measure import Measure
+from experiments.lab.options.measure import from_record as measure_from_record
 from experiments.lab.options.model import from_record as model_from_record
 from experiments.lab.options.own import settings_with
 from experiments.lab.options.scenario import from_record as scenario_from_record
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """What a finished command left behind. Accuracies are fractions correct; the first axis is the seed.
 
@@ -40,6 +43,11 @@ class Results:
     settings: Settings
     finished: Mapping[str, Sequence[FinishedRun]]
     searches: Mapping[str, Mapping[str, Any]] | None = None
+
+    def __repr__(self) -> str:
+        """Its name, and the final accuracy of each method."""
+        shown = (f"{method}: {mean_and_error(one)}" for method, one in self.estimates.items())
+        return f"Results({self.name}; {', '.join(shown)})"
 
     @property
     def name(self) -> str:
@@ -136,15 +144,7 @@ def read_results(path: Path | str) -> Results:
     try:
         summary = json.loads(path.read_text(encoding="utf-8-sig"))
         config = summary["config"]
-        kind = settings_with(
-            tuple(
-                from_record(method, of_method.get("declared", {}))
-                for method, of_method in summary["methods"].items()
-                if method not in Settings.methods
-            ),
-            model_from_record(summary.get("model")),
-            scenario_from_record(summary.get("scenario")),
-        )
+        kind = _kind_of_settings(summary)
         given = {one.name: config[one.name] for one in fields(Settings) if one.name in config}
         if given.get("stream_file") is not None:
             given["stream_file"] = Path(given["stream_file"])
@@ -178,3 +178,28 @@ def read_results(path: Path | str) -> Results:
     if any(run.accuracy.shape != (len(runs[0].evaluated_at), settings.tasks) for run in runs):
         raise SettingsError(f"{path}: its runs and its settings do not belong together")
     return Results(path, settings, finished, searches)
+
+
+def _kind_of_settings(summary: Mapping[str, Any]) -> type[Settings]:
+    """The settings, with the user's own methods, model, scenario and measures as far as they are kept."""
+    methods = summary["methods"]
+    own = [name for name in methods if name not in Settings.methods]
+    return settings_with(
+        tuple(from_record(name, methods[name].get("declared", {})) for name in own),
+        model_from_record(summary.get("model")),
+        scenario_from_record(summary.get("scenario")),
+        tuple(_measures(methods, summary["seeds"])),
+    )
+
+
+def _measures(methods: Mapping[str, Any], seeds: Sequence[int]) -> Iterator[Measure]:
+    """The measures of the user's own, with the values that they have in a summary."""
+    of_first: Mapping[str, Any] = next(iter(methods.values()))["measures"] if methods else {}
+    for name, about in of_first.items():
+        if name not in Settings.measures and "label" in about:
+            values = {
+                (method, seed): value
+                for method, of_method in methods.items()
+                for seed, value in zip(seeds, of_method["measures"][name]["per_seed"], strict=True)
+            }
+            yield measure_from_record(name, about["label"], values)

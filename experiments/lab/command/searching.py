@@ -85,7 +85,12 @@ def searched(
         group = [one for place in places for one in plan.trainings[place]]
         title = f"{method}, {len(tried) + len(places)} of {len(firsts)}"
         runs, spent = job(
-            configurations=group, method=method, seeds=seeds, title=title, arguments=plan.numbers
+            configurations=group,
+            method=method,
+            seeds=seeds,
+            title=title,
+            arguments=plan.numbers,
+            one_of_many=True,
         ).finish()
         seconds += spent
         kept += itertools.chain(*runs)

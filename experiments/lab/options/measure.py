@@ -67,6 +67,15 @@ def measure(name: str | None = None, **declared: Any) -> Callable[[Callable[...,
     return declaring(Measure, name, declared)
 
 
+def from_record(name: str, label: str, values: Mapping[tuple[str, int], float | None]) -> Measure:
+    """A measure of finished results, with the values that were kept by method and seed.
+
+    Raises:
+        SettingsError: if it cannot be meant.
+    """
+    return Measure(name=name, label=label, make=lambda run, settings: values.get((run.method, run.seed)))
+
+
 def _built_in(name: str, label: str) -> Measure:
     return Measure(name=name, make=f"experiments.lab.results.measured:{name}", label=label)
 

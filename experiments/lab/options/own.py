@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import fields, make_dataclass, replace
 from functools import cache
@@ -56,7 +57,7 @@ def _declared(kind: type[Kind], found: Any, reference: str, module: str) -> Kind
     if isinstance(found, Declared):
         raise SettingsError(f"{kind.what} {reference}: is a {found.what}")
     if not callable(found):
-        raise SettingsError(f"{kind.what} {reference}: must be {kind.made_by}, not {found!r}")
+        raise SettingsError(f"{kind.what} {reference}: must be {kind.made_by}, not {reprlib.repr(found)}")
     try:
         return kind(
             name=named(found),

@@ -84,10 +84,10 @@ def _check_neighbours(file: Path, imported: set[str]) -> None:
 
 
 def _is_foreign(module: str) -> bool:
-    """Whether a module is no code of the user's own."""
+    """Whether a module that is imported is no code of the user's own."""
     file = file_of(module)
     installed = file is None or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
-    return module == "experiments" or installed or not is_own(module)
+    return installed or not is_own(module) or module.partition(".")[0] == "experiments"  # or its commands
 
 
 def _modules_of_values(module: str) -> Iterator[str]:

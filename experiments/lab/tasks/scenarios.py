@@ -138,6 +138,7 @@ def questions_of(settings: Settings) -> Questions:
         made = asked(settings.tasks, settings.classes_per_task, **({} if own is None else {"settings": own}))
         if asked.defined_in:
             _try(made, settings.batch)
+            _check_blind(made, settings.batch, settings.classes_per_task)
     except SettingsError as error:
         raise SettingsError(f"scenario {asked.name}: {error}") from error
     except Exception as error:
@@ -172,3 +173,14 @@ def _try(made: Any, batch: int) -> None:
             raise SettingsError(
                 f"its distillation must give a loss of each sample, [{batch}], not {losses.shape}"
             )
+
+
+def _check_blind(made: Questions, batch: int, classes: int) -> None:
+    """Check that scores are the same whatever the answer: a network could not be told it at test time."""
+    outputs = np.random.default_rng(0).normal(size=(batch, made.n_outputs)).astype(np.float32)
+    task = np.zeros(batch, np.int32)
+    for name, ask in ("question", made.question), ("at_test", made.judged):
+        scored = jax.jit(lambda *asked, ask=ask: ask(*asked)[0])
+        first, last = (scored(outputs, np.full(batch, c, np.int32), task) for c in (0, classes - 1))
+        if not np.array_equal(first, last, equal_nan=True):
+            raise SettingsError(f"its {name} must give scores that do not depend on the answer (within)")

@@ -65,6 +65,7 @@ class Job:
         live: where to draw while training; with a single configuration only.
         title: what the progress is called; the method's name by default.
         arguments: see `experiments.lab.training.train.train`.
+        one_of_many: see `experiments.lab.training.progress.ProgressDisplay`.
     """
 
     configurations: Sequence[Settings]
@@ -76,6 +77,7 @@ class Job:
     live: Watching | None = None
     title: str | None = None
     arguments: Collection[str] = ()
+    one_of_many: bool = False
 
     def finish(self) -> tuple[list[list[FinishedRun]], Seconds]:
         """Find again the runs that are finished, and train the others.
@@ -236,7 +238,8 @@ class Job:
             if not processes.is_first():
                 console = Console(file=open(os.devnull, "w"))  # noqa: SIM115
         total = self.configurations[places[0]].total_iterations
-        with ProgressDisplay(title, total, console) as display, ExitStack() as stack:
+        shown = ProgressDisplay(title, total, console, one_of_many=self.one_of_many)
+        with shown as display, ExitStack() as stack:
             live = self.live.observers(self.method, of_seeds) if self.live else []
             observers = [stack.enter_context(one) for one in live]
 

@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, a line every tenth of the way elsewhere.
+"""How far a training is: a bar on a terminal, a line now and then elsewhere.
 
 And the way to stop it: Ctrl-C is obeyed between two stretches of the training.
 """
@@ -25,6 +25,7 @@ from rich.progress import Progress as RichProgress
 from experiments.lab.results.runs import accuracy_so_far
 
 SHORTEST_BAR, LONGEST_BAR = 6, 40  # columns
+PAUSE, LONG_PAUSE = 10.0, 60.0  # seconds between two lines of one training, at least; of one of many
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,8 @@ class ProgressDisplay:
     """Shows the reports of one training; a context manager, and itself the function to report to.
 
     On a terminal it is a bar that stays, with the last numbers, when the training is done. Elsewhere
-    it is a plain line at about every tenth of the way. Both go to the standard error, so that what is
-    piped onwards is the results alone.
+    it is a plain line at the end, and in a long training at about every tenth of the way. Both go to the
+    standard error, so that what is piped onwards is the results alone.
 
     Inside the context, Ctrl-C takes effect at the next report, which raises `KeyboardInterrupt`; a second
     one raises it at once. (Raised just anywhere, it may hit a callback of JAX on garbage collection, and
@@ -69,15 +70,19 @@ class ProgressDisplay:
     context does.
     """
 
-    def __init__(self, title: str, total: int, console: Console | None = None) -> None:
+    def __init__(
+        self, title: str, total: int, console: Console | None = None, *, one_of_many: bool = False
+    ) -> None:
         """Describe the training.
 
         Args:
             title: what trains: the method's name, and how many seeds.
             total: iterations of the whole run.
             console: where to show it; the standard error by default.
+            one_of_many: whether it is one of many trainings, of which the command itself says what came out:
+                then neither the bar nor a line is left of it.
         """
-        self._title = title
+        self._title, self._one_of_many = title, one_of_many
         self._console = console if console is not None else Console(stderr=True)
         needed = len(f"{self._title} {total}/{total} loss 0.00012, accuracy so far 100.0 % 0:00:00 ")
         room = min(LONGEST_BAR, self._console.width - needed)
@@ -89,12 +94,13 @@ class ProgressDisplay:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self._console,
             disable=not self._console.is_terminal,
+            transient=one_of_many,
             speed_estimate_period=math.inf,  # of 30 s, the default, there may be a single report: no estimate
         )
         self._task = self._bar.add_task(self._title, total=total, numbers="compiling")
         self._tenths_shown = 0
         self._accuracy: float | None = None
-        self._began = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         self._asked_to_stop = False
         self._handler_before: Any = None
 
@@ -128,7 +134,7 @@ class ProgressDisplay:
         if self._console.is_terminal:
             self._bar.update(self._task, completed=progress.iteration, total=progress.total, numbers=numbers)
         else:
-            self._print_each_tenth(progress, numbers)
+            self._print_now_and_then(progress, numbers)
         if self._asked_to_stop and progress.iteration < progress.total:
             raise KeyboardInterrupt
 
@@ -144,14 +150,16 @@ class ProgressDisplay:
         accuracy = "" if self._accuracy is None else f", accuracy so far {100 * self._accuracy:.1f} %"
         return f"loss {progress.losses.mean():.2g}{accuracy}"
 
-    def _print_each_tenth(self, progress: Progress, numbers: str) -> None:
-        tenths = 10 * progress.iteration // progress.total
-        if tenths == self._tenths_shown:
+    def _print_now_and_then(self, progress: Progress, numbers: str) -> None:
+        now, tenths = time.monotonic(), 10 * progress.iteration // progress.total
+        is_last = progress.iteration == progress.total
+        is_due = now - self._last_line >= (LONG_PAUSE if self._one_of_many else PAUSE)
+        if (self._one_of_many if is_last else not is_due) or tenths == self._tenths_shown:
             return
-        self._tenths_shown = tenths
-        seconds = time.monotonic() - self._began
+        self._tenths_shown, self._last_line = tenths, now
         self._console.print(
-            f"{self._title}: {progress.iteration}/{progress.total} iterations, {numbers}, {seconds:.0f} s",
+            f"{self._title}: {progress.iteration}/{progress.total} iterations, {numbers}, "
+            f"{now - self._began:.0f} s",
             soft_wrap=True,
             highlight=False,
         )
