@@ -303,7 +303,7 @@ def test_measures_of_a_record_are_those_counted_by_hand():
     found = measures.measured(scores, trained, losses, settings)
     assert found.area == pytest.approx((0.5 + 0.7 + 0.5 + 0.7) / 4)
     assert found.relearned == pytest.approx((50 + 100) / 2)
-    assert found.missed == pytest.approx(0.5)
+    assert (found.missed, found.at_once) == (pytest.approx(0.5), pytest.approx(0.5))
     assert found.kept == pytest.approx((0.5 + 0.2) / 2)
     assert found.forgotten == pytest.approx((0.95 - 0.5 + 0.7 - 0.2) / 2)
     assert found.trained == pytest.approx(5.5)
