@@ -18,6 +18,7 @@ class Measured(NamedTuple):
     Attributes:
         area: mean greedy score of the task that is trained, over all looks: the area under its curve.
         relearned: environment steps from a switch until the task is good; all of a phase where it never is.
+        at_once: share of phases in which it is so at the first look, sooner than which nothing is seen.
         missed: share of phases in which it never is.
         kept: mean greedy score of the task that is not trained, at the ends of phases; NaN with one task.
         forgotten: how far a task's score falls in the phase of the other one, from end to end; likewise.
@@ -27,6 +28,7 @@ class Measured(NamedTuple):
 
     area: np.ndarray
     relearned: np.ndarray
+    at_once: np.ndarray
     missed: np.ndarray
     kept: np.ndarray
     forgotten: np.ndarray
@@ -76,6 +78,7 @@ def measured(scores: np.ndarray, trained: np.ndarray, losses: np.ndarray, settin
     return Measured(
         area=own[:, counted].mean(axis=(1, 2)),
         relearned=np.minimum(times, settings.steps).mean(axis=1),
+        at_once=(times <= settings.steps // settings.looks).mean(axis=1),
         missed=np.isinf(times).mean(axis=1),
         kept=both * other[:, counted, -1].mean(axis=1),
         forgotten=both * fallen[:, FIRST_COUNTED - 1 :].mean(axis=1),

@@ -68,7 +68,12 @@ def claims_table(studied: Studied, settings: Settings, tabular: Mapping[str, Any
 def methods_table(methods: Mapping[str, Compared]) -> Table:
     """Every method at its best, and its differences from Adam, paired by seed."""
     head = ["method", "numbers", "area (%)", "− Adam", "p", "steps to relearn", "Adam's over its own"]
-    head += ["forgotten (points)", "other task kept (%)", "phases missed (%)"]
+    head += [
+        "forgotten (points)",
+        "other task kept (%)",
+        "good at the first evaluation (% of phases)",
+        "never good (% of phases)",
+    ]
     rows: list[list[Any]] = []
     adam = methods["adam"].measured if "adam" in methods else None
     for name, one in methods.items():
@@ -87,6 +92,7 @@ def methods_table(methods: Mapping[str, Compared]) -> Table:
                 _words(sooner(found, adam)) if adam is not None and compared else None,
                 _estimate(found, 100 * found.forgotten, 0),
                 _estimate(found, 100 * found.kept, 0),
+                f"{100 * found.at_once.mean():.0f}",
                 f"{100 * found.missed.mean():.0f}",
             ]
         )
