@@ -102,7 +102,7 @@ def compare_methods(options: CommonOptions, command: str, what: Comparison) -> C
 
     output = options.output
     if output.plot_dir != Output.plot_dir and not options.draws:
-        note("note: --plot-dir has no effect without --pdf")
+        note(f"note: --plot-dir has no effect without {options.asks_to_draw}")
     of_runs = [stamps.identity(settings, m, seed, dataset.sha256) for m in what.methods for seed in seeds]
     stamp = what.stamp(of_runs)
     if output.get_stamp:

@@ -183,6 +183,8 @@ class CommonOptions:
     own_scenario: ClassVar[Scenario | None] = None
     own_measures: ClassVar[tuple[Measure, ...]] = ()
 
+    asks_to_draw: ClassVar[str] = "--pdf"
+
     @property
     def known_methods(self) -> Mapping[str, Declaration]:
         """All methods that can be named, by their names."""

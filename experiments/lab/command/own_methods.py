@@ -91,12 +91,16 @@ def options_with(
     model, scenario = models[0] if models else BUILT_IN_MODEL, scenarios[0] if scenarios else None
     settings_with(own, model, scenario, measures)  # whose names must be free
     taken = set(_names_of_flags(kind))
-    blocks: list[Any] = []
-    for number, one in enumerate((*own, *models, *scenarios, *measures)):
+    sharing: dict[Any, list[Declared]] = {}  # by their settings
+    for one in (*own, *models, *scenarios, *measures):
         for name in one.own:
             one.require(name not in taken, f"its setting {name} has the name of {flag(name)}")
         if one.settings is not None:
-            blocks.append((f"own_{number}", _block(one), field(default_factory=one.settings)))
+            sharing.setdefault(one.settings, []).append(one)
+    blocks = [
+        (f"own_{number}", _block(settings, alike), field(default_factory=settings))
+        for number, (settings, alike) in enumerate(sharing.items())
+    ]
     namespace = {
         "own": own,
         "own_measures": measures,
@@ -125,9 +129,10 @@ def as_given(methods: Mapping[str, Declaration], name: str) -> str:
     return methods[name].reference or name if name in methods else name
 
 
-def _block(declared: Declared) -> Any:
-    """The own settings of a method, a model, a scenario or a measure as a block of the help."""
-    return Annotated[declared.settings, tyro.conf.arg(name=f"{declared.what} {declared.name}")]
+def _block(settings: Any, declared: Sequence[Declared]) -> Any:
+    """The own settings of methods, a model, a scenario or measures as a block of the help."""
+    names = ", ".join(f"{one.what} {one.name}" for one in declared)
+    return Annotated[settings, tyro.conf.arg(name=names)]
 
 
 def _values(kind: type[Any], given: Sequence[str], *options: str) -> Iterator[str]:

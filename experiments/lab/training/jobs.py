@@ -93,7 +93,7 @@ class Job:
         """
         finished, plan = processes.exchange(self._prepare() if processes.is_first() else None)[0]
         title = self.title or self.method
-        if finished:
+        if finished and (plan or not self.one_of_many):
             found = f"{len(finished)} of {len(self._pairs)} runs found again"
             print(f"{title}: {found} in {self.output.results_dir}")
         if self.live is not None:
