@@ -452,8 +452,8 @@ class BeakerChain:
     ) -> Any:
         """Draw the impulse response over iterations, log-log, with a mark at each beaker's timescale.
 
-        All chains begin at one iteration (one with shorter timescales at the power of ten below them), so that
-        several on the same axes can be compared. A dotted line shows a power law, once on the same axes.
+        Lines begin at one iteration, so that several chains on the same axes can be compared; that of a chain
+        with shorter timescales begins at the power of ten below them. A dotted line shows a power law, once.
 
         Args:
             ax: Matplotlib axes to draw on; by default new ones.
