@@ -29,6 +29,7 @@ class FigureOptions:
             results, of which every summary is drawn. The runs are read from the folder runs beside them.
         plot_dir: Folder for the figures.
         formats: Formats of the figures.
+        talk: Draw slides, 16:9 and with large type, in files of their own.
     """
 
     results: Annotated[
@@ -38,6 +39,7 @@ class FigureOptions:
     ]
     plot_dir: Path = Path("plots")
     formats: tuple[Literal["pdf", "png"], ...] = ("pdf", "png")
+    talk: bool = False
 
     def folders(self) -> Iterator[tuple[str, Path]]:
         """Every folder that the command writes in, with the option that names it."""
@@ -77,6 +79,7 @@ def figures(options: FigureOptions) -> None:
             one.name,
             searches=one.searches,
             formats=options.formats,
+            talk=options.talk,
         )
         _show_seconds(one.finished)
 

@@ -35,7 +35,7 @@ def x64():
 @pytest.fixture
 def undrawn(monkeypatch):
     """For tests of commands that care for no figure: figures take the most time."""
-    monkeypatch.setattr(figures, "all_figures", lambda *_: iter(()))
+    monkeypatch.setattr(figures, "all_figures", lambda *_, **__: iter(()))
 
 
 @pytest.fixture

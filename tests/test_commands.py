@@ -118,7 +118,7 @@ def drawing_lab(tmp_path, monkeypatch):
 @pytest.fixture
 def lab(drawing_lab, monkeypatch):
     """Without figures, which take the most time."""
-    monkeypatch.setattr(figures, "all_figures", lambda *_: iter(()))
+    monkeypatch.setattr(figures, "all_figures", lambda *_, **__: iter(()))
     return drawing_lab
 
 

@@ -13,6 +13,7 @@ from experiments.lab.options import search
 from experiments.lab.options.declared import BUILT_IN
 from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import FinishedRun, Probes, Run, Seconds
+from experiments.lab.tasks.streams import forget_streams
 
 METHODS = tuple(BUILT_IN)
 LOOKS = figures.looks(METHODS, Settings())
@@ -150,6 +151,31 @@ def test_every_figure_is_drawn_without_complaint_and_fits_its_page(name, n_seeds
         )
 
 
+def test_slides_are_16_by_9_with_large_type():
+    settings = dataclasses.replace(SETTINGS["task"], eval_log=5)
+    searches = {method: make_search(settings, method) for method in ("standard", "ewc", "cs")}
+    finished = make_finished(settings, 5, ("standard", "cs", "ewc", "average"))
+    width, height = figures.SLIDE
+    slides = dict(figures.all_figures(finished, settings, searches, talk=True))
+    assert list(slides) == list(drawn(finished, settings, searches))
+    for slide in slides.values():
+        assert_fits(slide, {width})
+        assert slide.get_size_inches()[1] == height == pytest.approx(width * 9 / 16)
+        for axes in slide.axes:
+            assert (
+                axes.xaxis.label.get_size() / (72 * height) > 1 / 30
+            )  # 18 points on a slide 7.5 inches high
+
+
+def test_a_slide_has_the_pixels_of_a_full_screen(tmp_path):
+    settings = SETTINGS["task"]
+    (path,) = figures.save(
+        figures.accuracy_over_iterations(make_runs(settings, 2), settings, talk=True), tmp_path, "a", ["png"]
+    )
+    with Image.open(path) as image:
+        assert image.size == (1920, 1080)
+
+
 @pytest.mark.parametrize("name", ["task", "many tasks"])
 def test_all_methods_together_fit_a_page(name):
     settings = dataclasses.replace(SETTINGS[name], eval_log=5)
@@ -271,14 +297,14 @@ def test_the_curves_are_means_over_seeds_with_their_standard_error():
     runs = make_runs(settings, 4)
     so_far, overall = figures.accuracy_over_iterations(runs, settings).axes
     for axes, measure in ((so_far, "accuracy_so_far"), (overall, "accuracy_overall")):
-        curves = 100 * np.array([getattr(run, measure)[1:] for run in runs["cs"]])
+        curves = 100 * np.array([getattr(run, measure) for run in runs["cs"]])
         mean, sem = curves.mean(axis=0), curves.std(axis=0, ddof=1) / 2
         line = labelled(axes, "complex synapses")
-        np.testing.assert_allclose(line.get_xdata(), runs["cs"][0].evaluated_at[1:])
+        np.testing.assert_allclose(line.get_xdata(), runs["cs"][0].evaluated_at)
         np.testing.assert_allclose(line.get_ydata(), mean)
         band = axes.collections[1].get_paths()[0].vertices[:, 1]
-        assert band.min() == pytest.approx((mean - sem).min())
-        assert band.max() == pytest.approx((mean + sem).max())
+        assert band.min() == pytest.approx(np.nanmin(mean - sem))  # no task is seen at first
+        assert band.max() == pytest.approx(np.nanmax(mean + sem))
 
 
 def test_a_single_seed_has_no_error_band():
@@ -302,12 +328,24 @@ def test_task_boundaries_are_marked_and_tasks_numbered():
     assert {f"task {k}" for k in range(1, 6)} <= {text.get_text() for text in axes.texts}
 
 
-def test_chance_is_marked_where_it_is_near_and_then_in_sight():
-    near = draw_all(SETTINGS["task"], 2)["accuracy"].axes[1]
+def test_chance_is_marked_where_it_is_in_sight_and_flattens_nothing_elsewhere():
+    near = draw_all(SETTINGS["task"], 2)["run"].axes[0]
     assert "chance" in {text.get_text() for text in near.texts}
     assert near.get_ylim()[0] < 50
-    far = draw_all(SETTINGS["one task"], 2)["accuracy"].axes[0]
-    assert "chance" not in {text.get_text() for text in far.texts}
+    for figure in draw_all(SETTINGS["one task"], 2).values():
+        assert "chance" not in {text.get_text() for axes in figure.axes for text in axes.texts}
+
+
+def test_curves_begin_before_any_training_without_flattening_what_follows():
+    settings = SETTINGS["one task"]
+    runs = make_runs(settings, 2)
+    (axes,) = figures.accuracy_over_iterations(runs, settings).axes
+    line = labelled(axes, "complex synapses")
+    heights = line.get_ydata()
+    assert line.get_xdata()[0] == 0
+    low, high = axes.get_ylim()
+    assert heights[0] < low < heights[1:].min() < heights[1:].max() < high
+    assert high - low < 2 * np.ptp(heights[1:])
 
 
 def test_every_seed_is_a_pair_of_dots_and_a_difference():
@@ -315,23 +353,26 @@ def test_every_seed_is_a_pair_of_dots_and_a_difference():
     runs = make_runs(settings, 4)
     left, right = figures.paired_seeds(runs, settings).axes
     final = {m: [100 * run.final_accuracy for run in group] for m, group in runs.items()}
-    joined = [line.get_ydata().tolist() for line in left.lines if len(line.get_xdata()) == 2]
+    joined = [line.get_xdata().tolist() for line in left.lines if len(line.get_xdata()) == 2]
     assert joined == [[a, b] for a, b in zip(final["standard"], final["cs"], strict=True)]
     dots = next(line for line in right.lines if line.get_marker() == "o")
-    np.testing.assert_allclose(dots.get_ydata(), np.subtract(final["cs"], final["standard"]))
+    np.testing.assert_allclose(dots.get_xdata(), np.subtract(final["cs"], final["standard"]))
+    assert set(dots.get_ydata()) == {1}  # in the row of its method
+    assert [label.get_text() for label in left.get_yticklabels()] == ["standard", "complex synapses"]
 
 
-def test_accuracies_end_at_100_percent_however_wide_an_interval_is():
+def test_no_interval_of_an_accuracy_reaches_beyond_0_and_100_percent():
     runs = make_runs(SETTINGS["task"], 2)
     for group in runs.values():
         for run, final in zip(group, (0.3, 0.95), strict=True):
             object.__setattr__(run, "final_accuracy", final)
-    left = figures.paired_seeds(runs, SETTINGS["task"]).axes[0]
-    intervals = [path.vertices[:, 1] for lines in left.collections for path in lines.get_paths()]
-    assert np.max(intervals) > 102  # there is something to cut
-    low, high = left.get_ylim()
-    assert -2 <= low < 30
-    assert 95 < high <= 102
+    left, _ = figures.paired_seeds(runs, SETTINGS["task"]).axes
+    intervals = [path.vertices[:, 0] for lines in left.collections for path in lines.get_paths()]
+    assert np.min(intervals) == 0  # both are cut
+    assert np.max(intervals) == 100
+    low, high = left.get_xlim()
+    assert -2 <= low <= 0
+    assert 100 <= high <= 102
 
 
 def test_every_task_has_a_panel_with_the_means_over_seeds_and_their_standard_error():
@@ -340,11 +381,33 @@ def test_every_task_has_a_panel_with_the_means_over_seeds_and_their_standard_err
     panels = figures.accuracy_per_task(runs, settings).axes
     assert [panel.get_title(loc="left") for panel in panels] == [f"task {task}" for task in range(1, 6)]
     for task, panel in enumerate(panels):
-        curves = 100 * np.array([run.accuracy[1:, task] for run in runs["cs"]])
+        curves = 100 * np.array([run.accuracy[:, task] for run in runs["cs"]])
         mean, sem = curves.mean(axis=0), curves.std(axis=0, ddof=1) / 2
         np.testing.assert_allclose(labelled(panel, "complex synapses").get_ydata(), mean)
         band = panel.collections[1].get_paths()[0].vertices[:, 1]
         assert band.max() == pytest.approx((mean + sem).max())
+
+
+def test_the_stretches_of_a_task_are_marked_in_its_panel_also_of_a_file(tmp_path):
+    forget_streams()
+    path = tmp_path / "aba.npz"
+    np.savez(path, tasks=np.repeat([0, 1, 0], 100))
+    of_a_file = Settings(stream="file", stream_file=path, tasks=3, iters=300)
+    for settings, expected in (
+        (SETTINGS["task"], [[(100 * task, 100 * task + 100)] for task in range(5)]),
+        (of_a_file, [[(0, 100), (200, 300)], [(100, 200)], []]),
+        (SETTINGS["gradual"], [[], []]),  # they overlap
+        (dataclasses.replace(of_a_file, stream_file=tmp_path / "gone.npz"), [[], [], []]),
+    ):
+        figure = figures.accuracy_per_task(make_runs(settings, 2), settings)
+        marks = [
+            [(one.get_x(), one.get_x() + one.get_width()) for one in axes.patches] for axes in figure.axes
+        ]
+        assert marks == expected
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert ("this task in training" in names) == any(expected)
+    top = figures.accuracy_over_iterations(make_runs(of_a_file, 2), of_a_file).axes[0]
+    assert [text.get_text() for text in top.texts] == ["task 1", "task 2", "task 1"]
 
 
 def test_of_many_tasks_ten_have_a_panel_the_first_and_the_last_among_them():
@@ -360,7 +423,7 @@ def test_the_heat_maps_are_means_over_seeds_below_the_accuracy_before_any_traini
     settings = SETTINGS["task"]
     runs = make_runs(settings, 3, ("standard", "joint", "cs"))
     *panels, bar = figures.accuracy_matrices(runs, settings).axes
-    assert [panel.get_title() for panel in panels] == ["standard", "complex synapses"]
+    assert [panel.get_title() for panel in panels] == ["standard", "complex\nsynapses"]
     meshes = [panel.collections[0] for panel in panels]
     for mesh, method in zip(meshes, ("standard", "cs"), strict=True):
         shown = mesh.get_array().reshape(6, 5)
@@ -371,6 +434,14 @@ def test_the_heat_maps_are_means_over_seeds_below_the_accuracy_before_any_traini
     assert bar.get_ylabel() == "Accuracy (%)"
     rows = [label.get_text() for label in panels[0].get_yticklabels()]
     assert rows == ["before", "1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize(("n", "shape"), [(3, (1, 3)), (4, (2, 2)), (6, (2, 3)), (7, (2, 4))])
+def test_heat_maps_leave_few_places_empty(n, shape):
+    settings = SETTINGS["task"]
+    methods = [method for method in METHODS if not BUILT_IN[method].mixes_tasks][:n]
+    panel, *_ = figures.accuracy_matrices(make_runs(settings, 1, methods), settings).axes
+    assert panel.get_subplotspec().get_gridspec().get_geometry() == shape
 
 
 def test_large_heat_maps_have_no_numbers():
@@ -467,6 +538,13 @@ def test_a_strength_and_a_learning_rate_make_a_map_with_a_ring_around_the_best()
     assert len(panel.patches) == 12
     cells = [patch.get_facecolor() for patch in panel.patches]
     np.testing.assert_allclose(cells, points.get_facecolors())
+
+
+def test_few_configurations_colour_nothing_but_their_points():
+    searched = make_search(Settings(), "ewc", budget=3)
+    panel, _ = figures.sweep_map({"ewc": searched}, Settings()).axes
+    assert len(panel.patches) == 0
+    assert len(panel.collections[0].get_offsets()) == 3
 
 
 def test_every_place_of_a_map_belongs_to_the_point_that_is_nearest():

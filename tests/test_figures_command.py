@@ -81,6 +81,15 @@ def test_the_same_files_are_made_again_from_the_results_alone(made, tmp_path, ca
     }
 
 
+def test_slides_have_files_of_their_own(made, tmp_path):
+    path = summary_of(made / "results", "compare")
+    assert draw(path, "--plot-dir", tmp_path, "--formats", "png") == 0
+    figures_of_a_page = set(files_in(tmp_path))
+    assert draw(path, "--plot-dir", tmp_path, "--formats", "png", "--talk") == 0
+    slides = set(files_in(tmp_path)) - figures_of_a_page
+    assert slides == {name.replace(".png", "-talk.png") for name in figures_of_a_page}
+
+
 def test_a_folder_and_its_summary_are_the_same_results(made, tmp_path, capsys):
     path = summary_of(made / "results", "run")
     assert draw(path, path.parent, "--plot-dir", tmp_path, "--formats", "png") == 0

@@ -243,7 +243,7 @@ def trained(tmp_path_factory, quick_to_compile):
     folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
     flags = ["--tensorboard", "--live", "--n-seeds=2"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(all_of_them, "all_figures", lambda *_: iter(()))
+        patch.setattr(all_of_them, "all_figures", lambda *_, **__: iter(()))
         assert compare.main([*TRAINING.split(), *flags, *folders]) == 0
     return folder / "results"
 

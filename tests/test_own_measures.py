@@ -90,7 +90,7 @@ def summary_of(out):
 def test_it_stands_beside_the_built_in_ones_and_needs_no_training(tmp_path, file, capsys, monkeypatch):
     given = [*TINY, "--n-seeds=2", "--methods", "standard", "cs", *folders(tmp_path)]
     with monkeypatch.context() as patch:
-        patch.setattr(drawing, "all_figures", lambda *_: iter(()))
+        patch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
         assert compare.main(given) == 0
         path = summary_of(capsys.readouterr().out)
         before = json.loads(path.read_text())["methods"]["cs"]["measures"]

@@ -62,7 +62,7 @@ def folders(tmp_path):
 def test_the_examples_are_compared_drawn_and_found_again(tmp_path, capsys, monkeypatch):
     methods = ["--methods", "standard", SIGN, ANCHOR, "--anchor-strength=0.5", "--n-seeds=2", "--live"]
     with monkeypatch.context() as patch:
-        patch.setattr(drawing, "all_figures", lambda *_: iter(()))
+        patch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
         assert compare.main([*TINY, *methods, *folders(tmp_path)]) == 0
     out = capsys.readouterr().out
     summary = summary_of(out)

@@ -243,7 +243,7 @@ def test_each_layer_is_probed_by_its_name():
 def test_the_cnn_is_compared_drawn_and_found_again(methods, tmp_path, capsys, monkeypatch):
     given = [*TINY, "--model", CNN, "--channels=2", "--scenario=domain", "--n-seeds=2", "--methods", *methods]
     with monkeypatch.context() as patch:
-        patch.setattr(drawing, "all_figures", lambda *_: iter(()))
+        patch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
         assert compare.main([*given, "--probes", "--live", *folders(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "network cnn (channels 2, dropout 0.1)" in out

@@ -127,7 +127,7 @@ def test_the_example_is_compared_measured_drawn_and_found_again(methods, tmp_pat
     more = ["--methods", *methods, "--n-seeds=2", "--ewc-samples=20"]
     given = [*TINY, f"--scenario={INFERRED}", *measures, *more, *folders(tmp_path)]
     with monkeypatch.context() as patch:
-        patch.setattr(drawing, "all_figures", lambda *_: iter(()))
+        patch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
         assert compare.main([*given, "--live"]) == 0
     out = capsys.readouterr().out
     assert "splitDigits, 2 tasks, inferred scenario" in out

@@ -35,7 +35,7 @@ def command(options, patience, alive):
     """In a process of its own: the real command."""
     jax.config.update("jax_disable_most_optimizations", True)
     processes.CONNECTING, processes.PATIENCE = patience, alive
-    figures.all_figures = lambda *_: iter(())  # which take the most time
+    figures.all_figures = lambda *_, **__: iter(())  # which take the most time
     return compare.main(options)
 
 
@@ -67,7 +67,7 @@ def alone(tmp_path_factory, quick_to_compile):
     folder = tmp_path_factory.mktemp("alone")
     folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "all_figures", lambda *_: iter(()))
+        patch.setattr(figures, "all_figures", lambda *_, **__: iter(()))
         assert compare.main([*SHORT, "--iters=20", *folders]) == 0
     return folder
 

@@ -344,7 +344,7 @@ def trainings(monkeypatch):
         declared = Settings.methods[method]
         short = {**declared.evaluated_by, "profile": SEVERAL}
         monkeypatch.setitem(Settings.methods, method, dataclasses.replace(declared, evaluated_by=short))
-    monkeypatch.setattr(figures, "all_figures", lambda *_: [])
+    monkeypatch.setattr(figures, "all_figures", lambda *_, **__: [])
     made, train = [], training.train
 
     def counting(configurations, method, seeds, *arguments, **more):

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import cs_optax
 import cs_optax.memory
@@ -202,6 +203,34 @@ def test_the_figure_of_the_methods_shows_the_numbers_of_the_table(figures):
             error = values.std(ddof=1) / np.sqrt(len(values))
             said = [(float(mean), float(sem)) for mean, sem in (row[column] for row in rows)]
             assert (round(values.mean(), 2), round(error, 2)) in said, (scenario, method)
+
+
+def test_the_figure_of_the_protocols_shows_the_differences_of_the_table(figures):
+    from protocols import METHODS, PROTOCOLS, SCENARIOS, differences
+
+    page = (ROOT / "experiments" / "README.md").read_text().replace("−", "-")
+    said = np.array(re.findall(r"\(([+-]\d+\.\d): ([+-]\d+\.\d) to ([+-]\d+\.\d)\)", page), float)
+    for protocol in PROTOCOLS:
+        for scenario in SCENARIOS:
+            found = differences(protocol, scenario)
+            assert list(found) == list(METHODS)
+            for method, values in found.items():
+                half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+                shown = values.mean() + half * np.array([0, -1, 1])
+                assert np.abs(said - shown).max(axis=1).min() < 0.051, (protocol, scenario, method)
+
+
+def test_the_figure_of_the_rates_shows_what_the_text_says(figures):
+    from rates import METHODS, configurations
+
+    page = (ROOT / "experiments" / "README.md").read_text()
+    rates, accuracies = configurations("standard").T
+    usual, best = accuracies[rates == 1e-3].item(), accuracies[0]
+    assert f"plain training has {usual:.1f} % on the validation data at a rate of 1e-3" in page
+    assert f"**{best:.1f} at 1.2e-6**" in page
+    others = [configurations(method) for method in METHODS if method != "standard"]
+    assert max(one[:, 1].max() for one in others) < best
+    assert all(len(one) == len(rates) == 16 for one in others)
 
 
 def test_no_volume_is_lost_in_the_picture_of_the_beakers(figures):

@@ -17,7 +17,9 @@ WITHOUT_A_READER, ON_A_FULL_DISK, CLOSED = "without a reader", "on a full disk",
 
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "all_figures", lambda *_: iter([("kind", figures.panels(["title"])[0])]))
+    monkeypatch.setattr(
+        figures, "all_figures", lambda *_, **__: iter([("kind", figures.panels(["title"])[0])])
+    )
     return laboratory_in(tmp_path, monkeypatch)
 
 

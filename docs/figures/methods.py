@@ -7,6 +7,7 @@ the best validation accuracy (``experiments/README.md``, "Every method tuned").
 
 import csv
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -32,11 +33,10 @@ METHODS = {  # what they are called, and which kind they are
 }
 
 
-def accuracies(scenario: str) -> dict[str, np.ndarray]:
-    """Final accuracy of every seed in %, by method."""
+def read(folders: Iterable[str]) -> dict[str, np.ndarray]:
+    """Final accuracy of every seed in %, by method; of a method in several folders, that of the first."""
     found: dict[str, np.ndarray] = {}
-    for search in SEARCHES:
-        path = RESULTS / f"split-{scenario}-task-based{search}" / "runs.csv"
+    for path in (RESULTS / folder / "runs.csv" for folder in folders):
         if not path.exists():
             continue
         runs = defaultdict(list)
@@ -45,6 +45,11 @@ def accuracies(scenario: str) -> dict[str, np.ndarray]:
                 runs[run["method"]].append(100 * float(run["final_accuracy"]))
         found = {**{method: np.array(values) for method, values in runs.items()}, **found}
     return found
+
+
+def accuracies(scenario: str) -> dict[str, np.ndarray]:
+    """Final accuracy of every seed in %, by method, of split MNIST in sequence."""
+    return read(f"split-{scenario}-task-based{search}" for search in SEARCHES)
 
 
 def draw(ax: Axes, scenario: str, colours: Colours) -> None:

@@ -136,6 +136,7 @@ def draw(
     *,
     searches: Mapping[str, Mapping[str, Any]] | None = None,
     formats: Sequence[str] | None = None,
+    talk: bool = False,
 ) -> None:
     """Write every figure that these results have something for, and say where.
 
@@ -146,15 +147,17 @@ def draw(
         name: what the files' names begin with.
         searches: see `experiments.lab.figures.all_figures`.
         formats: of the files; all by default.
+        talk: whether as slides, in files with names that end in -talk.
 
     Raises:
         OSError: if they cannot be written.
     """
     from experiments.lab import figures
 
-    for kind, figure in figures.all_figures(finished, settings, searches):
+    for kind, figure in figures.all_figures(finished, settings, searches, talk=talk):
         if isinstance(figure, str):
             print(f"not drawn: {figure}")
             continue
-        paths = figures.save(figure, plot_dir, f"{name}-{kind}", formats or figures.FORMATS)
+        file = f"{name}-{kind}-talk" if talk else f"{name}-{kind}"
+        paths = figures.save(figure, plot_dir, file, formats or figures.FORMATS)
         print(f"figure: {', '.join([*map(str, paths[:1]), *(path.suffix for path in paths[1:])])}")

@@ -25,6 +25,7 @@ from experiments.lab.figures.style import (
     FORMATS,
     PAGE,
     PNG_DPI,
+    SLIDE,
     STYLE,
     looks,
     panels,
@@ -42,6 +43,7 @@ __all__ = [
     "FORMATS",
     "PAGE",
     "PNG_DPI",
+    "SLIDE",
     "STYLE",
     "accuracy_matrices",
     "accuracy_of_one_run",
@@ -65,6 +67,8 @@ def all_figures(
     finished: Mapping[str, Sequence[FinishedRun]],
     settings: Settings,
     searches: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    talk: bool = False,
 ) -> Iterator[tuple[str, Figure | str]]:
     """Draw every figure that these results have something for, one after the other.
 
@@ -72,6 +76,7 @@ def all_figures(
         finished: the runs of each method, in the same order of seeds.
         settings: the settings they share.
         searches: of each method what was tried, as in a sweep's summary, where its settings were searched.
+        talk: whether for slides of 16:9, with large type.
 
     Yields:
         The kind of the figure, which is to be part of its file's name, and the figure; or, where another
@@ -82,26 +87,26 @@ def all_figures(
     mixed = all(settings.methods[method].mixes_tasks for method in runs)
     first, *others = (run for group in runs.values() for run in group)
     if others:
-        yield "accuracy", accuracy_over_iterations(runs, settings, title)
+        yield "accuracy", accuracy_over_iterations(runs, settings, title, talk=talk)
         if settings.tasks > 1:
-            yield "tasks", accuracy_per_task(runs, settings, title)
+            yield "tasks", accuracy_per_task(runs, settings, title, talk=talk)
     else:
-        yield "accuracy", accuracy_of_one_run(first, settings)
+        yield "accuracy", accuracy_of_one_run(first, settings, talk=talk)
     if len(runs) > 1:
-        yield "seeds", paired_seeds(runs, settings, title)
-    matrices = accuracy_matrices(runs, settings, title)
+        yield "seeds", paired_seeds(runs, settings, title, talk=talk)
+    matrices = accuracy_matrices(runs, settings, title, talk=talk)
     if matrices is not None:
         yield "matrices", matrices
     if settings.stream == "task-based" and settings.tasks > 1 and not mixed:
-        gap = stability_gap(runs, settings, title)
+        gap = stability_gap(runs, settings, title, talk=talk)
         yield "gap", gap or f"stability gap: {why_no_gap(runs, settings)}"
     for method, group in runs.items():
-        probed = beakers(group, settings, title) if group[0].probes is not None else None
+        probed = beakers(group, settings, title, talk=talk) if group[0].probes is not None else None
         if probed is not None:
             yield f"beakers-{method}", probed
     if searches is not None:
-        yield "search", sweep_map(searches, settings)
+        yield "search", sweep_map(searches, settings, talk=talk)
     seconds = {method: mean_seconds(group) for method, group in finished.items()}
     known = {method: spent for method, spent in seconds.items() if spent is not None}
     if known and others:
-        yield "seconds", seconds_per_run(known, settings, title)
+        yield "seconds", seconds_per_run(known, settings, title, talk=talk)

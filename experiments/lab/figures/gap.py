@@ -14,6 +14,7 @@ from experiments.lab.figures.style import (
     legend_below,
     looks,
     round_ticks,
+    sheet,
     write_title,
 )
 from experiments.lab.options.description import figure_title
@@ -26,7 +27,7 @@ FEWEST_EVALUATIONS = 3  # inside the window
 
 @matplotlib.rc_context(STYLE)
 def stability_gap(
-    runs: Mapping[str, Sequence[Run]], settings: Settings, title: str | None = None
+    runs: Mapping[str, Sequence[Run]], settings: Settings, title: str | None = None, *, talk: bool = False
 ) -> Figure | None:
     """Accuracy on the earlier tasks in the first quarter of the next one: drop and, perhaps, recovery.
 
@@ -38,6 +39,7 @@ def stability_gap(
         runs: the runs of each method; joint training, which has no switches, is left out.
         settings: the settings they share.
         title: what was run; the settings in short by default.
+        talk: whether for a slide.
 
     Returns:
         The figure; None where it cannot be drawn (`why_no_gap`).
@@ -49,7 +51,7 @@ def stability_gap(
     switching = {method: group for method, group in runs.items() if not settings.methods[method].mixes_tasks}
     if why_no_gap(runs, settings) is not None:
         return None
-    figure = Figure(figsize=(COLUMN, 2.15 + height_of_legend(switching, settings, COLUMN)))
+    figure = sheet(COLUMN, 2.15 + height_of_legend(switching, settings, COLUMN), talk=talk)
     write_title(figure, title or figure_title(settings, methods=list(switching)), switching)
     axes = figure.subplots()
     look_of = looks(runs, settings)

@@ -1,6 +1,7 @@
 """The accuracy matrix R as a heat map."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -19,6 +20,8 @@ from experiments.lab.figures.style import (
     looks,
     lowest_panels,
     panels_in_grid,
+    rows_and_columns,
+    sheet,
     write_title,
 )
 from experiments.lab.options.description import figure_title
@@ -26,12 +29,13 @@ from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import Run
 
 MOST_TASKS_WITH_NUMBERS = 6
-IN_A_COLUMN, ON_A_PAGE = 3, 5  # matrices side by side
+IN_A_COLUMN, ON_A_PAGE, ON_A_SLIDE = 3, 5, 4  # matrices side by side
+LETTERS = 14  # of a name in a line above a matrix
 
 
 @matplotlib.rc_context(STYLE)
 def accuracy_matrices(
-    runs: Mapping[str, Sequence[Run]], settings: Settings, title: str | None = None
+    runs: Mapping[str, Sequence[Run]], settings: Settings, title: str | None = None, *, talk: bool = False
 ) -> Figure | None:
     """The accuracy matrix of each method, its mean over seeds: after each task (row) that on each (column).
 
@@ -42,6 +46,7 @@ def accuracy_matrices(
         runs: the runs of each method.
         settings: the settings they share.
         title: what was run; the settings in short by default.
+        talk: whether for a slide.
 
     Returns:
         The figure; None where there is no such matrix: in streams without task ends, with a single task,
@@ -54,17 +59,20 @@ def accuracy_matrices(
     }
     if len(settings.task_ends) == 1 or settings.full_eval == "end" or not matrices:
         return None
-    columns = min(len(matrices), IN_A_COLUMN if len(matrices) <= 2 * IN_A_COLUMN else ON_A_PAGE)
-    rows, width = math.ceil(len(matrices) / columns), COLUMN if columns <= IN_A_COLUMN else PAGE
+    small = len(matrices) <= 2 * IN_A_COLUMN
+    most = ON_A_SLIDE if talk else IN_A_COLUMN if small else ON_A_PAGE
+    rows, columns = rows_and_columns(len(matrices), most)
+    width = COLUMN if small else PAGE
     side = (width - 1.0) / columns
-    figure = Figure(figsize=(width, 0.65 + rows * (side + 0.35)))
+    figure = sheet(width, 0.65 + rows * (side + 0.4), talk=talk)
     write_title(figure, title or figure_title(settings, methods=list(runs)), runs)
     panels = panels_in_grid(figure, len(matrices), columns, shared=True)
     lowest = min(matrix.min() for matrix in matrices.values())
     limits = Normalize(10 * math.floor(lowest / 10), 100)
     for panel, (method, matrix) in zip(panels, matrices.items(), strict=True):
-        mesh = _draw_matrix(panel, matrix, limits, size=7 if columns <= 2 else 5.5)
-        panel.set_title(looks(matrices, settings)[method].label, fontsize=7, pad=3, loc="center")
+        mesh = _draw_matrix(panel, matrix, limits, size=7 if columns <= 2 else 5)
+        name = textwrap.fill(looks(matrices, settings)[method].label, LETTERS, break_long_words=False)
+        panel.set_title(name, fontsize=7, pad=3, loc="center")
     for panel in lowest_panels(panels):
         panel.set_xlabel("on task", fontsize=7.5)
     for panel in panels[::columns]:

@@ -22,14 +22,15 @@ from experiments.lab.system.files import write_atomically
 
 COLUMN = 3.5  # inches, the width of a journal's column
 PAGE = 2 * COLUMN
+SLIDE = (5.12, 2.88)  # inches, 16:9: on a slide 7.5 inches high the same type is 2.6 times as large
 PNG_DPI = 300
+SLIDE_SHARPER = 1.25  # 1920 × 1080
 FORMATS = ("pdf", "png")
 MOST_TASKS_NAMED = 12  # more would not be legible at this width
 LEGEND_SIZE = 7  # points
 POINTS_PER_INCH = 72
 LETTERS_PER_INCH = 20.5  # of a title
 NO_GLYPH = "\N{WHITE SQUARE}"  # for letters of a name that the font does not have
-TRAINED = slice(1, None)  # of the evaluations: the first, before any training, would only flatten the rest
 ACCURACY_COLORS = "viridis"  # perceptually uniform, and in order in grey too
 
 DASHED, DOTTED, DASH_DOTTED = (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2))
@@ -38,6 +39,7 @@ LINES: dict[str, Any] = {"solid": "solid", "dashed": DASHED, "dotted": DOTTED, "
 # kinds of colour vision.
 FREE_COLORS = ("#AA3377", "#117733", "#661100", "#4B0055")
 INK, LINK, FAINT = "#4D4D4D", "#B0B0B0", "#D0D0D0"
+IN_TRAINING, MARKED = "#FBE7A1", "this task in training"  # the bands of a method in grey are grey
 
 
 class Look(NamedTuple):
@@ -94,6 +96,11 @@ STYLE: dict[Any, Any] = {
 }
 
 
+def sheet(width: float, height: float, *, talk: bool = False) -> Figure:
+    """An empty figure of so many inches; for a talk, a slide."""
+    return Figure(figsize=SLIDE if talk else (width, height))
+
+
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write a figure as PDF and as PNG, each whole or not at all.
 
@@ -113,11 +120,12 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = FORMA
     """
     paths = [folder / f"{name}.{ending}" for ending in formats]
     engine = figure.get_layout_engine()
+    dpi = PNG_DPI * (SLIDE_SHARPER if tuple(figure.get_size_inches()) == SLIDE else 1)
     with matplotlib.rc_context(STYLE):
         for path in paths:
             content = io.BytesIO()
             undated = {"CreationDate": None} if path.suffix == ".pdf" else {}
-            figure.savefig(content, format=path.suffix[1:], dpi=PNG_DPI, metadata=undated)
+            figure.savefig(content, format=path.suffix[1:], dpi=dpi, metadata=undated)
             write_atomically(path, content.getvalue())
             # Laid out once is enough for all formats: it takes as long as the drawing.
             figure.set_layout_engine("none")
@@ -150,12 +158,15 @@ def _is_in_the_font(character: str) -> bool:
     return bool(get_font(findfont(STYLE["font.family"])).get_char_index(ord(character)))
 
 
-def legend_below(figure: Figure, axes: Axes, n_seeds: int) -> None:
-    """Name the lines of one panel, and the bands where there are several seeds, below all panels."""
+def legend_below(figure: Figure, axes: Axes, n_seeds: int, *, marked: bool = False) -> None:
+    """Name a panel's lines below all panels, the bands of several seeds, and marks of tasks in training."""
     lines, labels = axes.get_legend_handles_labels()
     if n_seeds > 1:
         lines.append(Patch(color=INK, alpha=0.25, linewidth=0))
         labels.append(_band(n_seeds))
+    if marked:
+        lines.append(Patch(color=IN_TRAINING, linewidth=0))
+        labels.append(MARKED)
     figure.legend(
         lines,
         labels,
@@ -167,11 +178,12 @@ def legend_below(figure: Figure, axes: Axes, n_seeds: int) -> None:
     )
 
 
-def height_of_legend(runs: Mapping[str, Sequence[Run]], settings: Settings, width: float) -> float:
+def height_of_legend(
+    runs: Mapping[str, Sequence[Run]], settings: Settings, width: float, *, marked: bool = False
+) -> float:
     """The inches that `legend_below` takes for these runs in a figure of a width (inches)."""
-    labels = [settings.methods[method].label for method in runs] + [
-        _band(len(group)) for group in runs.values()
-    ][:1]
+    bands = [_band(len(group)) for group in runs.values()][:1]
+    labels = [settings.methods[method].label for method in runs] + bands + [MARKED] * marked
     return 0.15 * math.ceil(len(labels) / _columns_of_legend(labels, width))
 
 
@@ -192,7 +204,7 @@ def _columns_of_legend(labels: Sequence[str], width: float) -> int:
 def mark_chance_if_near(
     axes: Axes, settings: Settings, highest: float = 100.5, *, named: bool = True
 ) -> None:
-    """Mark chance level where it is in sight, or nearly so; elsewhere it would only flatten the rest.
+    """Mark chance level where it is in sight, or a little below; elsewhere it would only flatten the rest.
 
     Args:
         axes: the panel, with accuracies in percent.
@@ -202,7 +214,7 @@ def mark_chance_if_near(
     """
     chance, (low, high) = 100 * settings.chance, axes.get_ylim()
     axes.set_ylim(low, min(high, highest))
-    if not low - 0.5 * (high - low) < chance < high:
+    if not low - 0.15 * (high - low) < chance < high:
         return
     axes.set_ylim(min(low, chance - 0.05 * (high - low)))
     axes.axhline(chance, color=INK, linewidth=0.8, linestyle=":", zorder=0)
@@ -249,6 +261,16 @@ def panels_in_grid(figure: Figure, n: int, columns: int, *, shared: bool, down: 
     for panel in lowest_panels(places[:n]):
         panel.tick_params(labelbottom=True)
     return places[:n]
+
+
+def rows_and_columns(n: int, most: int) -> tuple[int, int]:
+    """A grid for n panels, at most so many side by side, with as few empty places as there can be.
+
+    >>> rows_and_columns(4, 3), rows_and_columns(6, 3), rows_and_columns(7, 4)
+    ((2, 2), (2, 3), (2, 4))
+    """
+    rows = math.ceil(n / most)
+    return rows, math.ceil(n / rows)
 
 
 def lowest_panels(panels: Sequence[Axes]) -> list[Axes]:

@@ -25,6 +25,8 @@ from experiments.lab.figures.style import (
     looks,
     panels_in_grid,
     round_ticks,
+    rows_and_columns,
+    sheet,
     write_title,
 )
 from experiments.lab.options.declaration import SPAN, Declaration
@@ -34,6 +36,7 @@ from experiments.lab.results import statistics
 
 IN_A_COLUMN, ON_A_PAGE = 2, 4  # panels side by side
 LOWEST_COLORED = 10  # percent of all configurations: those below have the colour of this one
+FEWEST_WITH_CELLS = 9  # configurations: of fewer a cell would reach far
 MARGIN = 0.06  # of an axis, beyond the outermost points
 
 IN_WORDS = {"lr": "Learning rate"}
@@ -42,14 +45,15 @@ OF_SYNAPSES = (("alpha", "lr"), ("beta", "lr"), ("alpha", "beta"))
 
 
 @matplotlib.rc_context(STYLE)
-def sweep_map(searches: Mapping[str, Mapping[str, Any]], settings: Settings) -> Figure:
+def sweep_map(searches: Mapping[str, Mapping[str, Any]], settings: Settings, *, talk: bool = False) -> Figure:
     """Validation accuracy of every configuration that was tried, in a panel for each method.
 
     A method of which the learning rate alone was searched has its accuracy (mean over the tuning seeds and
     its standard error) drawn over it. One with a strength beside it has a map in which the points are
     coloured by their accuracy, and what surrounds each like it: up to where another point is nearer, the axes
-    being equally long. Complex synapses, with more settings than two, have points alone, seen from three
-    sides; in the last one the numbers of beakers are written into them.
+    being equally long. Fewer than nine points stand alone: they say nothing of what is far from them.
+    Complex synapses, with more settings than two, have points alone, seen from three sides; in the last one
+    the numbers of beakers are written into them.
 
     Colours, and the axes of accuracies, mean the same in all panels; the worst tenth of all configurations
     has one colour. A ring marks the best one of a method. A strength of 0 stands at the edge.
@@ -58,11 +62,12 @@ def sweep_map(searches: Mapping[str, Mapping[str, Any]], settings: Settings) -> 
         searches: of each method what was tried, as in a sweep's summary: `space` and `candidates`, of each
             training the best of what was evaluated.
         settings: the settings that were not searched.
+        talk: whether for a slide.
     """
     panels = [(method, pair) for method, search in searches.items() for pair in _looks(search)]
-    columns = min(len(panels), IN_A_COLUMN if len(panels) <= 2 * IN_A_COLUMN else ON_A_PAGE)
-    rows, width = math.ceil(len(panels) / columns), COLUMN if columns <= IN_A_COLUMN else PAGE
-    figure = Figure(figsize=(width, 0.75 + 1.6 * rows))
+    small = len(panels) <= 2 * IN_A_COLUMN
+    rows, columns = rows_and_columns(len(panels), IN_A_COLUMN if small and not talk else ON_A_PAGE)
+    figure = sheet(COLUMN if columns <= IN_A_COLUMN else PAGE, 0.75 + 1.6 * rows, talk=talk)
     tried = counted(max(len(search["candidates"]) for search in searches.values()), "configuration")
     title = f"{figure_title(settings).splitlines()[0]}\n{settings.optimizer}, batch {settings.batch}; "
     title += f"{tried} of each method"
@@ -189,6 +194,7 @@ def _draw_map(
 ) -> None:
     x, y = pair
     accuracies = _accuracies(search)
+    cells = cells and len(accuracies) >= FEWEST_WITH_CELLS
     if cells:
         places = np.column_stack([_places(search, x), _places(search, y)])
         for number, accuracy in enumerate(accuracies):

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.lab.figures.style import COLUMN, INK, STYLE, looks, round_ticks, write_title
+from experiments.lab.figures.style import COLUMN, INK, STYLE, looks, round_ticks, sheet, write_title
 from experiments.lab.options.description import figure_title
 from experiments.lab.options.settings import Settings
 from experiments.lab.results.runs import Seconds
@@ -15,15 +15,18 @@ PARTS = {"compile": "#BBBBBB", "train": "#0072B2", "evaluate": "#E69F00"}
 
 
 @matplotlib.rc_context(STYLE)
-def seconds_per_run(seconds: Mapping[str, Seconds], settings: Settings, title: str | None = None) -> Figure:
+def seconds_per_run(
+    seconds: Mapping[str, Seconds], settings: Settings, title: str | None = None, *, talk: bool = False
+) -> Figure:
     """Seconds that a run of each method took, divided into compiling, training and evaluating.
 
     Args:
         seconds: of a run of each method, on average (`experiments.lab.results.runs.seconds_per_run`).
         settings: the settings they share.
         title: what was run; the settings in short by default.
+        talk: whether for a slide.
     """
-    figure = Figure(figsize=(COLUMN, 1.15 + 0.2 * len(seconds)))
+    figure = sheet(COLUMN, 1.15 + 0.2 * len(seconds), talk=talk)
     write_title(figure, title or figure_title(settings, methods=list(seconds)), {})
     axes = figure.subplots()
     places, ends = np.arange(len(seconds)), np.zeros(len(seconds))
