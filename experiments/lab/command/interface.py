@@ -61,9 +61,8 @@ def compare(
         scenario: a built-in one, which is a setting too, or one of one's own, in the same forms.
         measures: those of one's own, in the same forms; `Results.records` has them.
         draw: whether to write the figures in ``plot_dir``; `Results.figures` has them in any case.
-        quiet: whether to print nothing but notes and progress.
-        options: whatever else the command understands: ``results_dir``, ``plot_dir``, ``data_dir``,
-            ``probes``, ``resume``, ``devices``, ``timescales="suggested"`` …
+        quiet: whether to print only notes and progress.
+        options: other flags of the command: ``results_dir``, ``devices``, ``timescales="suggested"`` …
 
     Returns:
         The results, as arrays, records and figures.
@@ -94,8 +93,8 @@ def compare(
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
         results = compare_as_told(told, "experiments.lab.compare")
     assert results is not None  # neither the stamp alone nor another process was asked for
-    path = told.output.results_dir / results.folder / "summary.json"
-    return Results(path, results.settings, results.finished)
+    folder = told.output.results_dir / results.folder
+    return Results(folder / "summary.json", results.settings, results.finished)
 
 
 class _Own(NamedTuple):
