@@ -19,7 +19,7 @@ from experiments.lab.system.standard_streams import lasting_streams
 
 WithData = Literal["averages", "comparison", "startup"]
 Without = Literal[
-    "update_cost", "growth", "seeds", "memory", "offloading", "products", "together", "sharding"
+    "update_cost", "growth", "lowering", "seeds", "memory", "offloading", "products", "together", "sharding"
 ]
 WITH_DATA: tuple[WithData, ...] = get_args(WithData)
 WITHOUT: tuple[Without, ...] = get_args(Without)
