@@ -179,6 +179,7 @@ def test_quiet_prints_nothing(tmp_path, capsys):
             {"settings": {"beakers": 5}, "timescales": "suggested"},
             "--timescales suggested: must be left out with --beakers",
         ),
+        ({"pdf": True}, "pdf: there is no such setting"),
         ({"get_stamp": True}, "get_stamp: there is no such setting"),
         ({"model": 3}, "must be a class of modules"),
     ],
@@ -201,6 +202,31 @@ def test_they_are_shown_in_a_line(results):
     assert shown.startswith(f"Results({results.name}; standard: ")
     assert "\n" not in shown
     assert len(shown) < 200
+
+
+def test_a_method_that_fails_late_names_the_folder_of_the_others(tmp_path, capsys):
+    def failing(settings):
+        def reading(iteration):
+            if iteration > 2:
+                raise FloatingPointError("late")
+            return np.zeros(2)
+
+        weights = lambda params, memory, opt_state, zeros: params  # noqa: E731
+        return lab.Method(optax.sgd(0.1), weights=weights, reading=reading)
+
+    with pytest.raises(lab.MethodsFailedError, match="1 of 2 methods failed: failing; the results") as error:
+        lab.compare(SMALL, [failing, "standard"], seeds=1, results_dir=tmp_path)
+    assert (
+        "reading after 4 iterations: FloatingPointError: late (test_interface.py, " in capsys.readouterr().err
+    )
+    assert lab.read_results(str(error.value).rpartition(" ")[2]).methods == ["standard"]
+    with pytest.raises(lab.SettingsError, match="method failing: its reading after 4 iterations"):
+        lab.compare(SMALL, [failing], seeds=1, results_dir=tmp_path)
+
+
+def test_a_folder_for_figures_that_are_not_drawn_is_noted(tmp_path, capsys):
+    lab.compare(SMALL, ["standard"], seeds=1, results_dir=tmp_path, plot_dir=tmp_path / "plots")
+    assert "note: --plot-dir has no effect without draw=True" in capsys.readouterr().err
 
 
 def test_names(results):

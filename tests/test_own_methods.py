@@ -498,18 +498,42 @@ def test_an_unknown_name_tells_what_is_known(capsys):
         ("lr: float = 0.1", "its setting lr has the name of --lr"),
         ("methods: int = 1", "its setting methods has the name of --methods"),
         ("strength: float", "its setting strength must have a default"),
+        ("strength: float = 1", "its setting strength must have a default of its type float, not 1"),
+        ("strength: int = True", "its setting strength must have a default of its type int, not True"),
+        (
+            "kind: Literal['a', 'b'] = 'c'",
+            "its setting kind must have a default of its type Literal, not 'c'",
+        ),
         ("strength: list = None", "its setting strength must be an int, float, bool, str or Literal"),
     ],
 )
 def test_settings_that_cannot_be_flags_are_refused(tmp_path, field, message):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from dataclasses import dataclass\nfrom experiments.lab.methods import method\n"
+        "from dataclasses import dataclass\nfrom typing import Literal\n"
+        "from experiments.lab.methods import method\n"
         f"@dataclass(frozen=True)\nclass Own:\n    {field}\n"
         "@method(settings=Own)\ndef mine(settings):\n    pass\n"
     )
     with pytest.raises(SettingsError, match=message):
         settings_with((declared(Declaration, f"{path}:mine"),))
+
+
+def test_two_methods_may_have_the_same_settings(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataclasses import dataclass\nimport optax\nfrom experiments.lab.methods import method\n"
+        "@dataclass(frozen=True)\nclass Own:\n    strength: float = 1.0\n"
+        "@method(settings=Own)\ndef one(settings):\n    return optax.sgd(settings.strength)\n"
+        "@method(settings=Own)\ndef two(settings):\n    return optax.adam(settings.strength)\n"
+    )
+    words = ["--methods", f"{path}:one", f"{path}:two"]
+    options, _ = parsing.parse(comparing.CompareOptions, "experiments.compare", [*words, "--strength=3"])
+    settings = options.settings()
+    assert [settings.of_method(name).strength for name in ("one", "two", "standard")] == [3, 3, 1]
+    with pytest.raises(SystemExit):
+        compare.main([*words, "--help"])
+    assert "method one, method two options" in " ".join(capsys.readouterr().out.split())
 
 
 def test_no_code_knows_a_method_by_its_name():

@@ -147,7 +147,10 @@ def test_what_is_finished_is_found_again(lab, capsys):
     first = summary_of(capsys.readouterr().out)
     lab.trained.clear()
     lab.sweep()
-    again = summary_of(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    again, lines = summary_of(out), out.splitlines()
+    assert len([line for line in lines if line.endswith(", found again")]) == 6
+    assert len([line for line in lines if "runs found again" in line]) == 2  # of the comparison
     assert lab.trained == []
     assert again["searches"] == first["searches"]
     lab.sweep("--budget=4")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.lab.system import processes
-from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.errors import MethodError, SettingsError
 
 # These concern the command, not the method: the next one would fail as well.
 OF_THE_COMMAND = (SettingsError, OSError, processes.LostError)
@@ -45,10 +45,9 @@ class Failures:
         """
         try:
             yield
-        except OF_THE_COMMAND:
-            raise
         except Exception as error:
-            if len(self._methods) == 1 or processes.joined():
+            of_the_command = isinstance(error, OF_THE_COMMAND) and not isinstance(error, MethodError)
+            if of_the_command or len(self._methods) == 1 or processes.joined():
                 raise
             traceback.print_exc()
             self.errors[method] = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -9,7 +9,7 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from experiments.lab.command.comparing import CompareOptions
 from experiments.lab.command.comparing import compare as compare_as_told
@@ -30,7 +30,7 @@ OwnMethod = Declaration | Callable[[Any], Any]
 OwnModel = Model | Callable[..., Any]
 OwnScenario = Scenario | Callable[..., Any]
 OwnMeasure = Measure | Callable[..., Any]
-OF_THE_COMMAND = ("get_stamp", "distributed", "coordinator", "n_processes", "process_id")
+OF_THE_COMMAND = ("get_stamp", "pdf", "distributed", "coordinator", "n_processes", "process_id")
 PATHS = ("results_dir", "plot_dir", "data_dir", "stream_file")
 KINDS: dict[type, Any] = {int: numbers.Real, float: numbers.Real}  # that are taken for an int, a float
 
@@ -128,6 +128,8 @@ def _is_name(given: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Undrawn(CompareOptions):
+    asks_to_draw: ClassVar[str] = "draw=True"
+
     @property
     def draws(self) -> bool:
         return False

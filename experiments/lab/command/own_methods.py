@@ -33,8 +33,8 @@ def methods_in_words() -> str:
     described = " ".join(f"{one.name}: {one.summary}." for one in BUILT_IN.values())
     told = [one.name for one in BUILT_IN.values() if one.needs_task_ends]
     return (
-        f"{described} MODULE:FUNCTION: one of your own; the module is a dotted name or a file.py, and the "
-        f"help then shows its settings. {', '.join(told)} are told when a task ends, and need a task-based "
+        f"{described} MODULE:FUNCTION: a method of your own, in a module or a file.py; the help then shows "
+        f"its settings too. {', '.join(told)} have to be told when a task ends, so they need a task-based "
         "stream."
     )
 
@@ -44,7 +44,7 @@ Methods = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
         metavar=f"[{NAME} …]",
-        help=f"What to compare; differences are to the first one named. {methods_in_words()}",
+        help=f"Methods to compare; differences are to the first one. {methods_in_words()}",
     ),
 ]
 
@@ -91,12 +91,16 @@ def options_with(
     model, scenario = models[0] if models else BUILT_IN_MODEL, scenarios[0] if scenarios else None
     settings_with(own, model, scenario, measures)  # whose names must be free
     taken = set(_names_of_flags(kind))
-    blocks: list[Any] = []
-    for number, one in enumerate((*own, *models, *scenarios, *measures)):
+    sharing: dict[Any, list[Declared]] = {}  # by their settings
+    for one in (*own, *models, *scenarios, *measures):
         for name in one.own:
             one.require(name not in taken, f"its setting {name} has the name of {flag(name)}")
         if one.settings is not None:
-            blocks.append((f"own_{number}", _block(one), field(default_factory=one.settings)))
+            sharing.setdefault(one.settings, []).append(one)
+    blocks = [
+        (f"own_{number}", _block(settings, alike), field(default_factory=settings))
+        for number, (settings, alike) in enumerate(sharing.items())
+    ]
     namespace = {
         "own": own,
         "own_measures": measures,
@@ -125,9 +129,10 @@ def as_given(methods: Mapping[str, Declaration], name: str) -> str:
     return methods[name].reference or name if name in methods else name
 
 
-def _block(declared: Declared) -> Any:
-    """The own settings of a method, a model, a scenario or a measure as a block of the help."""
-    return Annotated[declared.settings, tyro.conf.arg(name=f"{declared.what} {declared.name}")]
+def _block(settings: Any, declared: Sequence[Declared]) -> Any:
+    """The own settings of methods, a model, a scenario or measures as a block of the help."""
+    names = ", ".join(f"{one.what} {one.name}" for one in declared)
+    return Annotated[settings, tyro.conf.arg(name=names)]
 
 
 def _values(kind: type[Any], given: Sequence[str], *options: str) -> Iterator[str]:

@@ -95,8 +95,9 @@ def searched(
         kept += itertools.chain(*runs)
         of_each = iter(runs)
         for place in places:
-            tried[place] = [_candidate(one, next(of_each)) for one in plan.trainings[place]]
-            _show(plan, tried[place])
+            evaluated = [(one, next(of_each)) for one in plan.trainings[place]]
+            tried[place] = [_candidate(*each) for each in evaluated]
+            _show(plan, tried[place], again=all(one.found_again for _, each in evaluated for one in each))
     return Search(
         method, plan.space, tuple(tuple(tried[i]) for i in range(len(firsts))), tuple(kept)
     ), seconds
@@ -113,11 +114,12 @@ def _candidate(settings: Settings, finished: Sequence[FinishedRun]) -> Candidate
     )
 
 
-def _show(plan: Plan, tried: Sequence[Candidate]) -> None:
-    """A line for each training, with the best of what was evaluated."""
+def _show(plan: Plan, tried: Sequence[Candidate], again: bool) -> None:
+    """A line for each training, with the best of what was evaluated, and whether it was found again."""
     from experiments.lab.results.searches import best_of
 
     best = best_of(tried)
     flags = search.as_flags(search.chosen(best.settings, plan.method, plan.space))
     of_several = f" (best of {counted(len(tried), 'evaluation')})" if len(tried) > 1 else ""
-    print(f"{plan.method}: {flags}: {best.shown}{of_several}", flush=True)
+    found = ", found again" if again else ""
+    print(f"{plan.method}: {flags}: {best.shown}{of_several}{found}", flush=True)

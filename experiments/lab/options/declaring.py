@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from experiments.lab.system import modules
 from experiments.lab.system.errors import SettingsError
@@ -116,6 +116,12 @@ class Declared:
             self.require(known, f"its setting {one.name} must be an int, float, bool, str or Literal")
             self.require(one.default is not MISSING, f"its setting {one.name} must have a default")
             self.require(not one.name.startswith("_"), f"its setting {one.name} must begin with a letter")
+            # Values are told apart, and rounded, as what the default is.
+            fits = type(one.default) is kind or one.default in get_args(kind)
+            what = getattr(kind, "__name__", kind)
+            self.require(
+                fits, f"its setting {one.name} must have a default of its type {what}, not {one.default!r}"
+            )
 
 
 def declaring(

@@ -103,7 +103,7 @@ def settings_with(
         for name in one.own:
             if hasattr(Settings, name):
                 one.require(False, f"its setting {name} has the name of {flag(name)}")
-            if name in owner:
+            if name in owner and owner[name].settings is not one.settings:
                 one.require(False, f"its setting {name} is one of {owner[name].name} too")
             owner[name] = one
     known = {one.name for one in fields(Settings)} | owner.keys()

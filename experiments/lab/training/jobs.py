@@ -93,7 +93,7 @@ class Job:
         """
         finished, plan = processes.exchange(self._prepare() if processes.is_first() else None)[0]
         title = self.title or self.method
-        if finished:
+        if finished and (plan or not self.one_of_many):
             found = f"{len(finished)} of {len(self._pairs)} runs found again"
             print(f"{title}: {found} in {self.output.results_dir}")
         if self.live is not None:
@@ -160,13 +160,14 @@ class Job:
             return
         title, runs = self.title or self.method, counted(len(others), "run")
         changed = listed(stamps.files_of_other_code(others))
-        where = f"{self.output.results_dir}, made by other code (changed since: {changed})"
+        folder = self.output.results_dir
+        made = f"made by other code (changed since: {changed})"
         if self.output.accept_other_code:
-            processes.note(f"warning: {title}: --accept-other-code takes {runs} from {where}")
+            processes.note(f"warning: {title}: --accept-other-code accepts {runs} in {folder}, {made}")
         else:
             processes.note(
-                f"note: {title}: training again {runs} in {where}; --accept-other-code would take "
-                "what is there"
+                f"note: {title}: training {runs} again, {made}; --accept-other-code would accept those in "
+                f"{folder}"
             )
 
     def _train(self, group: Group | None) -> tuple[dict[Pair, FinishedRun], Seconds]:

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.lab.methods.interface import make_method
 from experiments.lab.options.settings import Settings
 from experiments.lab.system import modules
-from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.errors import MethodError
 
 
 class Readings:
@@ -48,7 +48,7 @@ class Readings:
         Each is empty, or has one tree of NumPy arrays in it.
 
         Raises:
-            SettingsError: if the method's reading fails, or changes its shapes.
+            MethodError: if the method's reading fails, or changes its shapes.
         """
         for places in self._calls:
             yield [self._arrays(place, iteration) for place in places]
@@ -72,13 +72,11 @@ class Readings:
         try:
             tree = jax.tree.map(_as_array, reading(iteration))
         except Exception as error:
-            raise SettingsError(f"{what} after {iteration} iterations: {modules.told(error)}") from error
+            raise MethodError(f"{what} after {iteration} iterations: {modules.told(error)}") from error
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
         self._like = shapes if self._like is None else self._like
         if shapes != self._like:
-            raise SettingsError(
-                f"{what} must have the same shapes after all iterations, whatever the settings"
-            )
+            raise MethodError(f"{what} must have the same shapes after all iterations, whatever the settings")
         return (tree,)
 
 
