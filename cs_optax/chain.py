@@ -546,9 +546,8 @@ class BeakerChain:
     ) -> Any:
         """Plot the impulse response over iterations, log-log, with a mark at each beaker's timescale.
 
-        All curves start at one iteration, so that several chains on the same axes can be compared. If a chain
-        has shorter timescales, its curve starts at the power of ten below them. A dotted line shows a power
-        law. It is drawn once on the same axes.
+        Lines begin at one iteration, so that several chains on the same axes can be compared; that of a chain
+        with shorter timescales begins at the power of ten below them. A dotted line shows a power law, once.
 
         Args:
             ax: Matplotlib axes to draw on; by default, new ones.

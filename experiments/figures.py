@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """Draw the figures of finished commands from their results alone: without data, and without training.
+    """Draw the figures of finished commands again from their results, without data and without training.
 
     Attributes:
         results: Folders of summaries (compare-…, sweep-…, run-…), summary.json files, or whole folders of
-            results, of which every summary is drawn. The runs are read from the folder runs beside them.
+            results, of which all summaries are drawn. The runs are read from the folder runs beside them.
         plot_dir: Folder for the figures.
         formats: Formats of the figures.
         talk: Draw slides, 16:9 and with large type, in files of their own.

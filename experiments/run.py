@@ -18,12 +18,12 @@ from experiments.lab.system.errors import SettingsError
 
 @dataclass(frozen=True)
 class RunOptions(CommonOptions):
-    """Train a network on a sequence of tasks, once, with or without complex synapses.
+    """Train a network on a sequence of tasks once, with one method and one seed.
 
     Attributes:
         cs: Train with complex synapses: short for --method cs.
-        method: How to train; the optimizer alone where neither this nor --cs is given. Built in are what the
-            help of experiments.compare explains; MODULE:FUNCTION is a method of your own.
+        method: The method. The help of experiments.compare explains the built-in ones; MODULE:FUNCTION is a
+            method of your own.
         seed: Seed of the initial weights and of the batches.
     """
 

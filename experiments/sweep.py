@@ -35,27 +35,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepOptions(CommonOptions):
-    """Choose the settings of several methods on validation data, then compare them at their best.
+    """Choose the settings of several methods on validation data, then compare the methods at their best.
 
-    Every method gets the same number of configurations to train, which fill the ranges of what is searched
-    evenly: its learning rate, the strength it has of its own (of complex synapses: alpha, beta and the
-    number of beakers), and what a model or a scenario of your own declares. What only decides which weights
-    are evaluated (--profile) needs no training of its own: several values are tried in each. The first
-    configuration is that of the other flags. Each is trained with seeds of its own, without the validation
-    images (every sixth of each class), and judged by its final average accuracy on them. The best one of each
-    method is then trained on all training data, with other seeds, and its test accuracy is computed once.
-    Whatever is finished is found again.
+    Every method gets the same number of configurations. They fill the ranges of its learning rate and its own
+    strength (of complex synapses: alpha, beta and the number of beakers) evenly, and those that a model or a
+    scenario of your own declares. The first configuration is that of the other flags. Settings that only
+    decide which weights are evaluated (--profile) need no training of their own: several values are tried in
+    each. Each configuration is trained with the tuning seeds, without the validation images (every sixth of
+    each class), and judged by its final average accuracy on them. The best one of each method is then trained
+    with other seeds on all training data, and its test accuracy is computed once. Finished runs are found
+    again.
 
     Attributes:
-        methods: What to compare, as for experiments.compare; differences are to the first one named.
-        budget: Configurations of each method to train.
-        ranges: Other ranges than the usual ones.
-        tuning_seed: First seed to choose settings with.
-        n_tuning_seeds: Number of seeds to choose settings with.
+        methods: Methods to compare, as for experiments.compare; differences are to the first one.
+        budget: Number of configurations to train, of each method.
+        ranges: Ranges to search in the place of the usual ones.
+        tuning_seed: First seed for choosing settings.
+        n_tuning_seeds: Number of seeds for choosing settings.
         seed: First seed of the comparison.
         n_seeds: Number of seeds of the comparison.
-        together: Configurations that train at once, where their shapes allow it. 1 is best on a CPU; a GPU
-            has room for more.
+        together: Number of configurations that train at once, where their shapes allow it. 1 is best on a
+            CPU; a GPU has room for more.
     """
 
     methods: Methods = ("standard", "cs")
@@ -63,10 +63,10 @@ class SweepOptions(CommonOptions):
     ranges: Annotated[
         tuple[str, ...],
         tyro.conf.arg(
-            help="Other ranges than the usual ones, such as lr=1e-4:1e-2 alpha=1:100. What can be searched: "
-            f"{searched_in_words()}, and what a method, model or scenario of your own declares. span is "
-            "beta/alpha, spacing that of the timescales (decides the number of beakers), depth that of the "
-            "beaker that is read, as a share of the chain."
+            help="Ranges to search in the place of the usual ones, such as lr=1e-4:1e-2 alpha=1:100. They "
+            f"can be given for {searched_in_words()}, and for what a method, model or scenario of your own "
+            "declares. span is beta/alpha; spacing is that of the timescales, and decides the number of "
+            "beakers; depth is that of the beaker that is read, as a share of the chain."
         ),
     ] = ()
     tuning_seed: int = 1000

@@ -223,7 +223,7 @@ def test_a_damaged_run_is_trained_again_with_a_warning(lab, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         lab.run()
-        assert lines_of_error(capsys, "warning") == [f"warning: {path} is damaged: that run is made again"]
+        assert lines_of_error(capsys, "warning") == [f"warning: {path} is damaged: the run is trained again"]
         lab.run()
         assert lines_of_error(capsys, "warning") == []
     assert lab.trained == [("standard", [0])] * 2
@@ -249,8 +249,9 @@ def test_runs_of_other_code_are_trained_again_and_the_file_is_named(lab, capsys,
     lab.compare("--n-seeds=3")
     assert lab.trained[2:] == [("standard", [0, 1, 2]), ("cs", [0, 1, 2])]
     assert lines_of_error(capsys, "note") == [
-        f"note: {method}: training again 2 runs in {lab.folder / 'results'}, made by other code (changed "
-        "since: experiments/lab/methods/interface.py); --accept-other-code would take what is there"
+        f"note: {method}: training 2 runs again, made by other code (changed since: "
+        "experiments/lab/methods/interface.py); --accept-other-code would accept those in "
+        f"{lab.folder / 'results'}"
         for method in ("standard", "cs")
     ]
     edited("lr = 1")
@@ -272,7 +273,7 @@ def test_runs_of_other_code_are_accepted_with_a_warning_and_kept_apart(lab, caps
     assert lab.trained == [("standard", [2]), ("cs", [2])]
     printed = capsys.readouterr()
     for method in ("standard", "cs"):
-        assert f"warning: {method}: --accept-other-code takes 2 runs from {lab.folder}" in printed.err
+        assert f"warning: {method}: --accept-other-code accepts 2 runs in {lab.folder}" in printed.err
     path = Path(printed.out.splitlines()[-1].removeprefix("summary: "))
     assert path.parent.name.endswith("-other-code")
     summary = json.loads(path.read_text())
@@ -371,7 +372,7 @@ def test_where_trainings_diverged_the_table_gives_no_interval(lab, capsys, diver
     number, *others = difference.split()
     assert (number != "-") == points
     assert others == ["-", "-", "-"]
-    assert "where a training diverged there is no error, interval or p-value" in out
+    assert "if a training diverged, no error, interval or p-value is given" in out
     assert "sign flips" not in out
     path = out.splitlines()[-1].removeprefix("summary: ")
     paired = json.loads(Path(path).read_text())["paired"]["cs - standard"]

@@ -367,7 +367,7 @@ def test_an_edited_model_is_trained_again(tmp_path, capsys):
     capsys.readouterr()
     assert run.main(given) == 0
     output = capsys.readouterr()
-    assert "training again 1 run" in output.err
+    assert "training 1 run again, made by other code" in output.err
     assert "changed since: mine.py" in output.err
 
 

@@ -122,7 +122,7 @@ def test_where_one_is_killed_the_others_say_so_and_all_go_on_later(killed, by, t
     assert not runs_in(tmp_path)
     several = start(tmp_path, 2, *long, "--resume")
     assert [one.wait(timeout=200) for one in several] == [0, 0], said(tmp_path, 0)
-    assert all("going on from iteration" in said(tmp_path, i) for i in (0, 1))
+    assert all("resuming from iteration" in said(tmp_path, i) for i in (0, 1))
     found = runs_in(tmp_path)
     assert len(found) == 5
     assert all(one.environment["resumed_at"] is not None for one in found.values())

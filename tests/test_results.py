@@ -73,7 +73,7 @@ def kept(tmp_path):
 
 
 def assert_damaged(folder, path):
-    with pytest.warns(UserWarning, match="is damaged: that run is made again") as warned:
+    with pytest.warns(UserWarning, match="is damaged: the run is trained again") as warned:
         assert store.find_run(folder, IDENTITY) is None
     (warning,) = warned
     assert str(warning.message).startswith(str(path))

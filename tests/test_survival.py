@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint_is_said_to_be_and_not_used(stopped, damage):
         np.savez(path, **{**arrays, "leaf_0": np.zeros(3)})
     else:
         path.write_bytes(damage)
-    with pytest.warns(UserWarning, match=r"one.npz is damaged \(.*\): that training starts anew"):
+    with pytest.warns(UserWarning, match=r"one.npz is damaged \(.*\): that training starts over"):
         assert train_once(stopped, lambda progress: None) is None
 
 
@@ -311,8 +311,8 @@ def test_where_there_is_nothing_to_resume_it_says_so(tmp_path, capsys):
     assert said(SMALL, resume=False) == ""
     kept = found(SMALL)
     kept.keep(3, {"w": np.zeros(2)}, {}, Seconds(0, 0, 0))
-    begin = f"note: mine: --resume does not go on from {kept.path}, which is of a training with "
-    end = ": starts from the beginning\n"
+    begin = f"note: mine: --resume does not continue {kept.path}, which is of a training with "
+    end = ": starts from iteration 0\n"
     assert said(dataclasses.replace(SMALL, batch=64)) == f"{begin}--batch 16{end}"
     assert said(dataclasses.replace(SMALL, batch=64, lr=0.5)) == f"{begin}--batch 16, --lr 0.001{end}"
     assert said(SMALL, seeds=(0, 1)) == f"{begin}seeds 0{end}"

@@ -50,14 +50,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class CompareOptions(CommonOptions):
-    """Train with and without complex synapses, and with other methods, over several seeds, and compare.
+    """Compare complex synapses with plain training, and with other methods, over several seeds.
 
-    Each seed's initial weights and batches are the same for all methods.
+    For each seed, all methods start from the same initial weights and see the same batches.
 
     Attributes:
-        methods: What to compare; differences are to the first one named.
-        seed: First seed (of the initial weights and of the batches).
-        n_seeds: Number of seeds. They are consecutive, and train in one program.
+        methods: Methods to compare; differences are to the first one.
+        seed: First seed, of the initial weights and of the batches.
+        n_seeds: Number of consecutive seeds. They train together.
     """
 
     methods: Methods = ("standard", "cs")

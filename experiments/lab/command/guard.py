@@ -14,8 +14,7 @@ from experiments.lab.system.standard_streams import lasting_streams
 from experiments.lab.system.terminal import suit_the_terminal
 
 RUNS_ARE_KEPT = (
-    "interrupted: finished runs are kept, and found again next time; "
-    "--resume goes on with what is not finished"
+    "interrupted: finished runs are kept, and found again next time; --resume continues the others"
 )
 
 

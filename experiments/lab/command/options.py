@@ -34,28 +34,28 @@ class Output:
 
     Attributes:
         time: Print the seconds spent on compiling, training and evaluating.
-        pdf: Draw the figures (PDF and PNG). The comparison always draws its own.
-        live: Draw the accuracies and the loss while training, in a page for the browser:
+        pdf: Draw the figures (PDF and PNG). compare and sweep always draw them.
+        live: Draw the accuracies and the loss during training, on a page for the browser in
             <results-dir>/live/.
-        tensorboard: Write them for TensorBoard, to <results-dir>/tensorboard/.
-        visdom: Show them on the Visdom server at localhost:8097.
-        data_dir: Folder with the four files of MNIST or FashionMNIST (.gz or unpacked), with Keras's
-            mnist.npz, or with a copy prepared by TensorFlow Datasets. Without it, TensorFlow
-            Datasets' own folder is used, downloading if need be.
-        results_dir: Folder for the results. Finished runs are found again there.
+        tensorboard: Write the accuracies and the loss for TensorBoard to <results-dir>/tensorboard/.
+        visdom: Send the accuracies and the loss to the Visdom server at localhost:8097.
+        data_dir: Folder with MNIST or FashionMNIST: the four original files (.gz or unpacked), Keras's
+            mnist.npz, or a copy prepared by TensorFlow Datasets. By default, TensorFlow Datasets' own folder,
+            with a download if necessary.
+        results_dir: Folder for the results. Runs that are finished there are found again, not trained again.
         plot_dir: Folder for the figures.
-        dump_stream: Write down which samples were shown in which iteration, beside the summary, one file for
-            each seed (as --stream-file reads them).
-        probes: Measure, at every evaluation of complex synapses, how far each beaker is from the weights in
-            each layer, how much flows, and how well each beaker's weights do on each task.
-        measures: Measures of your own, MODULE:FUNCTION, beside those that are built in, for the summary and
-            the table of runs. Finished runs are measured too, without training.
-        accept_other_code: Take finished runs that were made before the code of cs_optax/ or experiments/lab/
-            was changed, with a warning. They are trained again otherwise.
-        resume: Go on with a training that was stopped, from its last checkpoint.
+        dump_stream: Write the training samples of every iteration to files beside the summary, one for each
+            seed, which --stream-file reads.
+        probes: At every evaluation of complex synapses, measure in each layer how far each beaker is from the
+            weights and how much flows, and the accuracy on each task with each beaker's weights.
+        measures: Your own measures, beside the built-in ones, for the summary and the table of runs. Finished
+            runs are measured too, without training.
+        accept_other_code: Accept finished runs that were made before the code of cs_optax/, experiments/lab/
+            or your own was changed, with a warning. By default they are trained again.
+        resume: Continue interrupted trainings from their last checkpoints.
         checkpoint_every: Seconds between two checkpoints of a training; 0 makes one at every log point.
-        get_stamp: Print the stamp that names these results, and do nothing else. (The data are
-            read: their checksum is part of the stamp.)
+        get_stamp: Print the stamp that names these results, and exit. (The data are read: their checksum is
+            part of the stamp.)
     """
 
     time: bool = False
@@ -81,18 +81,19 @@ class Output:
 
 @dataclass(frozen=True)
 class Machines:
-    """Where the runs are computed. Results are the same but for rounding, and what training makes of it.
+    """Where the runs are computed. The results are the same up to rounding, which training can amplify.
 
     Attributes:
-        no_gpus: Compute on the CPU even where there is a GPU.
-        devices: Devices that the runs which train together are divided among (of each process); of a CPU, as
-            many parts as are wanted.
-        distributed: Divide the runs among several processes, perhaps on several computers, each of which is
-            started with this same command, and should find the same folders. Where JAX knows the cluster
-            (Slurm, Open MPI …), nothing more is needed.
-        coordinator: Elsewhere, HOST:PORT of the first process: the port is free, and all can reach it.
-        n_processes: The number of processes.
-        process_id: Which one this is, from 0. The first one writes the results.
+        no_gpus: Compute on the CPU even if there is a GPU.
+        devices: Number of devices of each process among which runs that train together are divided; a CPU is
+            divided into as many.
+        distributed: Divide the runs among several processes, possibly on several hosts. Start each of them
+            with this same command, on the same folders. On a cluster that JAX recognises (Slurm, Open MPI …)
+            nothing else is needed.
+        coordinator: On other clusters: HOST:PORT of the first process, with a free port that all processes
+            can reach.
+        n_processes: Number of processes.
+        process_id: Number of this process, from 0. Process 0 writes the results.
     """
 
     no_gpus: bool = False
@@ -131,8 +132,8 @@ class NetworkToShow(NetworkAndOptimizer):
     """The network, and how it is trained.
 
     Attributes:
-        model: The network: mlp, fully connected layers with ReLU in between; or MODULE:FUNCTION, one of your
-            own. The module is a dotted name or a file.py, and the help then shows the model's settings.
+        model: The network: mlp, fully connected layers with ReLU; or MODULE:FUNCTION, a model of your own, in
+            a module or a file.py. The help then shows its settings too.
     """
 
     model: Annotated[str, tyro.conf.arg(metavar=f"{BUILT_IN.name}|MODULE:FUNCTION")] = BUILT_IN.name
@@ -143,11 +144,11 @@ Timescales = Literal["given", "suggested"]
 
 @dataclass(frozen=True)
 class SynapseToShow(Synapse):
-    """The synapse of Benna & Fusi (2016). Without effect on the standard method.
+    """The synapse of Benna & Fusi (2016). Only methods that have one use these settings.
 
     Attributes:
-        timescales: Where --beakers, --alpha and --beta come from: given, each by its flag; or suggested, all
-            three by cs_optax.suggest_timescales for this number of iterations and of tasks.
+        timescales: given: --beakers, --alpha and --beta are used as they are. suggested: all three are those
+            of cs_optax.suggest_timescales for the number of iterations and of tasks.
     """
 
     timescales: Timescales = "given"

@@ -33,8 +33,8 @@ def methods_in_words() -> str:
     described = " ".join(f"{one.name}: {one.summary}." for one in BUILT_IN.values())
     told = [one.name for one in BUILT_IN.values() if one.needs_task_ends]
     return (
-        f"{described} MODULE:FUNCTION: one of your own; the module is a dotted name or a file.py, and the "
-        f"help then shows its settings. {', '.join(told)} are told when a task ends, and need a task-based "
+        f"{described} MODULE:FUNCTION: a method of your own, in a module or a file.py; the help then shows "
+        f"its settings too. {', '.join(told)} have to be told when a task ends, so they need a task-based "
         "stream."
     )
 
@@ -44,7 +44,7 @@ Methods = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
         metavar=f"[{NAME} …]",
-        help=f"What to compare; differences are to the first one named. {methods_in_words()}",
+        help=f"Methods to compare; differences are to the first one. {methods_in_words()}",
     ),
 ]
 

@@ -128,13 +128,13 @@ def _cautions(differences: "Sequence[PairedDifference]") -> list[str]:
     tested = [one for one in differences if not math.isnan(one.p_value_sign_flip)]
     n, cautions = differences[0].n, []
     if tested and 1 < n < 6:
-        cautions.append(f"with {n} seeds sign flips give no p below {2 ** (1 - n):.2g}")
+        cautions.append(f"with {n} seeds the sign-flip test gives no p below {2 ** (1 - n):.2g}")
     if len(tested) > 1:
         cautions.append(f"p-values are not corrected for {len(tested)} comparisons")
     lines = ["; ".join(cautions)] if cautions else []
     if len(tested) < len(differences):
         lines.append(
-            "where a training diverged there is no error, interval or p-value; where all did, no mean either"
+            "if a training diverged, no error, interval or p-value is given; if all did, no mean either"
         )
     return lines
 

@@ -11,9 +11,10 @@ class EwcSettings:
     """Of online EWC.
 
     Attributes:
-        ewc_strength: Weight of online EWC's penalty (lambda); 0 is none, more protects more.
-        ewc_decay: What is left of earlier tasks' Fisher information (gamma of online EWC) after a task.
-        ewc_samples: Samples of each task that its Fisher information is estimated on, each with one label
+        ewc_strength: Strength of the penalty of online EWC (lambda); 0 is none.
+        ewc_decay: Factor on the Fisher information of earlier tasks at the end of each task (gamma of online
+            EWC).
+        ewc_samples: Samples of each task on which its Fisher information is estimated, each with one label
             drawn from the network's own prediction.
     """
 
@@ -27,8 +28,8 @@ class SiSettings:
     """Of synaptic intelligence.
 
     Attributes:
-        si_strength: Weight of SI's penalty (c); 0 is none, more protects more.
-        si_damping: Keeps SI's importance of a weight that has hardly moved finite (xi).
+        si_strength: Strength of the penalty of SI (c); 0 is none.
+        si_damping: Damping of SI (xi), which keeps the importance of weights finite that hardly moved.
     """
 
     si_strength: float = 100.0
@@ -51,7 +52,8 @@ class ReplaySettings:
     """Of experience replay.
 
     Attributes:
-        replay_budget: Samples of each class that experience replay (ER) stores, or all where there are fewer.
+        replay_budget: Samples of each class that experience replay (ER) stores; all of them if there are
+            fewer.
     """
 
     replay_budget: int = 100
@@ -62,7 +64,7 @@ class L2Settings:
     """Of L2 to the initial weights.
 
     Attributes:
-        l2_strength: Weight of the penalty on the distance to the initial weights; 0 is none.
+        l2_strength: Strength of the penalty on the distance to the initial weights; 0 is none.
     """
 
     l2_strength: float = 1e-5
@@ -73,8 +75,7 @@ class AverageSettings:
     """Of the average of the weights.
 
     Attributes:
-        average_time: Timescale of the average of the weights, in iterations; until then it is their plain
-            mean.
+        average_time: Timescale of the average of the weights, in iterations; earlier it is their plain mean.
     """
 
     average_time: float = 2000.0
@@ -82,9 +83,9 @@ class AverageSettings:
 
 @dataclass(frozen=True)
 class Baselines(AverageSettings, L2Settings, ReplaySettings, LwfSettings, SiSettings, EwcSettings):
-    """How strongly the other methods hold on to what was learned. Each is without effect on the rest.
+    """Settings of the other methods; each affects its own method only.
 
-    The defaults suit split MNIST; experiments/README.md says which values were tried.
+    The defaults suit split MNIST; experiments/README.md lists the values that were tried.
     """
 
 
@@ -101,7 +102,7 @@ _ALL = (
     Declaration(
         name="cs",
         make="experiments.lab.methods.synapse:make",
-        summary="with complex synapses",
+        summary="the optimizer followed by complex synapses",
         uses=("beakers", "alpha", "beta", "time_step"),
         ignores=("decay",),
         search={"alpha": Range(1, 1000), SPAN: Range(10, 1e5), SPACING: Range(1.5, 3)},
@@ -113,8 +114,8 @@ _ALL = (
     Declaration(
         name="cs-readout",
         make="experiments.lab.methods.synapse:make_readout",
-        summary="trained as cs, evaluated with the weights in one of its slower beakers, or an average of "
-        "past ones (--profile)",
+        summary="trained as cs, evaluated with the weights of a slower beaker, or with an average of past "
+        "weights (--profile)",
         uses=("beakers", "alpha", "beta", "time_step", "readout", "profile"),
         ignores=("decay",),
         search={
@@ -132,7 +133,7 @@ _ALL = (
     Declaration(
         name="cs-published",
         make="experiments.lab.methods.synapse:make_published",
-        summary="the published optimizer, whatever the time step",
+        summary="the published optimizer, whatever --time-step says",
         uses=("beakers", "alpha", "beta"),
         ignores=("decay",),
         fixed={"time_step": "learning-rate"},
@@ -146,7 +147,7 @@ _ALL = (
     Declaration(
         name="joint",
         make="experiments.lab.methods.joint:make",
-        summary="all tasks mixed",
+        summary="training on all tasks mixed",
         color="#000000",
         line="dotted",
         mixes_tasks=True,
@@ -209,7 +210,7 @@ _ALL = (
     Declaration(
         name="average",
         make="experiments.lab.methods.average:make",
-        summary="evaluated with a slow average of the weights",
+        summary="trained as standard, evaluated with a slow average of the weights",
         settings=AverageSettings,
         search={"average_time": Range(30, 1e5, "Timescale (iterations)")},
         together=("lr", "average_time"),
@@ -221,7 +222,7 @@ _ALL = (
         name="record",
         make="experiments.lab.methods.record:make",
         summary="trained as standard, evaluated with an average of past weights (--profile), read from "
-        "beakers that only listen",
+        "beakers",
         uses=("profile",),
         evaluated_by={"profile": profile.TRIED},
         label="record",

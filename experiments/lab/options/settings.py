@@ -37,24 +37,25 @@ class DataAndTasks:
 
     Attributes:
         experiment: splitMNIST, permMNIST, splitFashionMNIST, permFashionMNIST, splitDigits, permDigits, or
-            data of your own: a file.npz, or module:function. Split experiments divide the ten classes
-            among the tasks; perm experiments have all ten classes in every task, with the pixels permuted
-            differently in each. Digits (8 x 8 pixels) come with scikit-learn and need no download.
-        scenario: With task, the task is known at test time; with domain it is not, and all tasks share
-            the same outputs; with class, all classes of all tasks have to be told apart. MODULE:FUNCTION is
-            one of your own.
-        stream: With task-based, one task comes after the other; with gradual likewise, but neighbours
-            overlap (--overlap); with random, the task (in the class scenario the class) of every sample is
-            drawn uniformly; with file, it is what --stream-file says, which need not be named twice.
-        overlap: The share of a task's iterations over which, in a gradual stream, it gives way to the next
-            one: 0 is at once, with 1 a task is pure in its middle alone.
-        stream_file: A sequence of tasks of your own, .npz: integer arrays "tasks" [iterations] or
-            [iterations, batch], numbered from 0, and if wanted "rows" [iterations, batch], the training
-            samples. It decides the number of iterations, whatever --iters says.
-        class_order: Order of the classes over the tasks of split experiments: 0, 1, 2 …, or by the seed.
-        tasks: Number of tasks. Split experiments allow 1, 2 and 5, in the class scenario also 10; data of
-            your own that name the task of each sample decide it.
-        iters: Number of iterations (batches), per task in task-based and gradual streams, else in total.
+            your own data: a file.npz, or module:function. Split experiments divide the ten classes among the
+            tasks. In perm experiments every task has all ten classes, with a pixel permutation of its own.
+            Digits (8 x 8 pixels) come with scikit-learn; no download is needed.
+        scenario: task: the task is known at test time. domain: it is not known, and all tasks share the same
+            outputs. class: all classes of all tasks have to be told apart. MODULE:FUNCTION: a scenario of
+            your own.
+        stream: task-based: one task after the other. gradual: the same, but neighbouring tasks overlap
+            (--overlap). random: the task of each sample (class scenario: its class) is drawn uniformly. file:
+            as --stream-file says, which implies it.
+        overlap: Length of the transition between two tasks of a gradual stream, as a fraction of the
+            iterations of a task: 0 switches at once; with 1 a task is pure only in its middle.
+        stream_file: Your own sequence of tasks, an .npz file with the integer array "tasks" [iterations] or
+            [iterations, batch], numbered from 0, and optionally "rows" [iterations, batch], the training
+            samples to show. It sets the number of iterations, whatever --iters says.
+        class_order: How split experiments assign the classes to the tasks: canonical (0, 1, 2 …), or
+            shuffled, in a different order for each seed.
+        tasks: Number of tasks. Split experiments allow 1, 2 and 5, and 10 in the class scenario. Your own
+            data set it if they name the task of each sample.
+        iters: Number of iterations (batches): per task in task-based and gradual streams, in total otherwise.
         batch: Samples per iteration.
     """
 
@@ -74,13 +75,13 @@ class NetworkAndOptimizer(FullyConnected):
     """The network, and how it is trained.
 
     Attributes:
-        fc_layers: Layers of the built-in network, the output layer included.
-        fc_units: Units in each hidden layer.
-        singlehead: One output layer shared by all tasks, instead of one per task. For the task
-            scenario; the others have a single head anyway.
+        fc_layers: Number of layers of the built-in network, the output layer included.
+        fc_units: Units in each of its hidden layers.
+        singlehead: Share one output layer among all tasks, instead of one per task. For the task scenario;
+            the others have a single head anyway.
         lr: Learning rate.
-        optimizer: Optimizer, alone or followed by complex synapses.
-        decay: Weight decay of all methods but those with complex synapses.
+        optimizer: The optimizer that all methods build on.
+        decay: Weight decay (L2). Methods with complex synapses ignore it.
     """
 
     singlehead: bool = False
@@ -91,23 +92,23 @@ class NetworkAndOptimizer(FullyConnected):
 
 @dataclass(frozen=True)
 class Synapse:
-    """The synapse of Benna & Fusi (2016). Without effect on the standard method.
+    """The synapse of Benna & Fusi (2016). Only methods that have one use these settings.
 
     Attributes:
-        beakers: Number of beakers, the visible weight included. With 1 the weights decay at beta, with 0
-            there is no synapse.
-        alpha: Shortest timescale of the synapse, in iterations (but see --time-step).
-        beta: Longest timescale of the synapse, in iterations (but see --time-step).
-        time_step: Time that passes in one iteration. With iteration it is 1, and alpha and beta are
-            numbers of iterations; with learning-rate it is that of the published code, whose
-            timescales are really alpha/lr and beta/lr iterations.
-        readout: The beaker whose weights cs-readout evaluates, from 1, the visible weights; 0 means the
-            one in the middle of the chain.
-        profile: The average of past weights that record and cs-readout evaluate: mean, or mean:0.5 for the
-            last half of the iterations so far; power:0.1, the power function of this standard deviation;
-            exponential:200 over a time, in iterations or as exponential:0.2n, a share of those so far;
-            moment:300, about so long ago. By default record takes the mean, and cs-readout the beaker of
-            --readout in the place of an average.
+        beakers: Number of beakers, including the visible weight. With 1 the weights decay with the timescale
+            beta; with 0 there is no synapse.
+        alpha: Shortest timescale, in iterations (but see --time-step).
+        beta: Longest timescale, in iterations (but see --time-step).
+        time_step: Time that passes in one iteration. iteration: 1, so that alpha and beta are numbers of
+            iterations. learning-rate: the learning rate, as in the published code, whose timescales are in
+            fact alpha/lr and beta/lr iterations.
+        readout: The beaker that cs-readout evaluates: 1 is the visible weight, 0 selects the middle of the
+            chain.
+        profile: The average of past weights that record and cs-readout evaluate. mean: of all iterations so
+            far; mean:0.5: of the last half of them; power:0.1: a power function with this relative standard
+            deviation; exponential:200 or exponential:0.2n: an exponential average over this time, in
+            iterations or as a share of those so far; moment:300: the weights of about 300 iterations ago. By
+            default record evaluates the mean, and cs-readout the beaker of --readout.
     """
 
     beakers: int = 5
@@ -123,16 +124,16 @@ class Evaluation:
     """What is recorded during training.
 
     Attributes:
-        loss_log: Iterations between two records of the training loss (its mean since the last one). Longer
-            than the run: one record, at its end.
-        eval_log: Iterations between two evaluations of the test accuracy. There is one before the first
-            iteration, at the end of each task and of the run in any case.
-        eval_n: Test samples per task (in the class scenario per class) in these evaluations. The final
-            accuracy is always that on the whole test set.
-        evaluate_on: What counts as the test set. With validation, every sixth training image of each
-            class, which is then not trained on: for choosing settings without a look at the test set.
-        full_eval: When the whole test set is evaluated: with tasks after each task (task-based and gradual
-            streams) and at the end, with end only there, as in a search.
+        loss_log: Iterations between two records of the training loss, each the mean since the previous one.
+            If longer than the run, there is one record, at the end.
+        eval_log: Iterations between two evaluations of the test accuracy. Evaluations before the first
+            iteration, at the end of each task and at the end of the run are always made.
+        eval_n: Test samples per task (class scenario: per class) in these evaluations. The final accuracy
+            always uses the whole test set.
+        evaluate_on: What to take the accuracy on: the test set; or, for choosing settings, validation data:
+            every sixth training image of each class, which is then not trained on.
+        full_eval: When the whole test set is evaluated. tasks: after each task (task-based and gradual streams)
+            and at the end. end: only at the end, as in a search.
     """
 
     loss_log: int = 100

@@ -142,8 +142,8 @@ def validate_methods(settings: Settings, methods: Sequence[str]) -> None:
             raise SettingsError(f"method {method}: must be named once")
         if settings.profile_of(method) and settings.of_method(method).time_step == "learning-rate":
             raise SettingsError(
-                f"method {method}: --profile {settings.profile} needs --time-step iteration: no averages are "
-                "known of the published optimizer"
+                f"method {method}: --profile {settings.profile} needs --time-step iteration: averages "
+                "cannot be read from the published optimizer"
             )
         if settings.methods[method].needs_task_ends and settings.stream != "task-based":
             raise SettingsError(

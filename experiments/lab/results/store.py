@@ -72,7 +72,7 @@ def find_run(results_dir: Path, run_identity: Mapping[str, Any]) -> FinishedRun 
         return None
     except (OSError, ValueError):
         path = run_path(results_dir, stamp)
-        warnings.warn(f"{path} is damaged: that run is made again", stacklevel=2)
+        warnings.warn(f"{path} is damaged: the run is trained again", stacklevel=2)
         return None
 
 

@@ -123,29 +123,29 @@ class Checkpoints:
         """
         if not self.path.exists():
             if self._resume:
-                print(f"note: {self._title}: {self._why_none()}: starts from the beginning", file=sys.stderr)
+                print(f"note: {self._title}: {self._why_none()}: starts from iteration 0", file=sys.stderr)
             return None
         if not self._resume:
             warnings.warn(
-                f"{self.path}: an unfinished training is kept there; --resume would go on with it, "
-                "without it this one starts anew and takes its place",
+                f"{self.path}: an unfinished training is kept there, which --resume would continue; "
+                "without it, this one starts over and replaces it",
                 stacklevel=2,
             )
             return None
         try:
             kept, environment = self._read(like)
         except (NotArraysError, ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"{self.path} is damaged ({error}): that training starts anew", stacklevel=2)
+            warnings.warn(f"{self.path} is damaged ({error}): that training starts over", stacklevel=2)
             return None
         if environment != self._environment:
             changed = [name for name, value in self._environment.items() if environment.get(name) != value]
             warnings.warn(
-                f"{self.path} was made with another {', '.join(changed)}: going on from it, "
-                "with rounding that may differ",
+                f"{self.path} was made with another {', '.join(changed)}: resuming from it, "
+                "but rounding may differ",
                 stacklevel=2,
             )
         self.resumed_at, self.seconds_before = kept.iteration, kept.seconds
-        print(f"{self._title}: going on from iteration {kept.iteration}", file=sys.stderr)
+        print(f"{self._title}: resuming from iteration {kept.iteration}", file=sys.stderr)
         return kept
 
     def discard(self) -> None:
@@ -164,7 +164,7 @@ class Checkpoints:
         if not others:
             return f"--resume finds no checkpoint of it in {folder}"
         differences, path = min(others, key=lambda other: len(other[0]))
-        return f"--resume does not go on from {path}, which is of a training with {listed(differences)}"
+        return f"--resume does not continue {path}, which is of a training with {listed(differences)}"
 
     def _read(self, like: Any) -> tuple[Kept, dict[str, Any]]:
         arrays = read_arrays(self.path)

@@ -160,13 +160,14 @@ class Job:
             return
         title, runs = self.title or self.method, counted(len(others), "run")
         changed = listed(stamps.files_of_other_code(others))
-        where = f"{self.output.results_dir}, made by other code (changed since: {changed})"
+        folder = self.output.results_dir
+        made = f"made by other code (changed since: {changed})"
         if self.output.accept_other_code:
-            processes.note(f"warning: {title}: --accept-other-code takes {runs} from {where}")
+            processes.note(f"warning: {title}: --accept-other-code accepts {runs} in {folder}, {made}")
         else:
             processes.note(
-                f"note: {title}: training again {runs} in {where}; --accept-other-code would take "
-                "what is there"
+                f"note: {title}: training {runs} again, {made}; --accept-other-code would accept those in "
+                f"{folder}"
             )
 
     def _train(self, group: Group | None) -> tuple[dict[Pair, FinishedRun], Seconds]:
