@@ -104,7 +104,7 @@ def train_once(folder, observe, resume=True):
 
 
 def test_without_resume_a_training_starts_anew_and_says_so(stopped):
-    with pytest.warns(UserWarning, match="--resume would go on with it"):
+    with pytest.warns(UserWarning, match="which --resume would continue"):
         assert train_once(stopped, lambda progress: None, resume=False) is None
 
 
@@ -305,7 +305,7 @@ def test_where_there_is_nothing_to_resume_it_says_so(tmp_path, capsys):
         return capsys.readouterr().err
 
     nothing = (
-        f"note: mine: --resume finds no checkpoint of it in {tmp_path / 'checkpoints'}: starts from the "
+        f"note: mine: --resume finds no checkpoint of it in {tmp_path / 'checkpoints'}: starts from iter"
     )
     assert said(SMALL).startswith(nothing)
     assert said(SMALL, resume=False) == ""

@@ -55,7 +55,7 @@ class DataAndTasks:
             shuffled, in a different order for each seed.
         tasks: Number of tasks. Split experiments allow 1, 2 and 5, and 10 in the class scenario. Your own
             data set it if they name the task of each sample.
-        iters: Number of iterations (batches): per task in task-based and gradual streams, in total otherwise.
+        iters: Iterations (batches): per task in task-based and gradual streams, in total otherwise.
         batch: Samples per iteration.
     """
 
@@ -102,8 +102,7 @@ class Synapse:
         time_step: Time that passes in one iteration. iteration: 1, so that alpha and beta are numbers of
             iterations. learning-rate: the learning rate, as in the published code, whose timescales are in
             fact alpha/lr and beta/lr iterations.
-        readout: The beaker that cs-readout evaluates: 1 is the visible weight, 0 selects the middle of the
-            chain.
+        readout: The beaker that cs-readout evaluates: 1 is the visible weight, 0 the middle of the chain.
         profile: The average of past weights that record and cs-readout evaluate. mean: of all iterations so
             far; mean:0.5: of the last half of them; power:0.1: a power function with this relative standard
             deviation; exponential:200 or exponential:0.2n: an exponential average over this time, in
@@ -132,7 +131,7 @@ class Evaluation:
             always uses the whole test set.
         evaluate_on: What to take the accuracy on: the test set; or, for choosing settings, validation data:
             every sixth training image of each class, which is then not trained on.
-        full_eval: When the whole test set is evaluated. tasks: after each task (task-based and gradual streams)
+        full_eval: When to evaluate the whole test set. tasks: after each task (task-based and gradual streams)
             and at the end. end: only at the end, as in a search.
     """
 

@@ -27,8 +27,14 @@ def file_of(module: str) -> Path | None:
     if module in sys.modules:
         file = getattr(sys.modules[module], "__file__", None)
         return Path(file) if file else None
+    return _importable(module)
+
+
+@functools.lru_cache(maxsize=4096)
+def _importable(module: str) -> Path | None:
+    """The file that an import would find, without importing the packages on the way."""
     where, name, spec = None, "", None
-    for part in module.split("."):  # without importing the packages on the way
+    for part in module.split("."):
         name = f"{name}.{part}" if name else part
         try:
             spec = importlib.machinery.PathFinder.find_spec(name, where)
@@ -38,6 +44,9 @@ def file_of(module: str) -> Path | None:
             return None
         where = spec.submodule_search_locations
     return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+
+
+_CHECKED: set[tuple[Path, str]] = set()  # files whose neighbours are those that they get
 
 
 def files_of(modules: set[str]) -> dict[str, str]:
@@ -52,8 +61,9 @@ def files_of(modules: set[str]) -> dict[str, str]:
         content, package = _content(file), _package_of(name)
         found[file] = _as_imported(name, content)
         others = {*content.imports(package), *_modules_of_values(name)}
-        if not package:
+        if not package and (file, content.digest) not in _CHECKED:
             _check_neighbours(file, others)
+            _CHECKED.add((file, content.digest))
         for other in sorted(others - seen):
             seen.add(other)
             if not _is_foreign(other):
@@ -85,9 +95,11 @@ def _check_neighbours(file: Path, imported: set[str]) -> None:
 
 def _is_foreign(module: str) -> bool:
     """Whether a module that is imported is no code of the user's own."""
+    if module.partition(".")[0] == "experiments":  # its commands
+        return True
     file = file_of(module)
     installed = file is None or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
-    return installed or not is_own(module) or module.partition(".")[0] == "experiments"  # or its commands
+    return installed or not is_own(module)
 
 
 def _modules_of_values(module: str) -> Iterator[str]:
