@@ -12,18 +12,19 @@
 # ---
 
 # %% [markdown]
-# # Split MNIST: three scenarios, and what the time step does
+# # Split MNIST: three scenarios, and the time step
 #
-# The ten digits are split over five tasks, two in each, which a network learns one after the other. How well it does on all of
-# them in the end depends on what it is asked (van de Ven & Tolias 2019):
+# Five tasks show two of the ten digits each, and a network learns them one after the other. How well it does on all of them in
+# the end depends on the question (van de Ven & Tolias 2019):
 #
 # * **task**: it is told which task a digit is from, and has outputs of its own for each;
-# * **domain**: it is not told; all tasks share two outputs, and a digit is the first or the second of its pair;
-# * **class**: all ten digits have to be told apart.
+# * **domain**: it is not told. All tasks share two outputs, and a digit is the first or the second of its pair;
+# * **class**: it has to tell all ten digits apart.
 #
-# This notebook compares methods with a few seeds, and draws the results. It needs the checkout:
-# `pip install -e ".[experiments,notebooks]"`. With the environment variable `MNIST_DIR` naming a folder with the four MNIST files it learns
-# MNIST, otherwise scikit-learn's digits, which are small and easy. `NOTEBOOK_SIZE=small` makes everything shorter.
+# This notebook compares methods with four seeds, and draws the results. It needs the checkout:
+# `pip install -e ".[experiments,notebooks]"`. Set the environment variable `MNIST_DIR` to a folder with the four MNIST files
+# to learn MNIST, as here. Otherwise it learns scikit-learn's digits, which are small and easy. `NOTEBOOK_SIZE=small` makes
+# everything shorter.
 
 # %%
 import os
@@ -74,9 +75,14 @@ def compare(methods, **settings):
 # %% [markdown]
 # ## Three scenarios
 #
-# Complex synapses with timescales from 10 iterations to eight times the whole training, as `suggest_timescales` says; the same
-# training evaluated with the weights in a slow beaker; and Adam alone. All share initial weights and batches, seed by seed.
-# The classes are spread over the tasks in another order for each seed, so that no order is special.
+# Three methods are compared:
+#
+# * Adam alone;
+# * Adam followed by complex synapses, with timescales from 10 iterations to eight times the whole training, as
+#   `suggest_timescales` gives them;
+# * the same training, evaluated with the weights of a slow beaker.
+#
+# All share initial weights and batches, seed by seed. Each seed has another order of the classes, so that no order is special.
 
 # %%
 methods = ("standard", "cs", "cs-readout")
@@ -92,7 +98,7 @@ for method in methods:
     print(f"{NAMES[method]:<28}{cells}")
 
 # %% [markdown]
-# The accuracy on the tasks seen so far, mean over seeds, bands ± the standard error. A drop at the beginning of a task is
+# Accuracy on the tasks seen so far: lines are means over seeds, bands are standard errors. A drop at the beginning of a task is
 # forgetting.
 
 # %%
@@ -113,8 +119,8 @@ fig.tight_layout()
 # %% [markdown]
 # ## What is forgotten, and when
 #
-# The accuracy matrix: after each task (rows) the accuracy on each (columns), domain scenario, mean over seeds. In the last
-# row is what is left of each task.
+# The accuracy matrix of the domain scenario, mean over seeds: after each task (row) the accuracy on each task (column). The last
+# row is what is left of each task at the end.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharey=True)
@@ -141,9 +147,9 @@ plt.show()
 # %% [markdown]
 # ## What the time step does
 #
-# The published code takes the learning rate, 0.001, for the time that passes in one update. Its headline setting, timescales
-# from 500 to 2500, is then really 500 000 to 2 500 000 iterations: in a training of 2500 nothing has flowed yet. With `time_step=1`, the
-# default here, the numbers are iterations. The curves show what is left of an update after so many iterations.
+# In the published code the time that passes in one update is the learning rate, 0.001. So its main setting, timescales from 500
+# to 2500, means 500 000 to 2 500 000 iterations. In a training of 2500 iterations nothing has flowed by then. Here the default is
+# `time_step=1`, and timescales count iterations. The curves show what is left of an update over the iterations since.
 
 # %%
 published = {"scenario": "task", "beakers": 5, "alpha": 500, "beta": 2500}
@@ -182,13 +188,14 @@ print(f"  10 to {40 * iterations}, iteration:    ", difference(scenarios["task"]
 # %% [markdown]
 # ## How to read this
 #
-# A handful of seeds and settings that nobody searched for show what the commands do, not what is true: look at the width of the
-# intervals. With every method tuned alike on validation data
-# ([every method tuned](../experiments/README.md#every-method-tuned)),
+# Four seeds and untuned settings show what the commands do, and not which method is better: the intervals above are more than
+# ten points wide. With every method tuned on validation data ([results](../docs/results.md)):
 #
-# * complex synapses do not help the visible weights, and much of the gain that is seen without tuning is the learning rate's: in the
-#   domain scenario no method that neither stores images nor is told when a task ends beats plain training at a very low rate;
-# * the weights in a slow beaker are better than plain training in the task and the class scenario;
+# * the weights of complex synapses end below those of plain training;
+# * much of the gain that is seen without tuning is the learning rate's. In the domain scenario no method that neither stores
+#   images nor is told when a task ends beats plain training at a very low rate;
+# * the weights of a slow beaker are better than plain training in the task and the class scenario;
 # * a single slow average of the weights does as well as the slow beaker, and replay of stored images better than all.
 #
-# `python -m experiments.sweep --help` is how such a comparison is made; `python -m experiments.compare --help` has all protocols.
+# `python -m experiments.sweep --help` shows how such a comparison is made. `python -m experiments.compare --help` has all
+# protocols.
