@@ -508,7 +508,8 @@ def test_a_claim_holds_where_its_interval_says_so(three, holds):
     assert tables.verdict(three, 1) == holds
 
 
-def test_a_single_seed_has_no_intervals_and_no_verdicts(in_folders):
+def test_a_single_seed_has_no_intervals_and_no_verdicts(in_folders, monkeypatch):
+    monkeypatch.setattr(output, "FIGURES", {})
     assert command.main([*SMALL, "--n-seeds=1"]) == 0
     text = (in_folders / "results/rl/dqn.md").read_text()
     assert "nan" not in text
