@@ -486,6 +486,15 @@ def test_agents_that_diverged_choose_nothing_and_are_marked(in_folders, monkeypa
     assert cells[4] == "–"
 
 
+@pytest.mark.parametrize("more", [["--phases=3"], ["--only=catch"], ["--n-seeds=1"]])
+def test_a_single_method_without_adam_has_its_tables_and_figures(in_folders, more):
+    assert command.main([*SMALL, "--methods", "cs", *more]) == 0
+    text = (in_folders / "results/rl/dqn.md").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith("| complex synapses |")]
+    assert row.split("|")[4:6] == ["  ", "  "]  # nothing to be compared with
+    assert len(list((in_folders / "plots").iterdir())) == 6
+
+
 @pytest.mark.parametrize(
     ("three", "holds"),
     [
@@ -499,7 +508,8 @@ def test_a_claim_holds_where_its_interval_says_so(three, holds):
     assert tables.verdict(three, 1) == holds
 
 
-def test_a_single_seed_has_no_intervals_and_no_verdicts(in_folders):
+def test_a_single_seed_has_no_intervals_and_no_verdicts(in_folders, monkeypatch):
+    monkeypatch.setattr(output, "FIGURES", {})
     assert command.main([*SMALL, "--n-seeds=1"]) == 0
     text = (in_folders / "results/rl/dqn.md").read_text()
     assert "nan" not in text

@@ -16,7 +16,7 @@ from experiments.rl.study import Compared, Studied
 NOTHING = "–"
 Three = tuple[float, float, float]  # a mean, and the ends of its 95 % interval
 
-# Each readout of a chain against Adam, and against the single average that does the same.
+# Each method against Adam, and a chain against the single average that does the same.
 PAIRS = (
     ("cs", "adam"),
     ("cs-kaplanis", "adam"),
@@ -25,6 +25,10 @@ PAIRS = (
     ("listen-act", "adam"),
     ("listen-target", "average-target"),
     ("listen-act", "average-act"),
+    ("average-target", "adam"),
+    ("average-act", "adam"),
+    ("l2-anchor", "adam"),
+    ("replay", "adam"),
     ("cs", "average-act"),
     ("cs", "l2-anchor"),
 )
@@ -206,7 +210,8 @@ def _estimate(one: Measured, values: np.ndarray, digits: int) -> str:
 def _with_interval(form: str, mean: float, low: float, high: float) -> str:
     if math.isnan(mean):
         return NOTHING
-    return form.format(mean) + ("" if math.isnan(low) else f" ({form.format(low)} to {form.format(high)})")
+    text = form.format(mean) + ("" if math.isnan(low) else f" ({form.format(low)} to {form.format(high)})")
+    return text.replace("-", "−")  # as the head has it
 
 
 def _p_value(found: PairedDifference) -> str:
