@@ -131,7 +131,7 @@ class Evaluation:
             always uses the whole test set.
         evaluate_on: What to take the accuracy on: the test set; or, for choosing settings, validation data:
             every sixth training image of each class, which is then not trained on.
-        full_eval: When to evaluate the whole test set. tasks: after each task (task-based and gradual streams)
+        full_eval: When to evaluate the whole test set. tasks: after each task (task-based, gradual streams)
             and at the end. end: only at the end, as in a search.
     """
 
