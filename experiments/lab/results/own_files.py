@@ -27,11 +27,11 @@ def file_of(module: str) -> Path | None:
     if module in sys.modules:
         file = getattr(sys.modules[module], "__file__", None)
         return Path(file) if file else None
-    return _importable(module)
+    return _importable(module, tuple(sys.path))
 
 
 @functools.lru_cache(maxsize=4096)
-def _importable(module: str) -> Path | None:
+def _importable(module: str, _folders: tuple[str, ...]) -> Path | None:
     """The file that an import would find, without importing the packages on the way."""
     where, name, spec = None, "", None
     for part in module.split("."):
