@@ -50,8 +50,7 @@ def compare(
     """Train methods with seeds, or find their runs again, and sum them up as the command does.
 
     Args:
-        settings: a `Settings`, or what is not as usual of them by name: ``{"iters": 100}``. The settings of
-            methods and models of one's own are among them.
+        settings: a `Settings`; or those that are not as usual, by name, one's own too: ``{"iters": 100}``.
         methods: names of built-in methods, and methods of one's own: what `experiments.lab.methods.method`
             declares, a function ``settings -> optax.GradientTransformation``, or ``"module:function"``.
         seeds: how many, from 0; or consecutive ones, such as ``range(5, 10)``. Initial weights and batches of
