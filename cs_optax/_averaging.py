@@ -22,7 +22,7 @@ import numpy as np
 from cs_optax import _checks
 from cs_optax._record import MAX_SINGLE, Record, record
 from cs_optax._schedule import switches_of
-from cs_optax.profiles import Profile
+from cs_optax.profiles import Exponential, Profile
 
 # Up to so many updates, a function is evaluated at every age; above, at the Gauss-Legendre nodes of each bin.
 MAX_TABLE = 2**20
@@ -38,7 +38,8 @@ class Averaging(NamedTuple):
     Attributes:
         weights: one for each beaker, ``[K]``, float64, to be passed to :func:`readout`.
         misfit: 1 − cosine of the angle between the requested profile and the profile of these weights. 0 is
-            an exact match; 1 means that they have nothing in common.
+            an exact match; 1 means that they have nothing in common. It is not an error of the averaged
+            weights, and holds only if the training had the options and the number of updates given.
         amplification: ``Σ_k |a_k|``. If every beaker has an error of at most e, such as rounding, the
             average has an error of at most this many times e. The least possible value is 1.
     """
@@ -117,6 +118,21 @@ def _fit(rows: np.ndarray, wanted: np.ndarray, totals: np.ndarray, rounding: flo
 
 def _as_profile(profile: Any, n_updates: int) -> Any:
     """A named profile, a function of age, or the values of the updates from the youngest to the oldest."""
+    allowed = (
+        f"one of cs_optax.profiles (Mean, Exponential, Power, Moment), a function of age, or an array of "
+        f"shape ({n_updates},), one number for each update, oldest first"
+    )
+    if isinstance(profile, str):
+        raise ValueError(f"profile must be {allowed}, got {profile!r}")
+    if isinstance(profile, type):
+        raise ValueError(
+            f"profile must be an object, got the class {profile.__name__}: call it, as in profiles.Mean()"
+        )
+    if isinstance(profile, Exponential) and profile.time < 1:
+        _checks.warn(
+            f"time={profile.time:g} is less than one update: most of this average is the last weights. A "
+            "running average with decay d has the time -1/ln d, in updates."
+        )
     if isinstance(profile, Profile):
         return profile
     if callable(profile):
@@ -125,10 +141,7 @@ def _as_profile(profile: Any, n_updates: int) -> Any:
         profile = _values(profile, np.arange(n_updates))[::-1]
     values = _checks.real("profile", profile, "real numbers, oldest first")
     if values.shape != (n_updates,):
-        raise ValueError(
-            f"profile must be one of cs_optax.profiles, a function of age, or an array of shape "
-            f"({n_updates},), one number for each update, oldest first, got shape {values.shape}"
-        )
+        raise ValueError(f"profile must be {allowed}, got shape {values.shape}")
     return values[::-1]
 
 

@@ -39,7 +39,9 @@ def count(name: str, value: Any, least: int) -> int:
 
 
 def whole(name: str, value: Any, least: int) -> int:
-    """Like `count`, but also accepts a float that is a whole number, such as 1e5."""
+    """Like `count`, for what is computed on the host: also a float that is a whole number, such as 1e5."""
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(f"{name} must be known, not traced: call this outside of jax.jit and jax.vmap")
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     return count(name, value, least)

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from cs_optax import _checks
+from cs_optax._averaging import Averaging
 from cs_optax._inputs import broadcast_prefix
 from cs_optax._step import exchange_coefficients, shares
 from cs_optax._transform import ComplexSynapseState
@@ -129,6 +130,8 @@ def readout(
 
 def _readout_weights(weights: Any, n_beakers: int) -> Sequence[Any]:
     """One number for each beaker, as Python numbers if they are known, so that zeros can be skipped."""
+    if isinstance(weights, Averaging):
+        raise ValueError("weights must be a sequence of numbers, got an Averaging: pass its .weights")
     if isinstance(weights, jax.core.Tracer):
         if weights.shape != (n_beakers,):
             raise ValueError(

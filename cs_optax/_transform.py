@@ -38,7 +38,7 @@ from cs_optax._step import (
     shares,
 )
 from cs_optax._xla import combine_seeds, leaf_seed, sweep
-from cs_optax.chain import BeakerChain, timescale_chain
+from cs_optax.chain import BeakerChain, Timescales, timescale_chain
 
 INTERPRETED = partial(sweep_on_gpu, interpret=True)
 Init = Any  # "same", "zero", a tree like the parameters, or (k, params) -> such a tree
@@ -380,6 +380,13 @@ def _chain_of(
             if value is not None:
                 raise ValueError(f"{name} must be omitted if chain is given, got {value!r}")
         return chain.n_beakers, chain
+    if isinstance(n_beakers, Timescales):
+        raise ValueError(
+            "n_beakers must be an integer of at least 0, got Timescales: unpack them, as in "
+            "complex_synapse(*suggest_timescales(1000))"
+        )
+    if isinstance(n_beakers, BeakerChain):
+        raise ValueError("n_beakers must be an integer of at least 0, got a BeakerChain: pass it as chain=…")
     n_beakers = _checks.count("n_beakers", n_beakers, least=0)
     _checks.timescales(n_beakers, alpha, beta)
     if n_beakers and _checks.is_concrete(alpha) and _checks.is_concrete(beta):

@@ -489,12 +489,18 @@ class BeakerChain:
         exchanges of link 1 count together, because the chain sees them together. Do not use ``settle`` in
         :func:`readout` with these weights.
 
+        The misfit holds for ``n_updates`` and the options given here. If they are not those of the training,
+        the weights are wrong, and the misfit does not show it. Keep the options in one dictionary for
+        :func:`complex_synapse` and for this method. After early stopping, take the number of updates from
+        the state: ``int(optax.tree_utils.tree_get(state, "n_updates"))``. :func:`reset_beakers` does not set
+        it to zero.
+
         Args:
             profile: the average wanted: one of :mod:`cs_optax.profiles`; an array ``[n_updates]``, oldest
                 first; or a function of the age in updates, which is 0 for the last update, that accepts an
                 array of ages. It is scaled to a sum of 1. Above a million updates, a function is not
                 evaluated at every age, and must vary slowly over a 128th of its age.
-            n_updates: number of updates since ``init`` or ``reset_beakers``.
+            n_updates: number of updates since ``init`` or ``reset_beakers``, an integer or a scalar array.
             time_step: as given to :func:`complex_synapse`, a number greater than 0.
             init: likewise, "same" or "zero".
             leak: likewise.
@@ -509,6 +515,10 @@ class BeakerChain:
 
         Raises:
             ValueError: if an argument is out of range, or if the sum of the profile is not greater than 0.
+
+        Warns:
+            UserWarning: if the time of a :class:`profiles.Exponential` is less than one update. It may be a
+                decay.
 
         Examples:
             >>> from cs_optax import BeakerChain, profiles

@@ -96,7 +96,7 @@ class Exponential(Profile):
     average that is corrected for its start, this one contains nothing of the initial parameters.
 
     Args:
-        time: ``τ``, in updates, greater than 0.
+        time: ``τ``, in updates, greater than 0. It is not the decay: 0.99 is less than one update.
 
     Raises:
         ValueError: if ``time`` is out of range.

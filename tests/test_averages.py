@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from tiers import few
 
 from benchmarks import kept
@@ -287,6 +288,51 @@ def test_low_precision_is_amplified_less():
     assert exact.misfit < coarse.misfit
 
 
+# The number of updates
+
+
+def test_the_number_of_updates_may_be_what_any_state_holds():
+    model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    tx = optax.chain(optax.adam(0.1), complex_synapse(chain=CHAIN))
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    for _ in range(7):
+        optimizer.update(model, nnx.state(model, nnx.Param))
+    wrapped = optax.tree_utils.tree_get(optimizer.opt_state, "n_updates")
+    expected = CHAIN.averaging(profiles.Mean(), 7).weights
+    for n in (wrapped, int(wrapped), jnp.int32(7), np.array(7), np.int64(7), 7.0):
+        np.testing.assert_array_equal(CHAIN.averaging(profiles.Mean(), n).weights, expected)
+
+
+@pytest.mark.parametrize("wrap", [lambda tx: tx, lambda tx: optax.MultiSteps(tx, 3)], ids=["", "accumulated"])
+def test_the_number_of_updates_in_the_state_reads_a_training_that_stopped_early(wrap):
+    """Weights that move by one in every update: the average is as far back as the profile."""
+    chain = BeakerChain.from_timescales(*suggest_timescales(300, purpose="averages"))
+    tx = wrap(optax.chain(optax.sgd(1.0), complex_synapse(chain=chain, **LISTENING)))
+    params = jnp.zeros(2)
+    state = tx.init(params)
+    update = jax.jit(tx.update)
+    for _ in range(120):
+        updates, state = update(-jnp.ones(2), state, params)
+        params = optax.apply_updates(params, updates)
+    n = int(optax.tree_utils.tree_get(state, "n_updates"))
+    assert n == params[0]
+    wanted = np.diff(profiles.Power(0.2).share(np.arange(n + 1), n))[::-1] @ np.arange(1, n + 1)
+    right = readout(state, params, chain.averaging(profiles.Power(0.2), n, **LISTENING).weights)
+    wrong = readout(state, params, chain.averaging(profiles.Power(0.2), 300, **LISTENING).weights)
+    assert right[0] == pytest.approx(wanted, rel=0.01)
+    assert wrong[0] != pytest.approx(wanted, rel=0.1)
+
+
+def test_a_time_of_less_than_one_update_is_taken_with_a_warning():
+    for time in (0.01, 0.99, 0.999999):
+        with pytest.warns(UserWarning, match="decay d has the time -1/ln d") as caught:
+            average = CHAIN.averaging(profiles.Exponential(time), 100, **LISTENING)
+        assert caught[0].filename == __file__
+        as_function = CHAIN.averaging(lambda age, time=time: np.exp(-age / time), 100, **LISTENING)
+        np.testing.assert_allclose(average.weights, as_function.weights, rtol=1e-6)
+    CHAIN.averaging(profiles.Exponential(1.0), 100, **LISTENING)  # warnings are errors
+
+
 # Names
 
 
@@ -457,7 +503,7 @@ def test_a_short_training_is_read_as_well_where_the_chain_looks_at_every_fourth_
 
 
 def test_averages_that_are_read_after_a_training_are_as_accurate_as_those_kept_in_it():
-    found = accuracies(load("Digits"), Setting("", 400, 1e-3, 16, wrong=0.3), seeds=1)
+    found = accuracies(load("Digits"), Setting("", 500, 1e-3, 16, wrong=0.3), seeds=1)
     assert found.read.max() > found.last.max() + 3  # or there would be nothing to compare
     at_kept = np.interp(np.log(KEPT), np.log(PARTS), found.read[0])
     np.testing.assert_allclose(at_kept, found.kept[0], atol=2.5)

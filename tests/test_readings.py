@@ -149,6 +149,13 @@ def test_a_moment_before_the_first_iteration_is_the_first():
     np.testing.assert_array_equal(share, first)
 
 
+def test_a_time_that_is_a_share_of_few_iterations_may_be_less_than_one():
+    weights = averages.weights_of((4, 2.0, 90.0), "exponential:0.02n", 20, {})  # warnings are errors
+    assert np.isfinite(weights).all()
+    with pytest.warns(UserWarning, match="less than one update"):
+        averages.weights_of((4, 2.0, 90.0), "exponential:0.99", 20, {})
+
+
 def test_a_beaker_that_is_read_alone_is_what_it_is_though_training_diverged():
     method = make_method(dataclasses.replace(SMALL, readout=3), "cs-readout")
     params = {"w": jnp.ones((2, 4))}

@@ -6,6 +6,7 @@ finds the mixture, on the host, from the chain and the number of iterations alon
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -39,7 +40,10 @@ def _found(
     chain = BeakerChain.from_timescales(*times)
     if iteration == 0:
         return np.eye(1, times[0], dtype=np.float32)[0]
-    found = chain.averaging(_profile(wish, iteration), iteration, **dict(options))
+    with warnings.catch_warnings():
+        if wish.of_length:  # a share of the first iterations may well be less than one
+            warnings.filterwarnings("ignore", message="time=.* less than one update")
+        found = chain.averaging(_profile(wish, iteration), iteration, **dict(options))
     return found.weights.astype(np.float32)
 
 
