@@ -39,6 +39,7 @@ include_patterns = [
     "examples/README.md",
     "experiments/README.md",
     "experiments/results/claims/*.md",
+    "experiments/results/rl/*.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
 ]
