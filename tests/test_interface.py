@@ -157,12 +157,19 @@ def test_quiet_prints_nothing(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ({"settings": {"iter": 3}}, "iter: there is no such setting"),
+        ({"settings": {"iter": 3}}, "iter: there is no such setting or option; did you mean iters?"),
+        (
+            {"settings": {"learning_rate": 0.1}},
+            "setting or option; they are the flags of the command, such as lr",
+        ),
         ({"settings": {"iters": "3"}}, "iters '3': must be of the type int"),
         ({"settings": {"iters": 2.5}}, "iters 2.5: must be a whole number"),
         ({"settings": {"singlehead": 1}}, "singlehead 1: must be of the type bool"),
         ({"settings": {"lr": -1.0}}, "--lr -1: must be positive"),
         ({"methods": ["standart"]}, "method standart"),
+        ({"methods": ["cs-readuot"]}, "one of your own; did you mean cs-readout?"),
+        ({"scenario": "domian"}, "one of your own; did you mean domain?"),
+        ({"result_dir": "here"}, "result_dir: there is no such setting or option; did you mean results_dir?"),
         ({"methods": []}, "--methods: must name at least one"),
         ({"methods": [3]}, "must be a function"),
         ({"seeds": [0, 2]}, "seeds [0, 2]: must be how many, or consecutive numbers"),

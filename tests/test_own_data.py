@@ -345,7 +345,7 @@ def test_a_function_gives_its_arrays(module, tmp_path):
     ("name", "text", "message"),
     [
         ("no_such_module:make", "", "there is no module no_such_module"),
-        ("my_tasks:other", "def make(data_dir): ...", "my_tasks has no function other"),
+        ("my_tasks:other", "def make(data_dir): ...", "my_tasks has no function or class other"),
         ("my_tasks:make", "def make(data_dir): ...", "must return a mapping of arrays, not NoneType"),
         ("my_tasks:make", "make = 3", "my_tasks has no function make"),
         ("my_tasks:make", "def make(): ...", "must take one argument, the --data-dir"),

@@ -168,7 +168,7 @@ def test_one_that_fails_is_named_in_a_line_when_all_else_is_kept(tmp_path, file,
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none", "measure {file}:none: {file} has no function none"),
+        ("none", "measure {file}:none: {file} has no function or class none"),
         ("number", "measure {file}:number: must be a function of a run and its settings, not 3"),
         ("taken", "measure {file}:taken: has the name of the built-in measure forgetting"),
     ],

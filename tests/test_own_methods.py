@@ -405,7 +405,7 @@ def mine(settings):
     ("text", "name", "message"),
     [
         (None, "mine", r"method .*mine\.py:mine: .* cannot be read: No such file or directory"),
-        ("", "mine", "has no function mine"),
+        ("", "mine", "has no function or class mine"),
         ("mine = 3", "mine", "must be a function of the settings, not 3"),
         ("def mine(:", "mine", r"cannot be imported: SyntaxError: .*mine\.py, line 1"),
         ("import optax\n1 / 0", "mine", r"cannot be imported: ZeroDivisionError: .*\(mine\.py, line 2\)"),

@@ -512,7 +512,8 @@ def test_a_model_that_cannot_be_trained_is_refused_in_a_line(make, told):
     ("given", "told"),
     [
         ("no_such_module:net", "model no_such_module:net: there is no module no_such_module"),
-        (f"{EXAMPLE}:net", f"model {EXAMPLE}:net: {EXAMPLE} has no function net"),
+        (f"{EXAMPLE}:Transfomer", "no function or class Transfomer; did you mean Transformer?"),
+        (f"{EXAMPLE}:net", f"model {EXAMPLE}:net: {EXAMPLE} has no function or class net"),
         ("cnn", "--model cnn: must be mlp, or MODULE:FUNCTION, one of your own"),
         (f"{EXAMPLE.with_name('own_method.py')}:slow_anchor", "is a method"),
         (

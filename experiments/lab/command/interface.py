@@ -23,7 +23,7 @@ from experiments.lab.options.model import Model
 from experiments.lab.options.own import declared
 from experiments.lab.options.scenario import Scenario
 from experiments.lab.options.settings import FromTheData, Settings
-from experiments.lab.system.errors import SettingsError
+from experiments.lab.system.errors import SettingsError, meant
 from experiments.lab.system.modules import is_reference
 
 OwnMethod = Declaration | Callable[[Any], Any]
@@ -166,15 +166,19 @@ def _filled(kind: type[CompareOptions], given: Mapping[str, Any], **rest: Any) -
     """The options of a command with these values, each in its block."""
     left = dict(given)
     blocks = {}
+    possible: list[str] = []
     for block in fields(kind):
         if block.default_factory is MISSING:
             continue
         usual: Any = block.default_factory()
         known = [one.name for one in fields(usual) if one.name not in OF_THE_COMMAND]
+        possible += known
         values = {name: _value(name, left.pop(name), getattr(usual, name)) for name in known if name in left}
         blocks[block.name] = replace(usual, **values)
     if left:
-        raise SettingsError(f"{next(iter(left))}: there is no such setting or option")
+        name = next(iter(left))
+        hint = meant(name, possible) or "; they are the flags of the command, such as lr and iters"
+        raise SettingsError(f"{name}: there is no such setting or option{hint}")
     return kind(**blocks, **rest)
 
 

@@ -16,7 +16,7 @@ from experiments.lab.options.settings import (
     Stream,
     TimeStep,
 )
-from experiments.lab.system.errors import SettingsError, flag
+from experiments.lab.system.errors import SettingsError, flag, meant
 
 MOST_BEAKERS = 200  # each has to be compiled
 
@@ -137,6 +137,7 @@ def validate_methods(settings: Settings, methods: Sequence[str]) -> None:
             known = ", ".join(settings.methods)
             raise SettingsError(
                 f"method {method}: must be one of {known}, or MODULE:FUNCTION, one of your own"
+                f"{meant(method, settings.methods)}"
             )
         if methods.count(method) > 1:
             raise SettingsError(f"method {method}: must be named once")
@@ -200,6 +201,7 @@ def validate_seeds(seed: int, n_seeds: int = 1, purpose: str = "") -> None:
 def _validate_scenario(settings: Settings) -> None:
     known = settings.scenarios
     allowed = f"one of {', '.join(known)}, or MODULE:FUNCTION, one of your own"
+    allowed += meant(settings.scenario, known)
     _require(settings, "scenario", settings.scenario in known, allowed)
     _require(
         settings,

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from experiments.lab.system.errors import meant
+
 LAB = Path(__file__).parent.parent
 
 
@@ -53,7 +55,8 @@ def load(reference: str) -> tuple[ModuleType, Any]:
     else:
         raise NotThereError("must be module:function")
     if not hasattr(module, name):
-        raise NotThereError(f"{where} has no function {name}")
+        functions = [key for key, value in vars(module).items() if callable(value)]
+        raise NotThereError(f"{where} has no function or class {name}{meant(name, functions)}")
     return module, getattr(module, name)
 
 
