@@ -517,8 +517,8 @@ class BeakerChain:
             ValueError: if an argument is out of range, or if the sum of the profile is not greater than 0.
 
         Warns:
-            UserWarning: if the time of a :class:`cs_optax.profiles.Exponential` is less than one update. It may
-                be a decay.
+            UserWarning: if the time of a :class:`cs_optax.profiles.Exponential` is less than one update.
+                It may be a decay.
 
         Examples:
             >>> from cs_optax import BeakerChain, profiles
