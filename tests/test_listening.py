@@ -35,6 +35,7 @@ sys.path.append(str(Path(__file__).parent / "integration"))
 from test_base_optimizers import NEEDS, optimizers, run
 from test_conformance import TREES
 
+pytestmark = pytest.mark.usefixtures("quick_to_run")
 CHAIN = BeakerChain.from_timescales(5, 6.0, 900.0)
 PARAMS = {"w": jnp.linspace(-1.0, 1.0, 32).reshape(8, 4), "b": jnp.ones(8)}
 
