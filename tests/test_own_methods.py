@@ -202,13 +202,15 @@ def identity(reference, **given):
 
 @pytest.mark.usefixtures("undrawn")
 def test_an_edit_of_the_file_or_of_what_it_imports_is_other_code(tmp_path, capsys):
-    (tmp_path / "rates.py").write_text("def rate():\n    return 0.1\n")
+    (tmp_path / "learning_rates.py").write_text("def rate():\n    return 0.1\n")
     mine = tmp_path / "mine.py"
-    text = "import optax\nfrom rates import rate\ndef mine(settings):\n    return optax.sgd(rate())\n"
+    text = (
+        "import optax\nfrom learning_rates import rate\ndef mine(settings):\n    return optax.sgd(rate())\n"
+    )
     mine.write_text(text)
     arguments = [*TINY, "--methods", f"{mine}:mine", "--n-seeds=1", *folders(tmp_path)]
     assert compare.main(arguments) == 0
-    assert set(identity(f"{mine}:mine")["own_code"]) == {"mine.py", "rates.py"}
+    assert set(identity(f"{mine}:mine")["own_code"]) == {"mine.py", "learning_rates.py"}
     capsys.readouterr()
     mine.write_text(text + "# another word\n")
     assert compare.main(arguments) == 0

@@ -398,7 +398,7 @@ def test_a_search_trains_as_often_for_every_method_and_evaluates_all_that_is_to_
     assert sweep.main([*SHORT, *few, *folders_in(tmp_path)]) == 0
     assert trainings == []
     # What it tried are runs like any other, with their own settings and stamps.
-    names = ["--methods", "record", "--profile", "power:0.1", "--evaluate-on=validation"]
+    names = ["--methods", "record", "--profile", "power:0.1", "--evaluate-on=validation", "--full-eval=end"]
     assert compare.main([*SHORT, *names, "--seed=1000", "--n-seeds=2", *folders_in(tmp_path)]) == 0
     assert trainings == []
     found = summary_of(capsys.readouterr().out)["methods"]["record"]["final_accuracy"]

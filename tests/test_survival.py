@@ -127,7 +127,7 @@ def test_a_checkpoint_of_other_software_is_used_with_a_warning(stopped, monkeypa
     from experiments.lab.training import checkpoints
 
     monkeypatch.setattr(checkpoints, "current_environment", lambda: {"jax": "0.0.0"})
-    with pytest.warns(UserWarning, match="was made with another jax: going on"):
+    with pytest.warns(UserWarning, match="was made with another jax: resuming"):
         assert train_once(stopped, lambda progress: None) == 15
 
 
