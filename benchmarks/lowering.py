@@ -65,13 +65,13 @@ def lowering(tx: optax.GradientTransformation, shapes: Shapes) -> float:
     state = jax.eval_shape(tx.init, params)
     jax.clear_caches()
     began = time.process_time()
-    with _a_gpu():
+    with a_gpu():
         repeated_update(tx, 1).trace(params, state, params).lower(lowering_platforms=("cuda",))
     return time.process_time() - began
 
 
 @contextlib.contextmanager
-def _a_gpu() -> Iterator[None]:
+def a_gpu() -> Iterator[None]:
     """The kind of GPU to lower for, which JAX asks about from 0.12 on."""
     kind: Any = jax.sharding.AbstractDevice
     if "platform" not in inspect.signature(kind).parameters:

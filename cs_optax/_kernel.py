@@ -183,25 +183,18 @@ def _few_of_each_kind(columns: list[tuple[Any, ...]], fits: list[bool]) -> list[
 
 
 def _sweep_few(
-    move: Move,
-    few: list[int],
-    interpret: bool,
-    on_many: bool,
-    due: tuple[jax.Array | None, ...],
-    contents: tuple[optax.Params, ...],
-    left: optax.Params,
-    end: optax.Params,
-    fixed: tuple[Any, ...],
-    seed: jax.Array,
+    move: Move, few: list[int], interpret: bool, on_many: bool, *operands: Any
 ) -> tuple[optax.Params, ...]:
     """A few leaves by the kernel, to see whether it can be lowered: not all, which takes twice as long."""
+    due, contents, left, end, fixed, seed = operands
     structure: Any = jax.tree.structure(contents[0])
-    left, end, *ours = (
-        [leaves[n] for n in few] for leaves in map(structure.flatten_up_to, (left, end, *contents))
-    )
-    return _sweep_by_kernel(
-        move, [True] * len(few), interpret, on_many, due, tuple(ours), left, end, fixed, seed
-    )
+
+    def part(tree: optax.Params) -> list[Any]:
+        leaves = structure.flatten_up_to(tree)
+        return [leaves[n] for n in few]
+
+    ours = due, tuple(map(part, contents)), part(left), part(end), fixed, seed
+    return _sweep_by_kernel(move, [True] * len(few), interpret, on_many, *ours)
 
 
 def _sizes(array: jax.Array) -> tuple[bool, bool]:

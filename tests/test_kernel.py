@@ -1,11 +1,9 @@
 """The kernel for GPUs: interpreted, it gives the numbers of the loops; and the programs that have it."""
 
 import importlib
-import inspect
 import re
 import sys
 import warnings
-from contextlib import contextmanager
 from functools import partial
 
 import jax
@@ -16,6 +14,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tiers import few, pairs
 
+from benchmarks.lowering import a_gpu
 from cs_optax import _kernel, _platforms, complex_synapse, get_beakers, offload_beakers
 
 pytestmark = pytest.mark.usefixtures("quick_to_run")
@@ -91,17 +90,6 @@ def lowered(tx, params, platform="cuda"):
     with a_gpu():
         traced = jax.jit(step, donate_argnums=(0, 1)).trace(params, jax.eval_shape(tx.init, params), params)
         return traced.lower(lowering_platforms=(platform,)).as_text()
-
-
-@contextmanager
-def a_gpu():
-    """The kind of GPU that programs are lowered for, which later versions of JAX ask about."""
-    if "platform" not in inspect.signature(jax.sharding.AbstractDevice).parameters:
-        yield
-        return
-    device = jax.sharding.AbstractDevice("NVIDIA H100 80GB HBM3", None, "gpu")
-    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device)):
-        yield
 
 
 def n_kernels(program):

@@ -52,6 +52,11 @@ def accuracies(scenario: str) -> dict[str, np.ndarray]:
     return read(f"split-{scenario}-task-based{search}" for search in SEARCHES)
 
 
+def half_width(values: np.ndarray) -> float:
+    """Of the 95 % interval of the mean, by Student's t."""
+    return float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
+
+
 def draw(ax: Axes, scenario: str, colours: Colours) -> None:
     """One scenario: every seed, and the mean with its 95 % interval."""
     found = accuracies(scenario)
@@ -60,8 +65,9 @@ def draw(ax: Axes, scenario: str, colours: Colours) -> None:
         values, colour = found[method], getattr(colours, kind)
         spread = np.linspace(-0.25, 0.25, len(values))
         ax.plot(values, row + spread, ".", color=colour, alpha=0.45, markersize=4, markeredgewidth=0)
-        half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
-        ax.errorbar(values.mean(), row, xerr=half, fmt="o", color=colour, markersize=6, elinewidth=2.2)
+        ax.errorbar(
+            values.mean(), row, xerr=half_width(values), fmt="o", color=colour, markersize=6, elinewidth=2.2
+        )
     ax.set_title(f"{scenario} scenario", loc="left", color=colours.ink, weight="bold")
     ax.set(ylim=(len(METHODS) - 0.5, -0.5), yticks=range(len(METHODS)))
     ax.spines[["top", "right", "left"]].set_visible(False)

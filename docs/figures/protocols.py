@@ -10,9 +10,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from methods import SCENARIOS, SEARCHES, read
+from methods import SCENARIOS, SEARCHES, half_width, read
 from pages import PAGES, Colours, settings
-from scipy import stats
 
 HERE = Path(__file__).parent
 PROTOCOLS = {  # what they are called, and the ends of their folders' names
@@ -44,11 +43,10 @@ def draw(ax: Axes, scenario: str, colours: Colours) -> None:
         for place, (method, values) in enumerate(differences(protocol, scenario).items()):
             label, kind, marker = METHODS[method]
             color = getattr(colours, kind)
-            half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
             ax.errorbar(
                 values.mean(),
                 ROW * row + APART * (place - 1),
-                xerr=half,
+                xerr=half_width(values),
                 fmt=marker,
                 color=color,
                 markerfacecolor=colours.paper if marker == "D" else color,
