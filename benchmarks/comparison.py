@@ -39,13 +39,20 @@ def bare_steps(repeats: int) -> tuple[float, float]:
 
 def compare(flags: Sequence[str], data_dir: Path | None, results_dir: Path, **environment: str) -> Any:
     """The summary of the command, run in a process of its own."""
+    return json.loads(summary_of("compare", flags, data_dir, results_dir, **environment).read_text())
+
+
+def summary_of(
+    command: str, flags: Sequence[str], data_dir: Path | None, results_dir: Path, **environment: str
+) -> Path:
+    """The file of the summary of an experiment command (compare, sweep), run in a process of its own."""
     folders = [f"--results-dir={results_dir}", f"--plot-dir={results_dir}"]
     where = [] if data_dir is None else [f"--data-dir={data_dir}"]
-    command = [sys.executable, "-m", "experiments.compare", *flags, *where, *folders]
+    words = [sys.executable, "-m", f"experiments.{command}", *flags, *where, *folders]
     done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        words, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )
-    return json.loads(Path(done.stdout.splitlines()[-1].removeprefix("summary: ")).read_text())
+    return Path(done.stdout.splitlines()[-1].removeprefix("summary: "))
 
 
 def timed(seeds: int, iters: int, data_dir: Path | None, results_dir: Path) -> dict[str, Any]:

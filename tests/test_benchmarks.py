@@ -16,7 +16,7 @@ NAMES = [path.stem for path in FOLDER.glob("*.py") if "arguments: Sequence" in p
 
 
 def test_every_benchmark_is_run_by_the_one_command_or_by_itself():
-    assert {*WITH_DATA, *WITHOUT} | {"averages", "baselines", "gpu", "schedules"} == set(NAMES)
+    assert {*WITH_DATA, *WITHOUT} | {"averages", "baselines", "gpu", "lengths", "schedules"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
