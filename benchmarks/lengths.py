@@ -73,7 +73,7 @@ class Studied:
     def own_best(self, method: str, iters: int) -> Results:
         """The method with the settings that suit this length."""
         given = self._given
-        search = ["--budget", given.budget, "--n-tuning-seeds", given.n_tuning_seeds]
+        search: list[object] = ["--budget", given.budget, "--n-tuning-seeds", given.n_tuning_seeds]
         search += ["--ranges", "lr=1e-6:1e-2"]
         if (method, iters) not in self._best:
             self._best[method, iters] = self._results("sweep", method, iters, search)
@@ -89,7 +89,7 @@ class Studied:
 
     def _results(self, command: str, method: str, iters: int, more: Sequence[object]) -> Results:
         given = self._given
-        flags = ["--methods", method, "--scenario", given.scenario, "--class-order", "shuffled"]
+        flags: list[object] = ["--methods", method, "--scenario", given.scenario, "--class-order", "shuffled"]
         flags += ["--fc-units", given.fc_units, "--batch", given.batch]
         flags += ["--iters", iters, "--n-seeds", given.n_seeds, "--eval-log", iters]
         flags += ["--eval-n", 256, *more]

@@ -88,13 +88,16 @@ def optimized(optimize):
     _tell(_optimize[-1])
 
 
-def compile_quickly():
-    """Optimize no program, but for tests that ask for it. Before JAX is used.
+def compile_quickly(optimize):
+    """Let the compiler do less, before JAX is used: no part that takes long, and no optimization if so told.
 
     Versions of JAX before 0.11 take twice as long as later ones to compile the tests' small programs, unless
     a part of the compiler is left out; later ones do not know the flag.
+
+    Args:
+        optimize: whether it optimizes; if not, it does so only for tests that ask for it.
     """
-    _optimize[:] = [False]
-    _tell(False)
+    _optimize[:] = [optimize]
+    _tell(optimize)
     if jax.__version_info__ < (0, 11):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"

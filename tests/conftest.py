@@ -13,8 +13,8 @@ from experiments.lab.figures import style
 def pytest_configure(config):
     """Set up JAX, before it is used, and the workers' environment."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each worker: their matrices are small
-    if config.option.markexpr == "not slow":  # with all tests programs are compiled as users compile them
-        compiled_programs.compile_quickly()
+    if config.option.markexpr in ("not slow", "slow"):  # with all tests, programs compile as for users
+        compiled_programs.compile_quickly(optimize=config.option.markexpr == "slow")
     cache = getattr(config, "cache", None)  # none with -p no:cacheprovider
     if cache is not None and not hasattr(config, "workerinput"):  # before workers start
         compiled_programs.tidy(cache)
