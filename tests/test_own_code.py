@@ -65,6 +65,7 @@ def test_modules_of_a_package_count(folder):
     (folder / "rules" / "__init__.py").write_text("from .one import mine\n")
     (folder / "rules" / "one.py").write_text("from . import two\n" + RULE)
     (folder / "rules" / "two.py").write_text("RATE = 1\n")
+    (folder / "mine.py").write_text(RULE)  # no part of it, though something in it has this name
     assert set(code_of("rules:mine")) == {"__init__.py", "one.py", "two.py"}
 
 

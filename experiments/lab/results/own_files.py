@@ -35,6 +35,8 @@ def _importable(module: str, _folders: tuple[str, ...]) -> Path | None:
     """The file that an import would find, without importing the packages on the way."""
     where, name, spec = None, "", None
     for part in module.split("."):
+        if name and where is None:  # no package, so it holds no modules; None would search all folders
+            return None
         name = f"{name}.{part}" if name else part
         try:
             spec = importlib.machinery.PathFinder.find_spec(name, where)
