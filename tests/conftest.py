@@ -25,6 +25,14 @@ def pytest_configure(config):
     jax.devices()  # and from now on there are as many
 
 
+LONGEST = ("test_notebooks", "test_survival", "test_site")
+
+
+def pytest_collection_modifyitems(items):
+    """Let the longest tests come first, or one process works on them alone in the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture
 def x64():
     """Run a test with 64-bit types."""
