@@ -8,9 +8,10 @@ best on the test data of other seeds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from experiments.lab import Results, read_results
 from experiments.lab.command.parsing import parse
 from experiments.lab.figures import STYLE
 from experiments.lab.figures.style import PAGE, looks
-from experiments.lab.options.search import as_flags
 from experiments.lab.results.statistics import PairedDifference, estimate, paired_difference
 from experiments.lab.system.tables import Table
 
@@ -85,7 +85,7 @@ class Studied:
         best = self.own_best(method, chosen_at)
         if iters == chosen_at:
             return best
-        return self._results("compare", method, iters, as_flags(_search(best, method)["best"]).split())
+        return self._results("compare", method, iters, shlex.split(_search(best, method)["flags_of_best"]))
 
     def _results(self, command: str, method: str, iters: int, more: Sequence[object]) -> Results:
         given = self._given
@@ -93,8 +93,7 @@ class Studied:
         flags += ["--fc-units", given.fc_units, "--batch", given.batch]
         flags += ["--iters", iters, "--n-seeds", given.n_seeds, "--eval-log", iters]
         flags += ["--eval-n", 256, *more]
-        words = [str(one).strip("'") for one in flags]
-        return read_results(summary_of(command, words, given.data_dir, given.results_dir))
+        return read_results(summary_of(command, [*map(str, flags)], given.data_dir, given.results_dir))
 
 
 def _search(results: Results, method: str) -> Mapping[str, Any]:
@@ -119,30 +118,30 @@ class Compared(dict[tuple[str, int], tuple[Results, Results]]):
 def tables(compared: Compared, given: LengthsOptions) -> list[Table]:
     """The accuracies, the losses and the settings."""
     lengths = [f"{TASKS * iters} iterations" for iters in given.iters]
-    of_accuracy: list[list[str]] = []
-    of_loss: list[list[str]] = []
-    of_settings: list[list[str]] = []
-    for method in given.methods:
-        carried, losses, settings = [method], [method], [method]
-        for iters in given.iters:
-            one = estimate(compared.accuracies(method, iters)[0])
-            carried.append(f"{one.mean:.1f} ± {one.sem:.1f}")
-            loss = compared.loss(method, iters)
-            low, high = loss.ci95
-            at_its_best = iters == given.iters[1]
-            losses.append("" if at_its_best else f"{loss.mean:.1f} ({low:.1f} to {high:.1f})")
-            settings.append(_search(compared[method, iters][1], method)["flags_of_best"])
-        of_accuracy.append(carried)
-        of_loss.append(losses)
-        of_settings.append(settings)
+
+    def rows(cell: Callable[[str, int], str]) -> list[list[str]]:
+        return [[method, *(cell(method, iters) for iters in given.iters)] for method in given.methods]
+
+    def accuracy(method: str, iters: int) -> str:
+        one = estimate(compared.accuracies(method, iters)[0])
+        return f"{one.mean:.1f} ± {one.sem:.1f}"
+
+    def loss(method: str, iters: int) -> str:
+        one = compared.loss(method, iters)
+        low, high = one.ci95
+        return "" if iters == given.iters[1] else f"{one.mean:.1f} ({low:.1f} to {high:.1f})"
+
+    def settings(method: str, iters: int) -> str:
+        return str(_search(compared[method, iters][1], method)["flags_of_best"])
+
     chosen = f"settings chosen at {lengths[1]}"
     head, digits = ["", *lengths], [0] * (1 + len(lengths))
     network = f"{given.fc_units} units a layer, batches of {given.batch}"
     what = f"Split MNIST, {given.scenario} scenario, {network}, {given.n_seeds} seeds"
     return [
-        Table(f"{what}: final average accuracy (%), {chosen}", head, of_accuracy, digits),
-        Table("Points that the method's own best has more (95 % interval)", head, of_loss, digits),
-        Table("Its own best", head, of_settings, digits),
+        Table(f"{what}: final average accuracy (%), {chosen}", head, rows(accuracy), digits),
+        Table("Points that the method's own best has more (95 % interval)", head, rows(loss), digits),
+        Table("Its own best", head, rows(settings), digits),
     ]
 
 
@@ -173,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given, _ = parse(LengthsOptions, "benchmarks.lengths", arguments)
     studied = Studied(given)
     compared = Compared()
-    for iters, method in chain.from_iterable(((i, method) for method in given.methods) for i in given.iters):
+    for iters, method in product(given.iters, given.methods):
         compared[method, iters] = studied.carried(method, iters), studied.own_best(method, iters)
         print(f"{method}, {TASKS * iters} iterations: done", flush=True)
     publish("lengths", given.out, tables(compared, given), draw(compared, given))
