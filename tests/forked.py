@@ -3,6 +3,7 @@
 import atexit
 import multiprocessing
 import os
+import signal
 import sys
 import time
 
@@ -47,6 +48,7 @@ def _run(said, folder, function, arguments):
             os.dup2(file.fileno(), number)
     os.chdir(folder)
     jax.config.update("jax_platforms", "cpu")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where a shell in the background ignores it
     try:
         status = function(*arguments)
     finally:

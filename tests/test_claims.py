@@ -46,6 +46,7 @@ def test_fast_claims_hold(module, sizes):
     json.dumps(outcome.numbers, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_populations_are_measured():
     """Too small and too short for the targets, which are statistical: that the rows are there is enough."""
     outcome = monte_carlo.measure(0, n_synapses=64, n_memories=220, n_trials=2, oldest=100)

@@ -48,7 +48,7 @@ def test_exchange_is_its_slow_twin(alpha, x, n_beakers, resolution, x64):
 
 @pytest.mark.parametrize(
     ("alpha", "x"),
-    few(pairs([8.0, 8.5, 10.0, 20.0], [1.5, 2.0, 2.5]), lambda alpha, x: alpha == 8.5 or x == 2.5),
+    few(pairs([8.0, 8.5, 10.0, 20.0], [1.5, 2.0, 2.5]), lambda alpha, x: alpha == 8.5),
 )
 @pytest.mark.parametrize(("resolution", "bound"), [(0.125, 0.01), (0.0, 0.001)])
 def test_impulse_response_within_its_bound_at_every_phase(alpha, x, resolution, bound, x64):
@@ -107,7 +107,8 @@ def test_impulse_error_of_long_chains_up_to_beta(alpha, x, n_beakers, bound):
 
 
 @pytest.mark.parametrize(
-    ("alpha", "x", "n_beakers"), [(8.0, 1.5, 6), (8.0, 2.5, 12), (20.0, 2.0, 8), (500.0, 1.5, 5)]
+    ("alpha", "x", "n_beakers"),
+    few([(8.0, 1.5, 6), (8.0, 2.5, 12), (20.0, 2.0, 8), (500.0, 1.5, 5)], [(8.0, 1.5, 6), (500.0, 1.5, 5)]),
 )
 @pytest.mark.parametrize(("resolution", "bound"), [(0.125, 0.003), (0.0, 0.001)])
 def test_white_noise_error_within_its_bound(alpha, x, n_beakers, resolution, bound, x64):
@@ -139,7 +140,7 @@ def test_impulse_response_converges_with_the_square_of_the_time_step(x64):
 
 @pytest.mark.parametrize("visible_resolution", [0.0, 1.0])
 @pytest.mark.parametrize("resolution", [0.0, 0.125])
-@pytest.mark.parametrize("leak", ["zero", "none", "initial"])
+@pytest.mark.parametrize("leak", few(["zero", "none", "initial"], ["initial"]))
 def test_exchange_never_diverges_even_at_a_hundred_alpha(leak, resolution, visible_resolution):
     """Without input every content stays within the range of the contents before."""
     tx = complex_synapse(
@@ -161,8 +162,8 @@ def test_exchange_never_diverges_even_at_a_hundred_alpha(leak, resolution, visib
     assert np.all(rest <= limit * (1 + 1e-5))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("init", ["same", "zero"])
+@pytest.mark.parametrize("dtype", few(["float32", "float64"], ["float32"]))
+@pytest.mark.parametrize("init", few(["same", "zero"], ["zero"]))
 @pytest.mark.parametrize("options", [{}, {"resolution": 0.0}, {"visible_resolution": 0.25}])
 def test_content_is_conserved_without_a_leak(dtype, init, options, x64):
     """Σ C_k u_k changes by the input alone, up to the rounding of its terms."""
@@ -322,15 +323,18 @@ def kaplanis_times(chain):
 @pytest.mark.parametrize(
     "options", [{"resolution": 0.0}, {}, {"resolution": 0.5, "visible_resolution": 0.25}]
 )
-@pytest.mark.parametrize("dt", [1.0, 0.5])
+@pytest.mark.parametrize("dt", few([1.0, 0.5], [0.5]))
 @pytest.mark.parametrize(
     ("chain", "backflow"),
-    [
-        (FOUR, "kaplanis"),
-        (BeakerChain.from_timescales(5, 20.0, 20.0 * 4**4), "kaplanis"),
-        (UNEVEN, [30.0, 0.0, 200.0]),
-        (FOUR, [0.0, math.inf, 100.0]),
-    ],
+    few(
+        [
+            (FOUR, "kaplanis"),
+            (BeakerChain.from_timescales(5, 20.0, 20.0 * 4**4), "kaplanis"),
+            (UNEVEN, [30.0, 0.0, 200.0]),
+            (FOUR, [0.0, math.inf, 100.0]),
+        ],
+        lambda chain, backflow: len(chain.capacities) == 4,
+    ),
 )
 def test_backflow_that_begins_at_times_is_its_slow_twin(chain, backflow, dt, options, x64):
     inputs = 0.1 * RNG.standard_normal(700)

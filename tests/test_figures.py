@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
+from tiers import few
 
 from experiments.lab import figures
 from experiments.lab.figures.sweeps import _nearest
@@ -137,7 +138,7 @@ def labelled(axes, label):
     return next(line for line in axes.lines if line.get_label() == label)
 
 
-@pytest.mark.parametrize("n_seeds", [1, 4])
+@pytest.mark.parametrize("n_seeds", few([1, 4], [4]))
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_figure_is_drawn_without_complaint_and_fits_its_page(name, n_seeds):
     assert_fits(draw_all(SETTINGS[name], n_seeds)["run"], {figures.COLUMN})
@@ -151,6 +152,7 @@ def test_every_figure_is_drawn_without_complaint_and_fits_its_page(name, n_seeds
         )
 
 
+@pytest.mark.slow
 def test_slides_are_16_by_9_with_large_type():
     settings = dataclasses.replace(SETTINGS["task"], eval_log=5)
     searches = {method: make_search(settings, method) for method in ("standard", "ewc", "cs")}
@@ -176,7 +178,7 @@ def test_a_slide_has_the_pixels_of_a_full_screen(tmp_path):
         assert image.size == (1920, 1080)
 
 
-@pytest.mark.parametrize("name", ["task", "many tasks"])
+@pytest.mark.parametrize("name", few(["task", "many tasks"], ["task"]))
 def test_all_methods_together_fit_a_page(name):
     settings = dataclasses.replace(SETTINGS[name], eval_log=5)
     searches = {method: make_search(settings, method) for method in METHODS}

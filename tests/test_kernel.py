@@ -110,23 +110,23 @@ def fresh():
 
 
 @pytest.mark.parametrize("dtype", few(["float32", "bfloat16"], ["float32"]))
-@pytest.mark.parametrize(
-    "name", few(list(CASES), lambda name: name not in ("closed", "zero", "coarse", "recall"))
-)
+@pytest.mark.parametrize("name", few(list(CASES), ["default", "never", "resting, initial", "bfloat16"]))
 def test_the_kernel_gives_the_numbers_of_the_loops(name, dtype, x64):
     """And the bits of beakers that are rounded, by the same rule with the same random numbers."""
-    params = {leaf: numbers(shape, dtype) for leaf, shape in SHAPES.items()}
-    inputs = {leaf: numbers((40, *shape), dtype) for leaf, shape in SHAPES.items()}
+    shapes = SHAPES if name in ("default", "resting, initial") else {"vector": (1100,), "number": ()}
+    params = {leaf: numbers(shape, dtype) for leaf, shape in shapes.items()}
+    inputs = {leaf: numbers((40, *shape), dtype) for leaf, shape in shapes.items()}
     assert_near(*both(lambda tx: jax.jit(partial(train, tx))(params, inputs), **CASES[name]))
 
 
-@pytest.mark.parametrize("n_beakers", few([1, 2, 3, 9], [1, 2, 9]))
+@pytest.mark.parametrize("n_beakers", few([1, 2, 3, 9], [1, 2]))
 @pytest.mark.parametrize("options", [{}, {"leak": "initial", "visible_resolution": 0.25}])
 def test_it_does_with_any_number_of_beakers(n_beakers, options):
     params, inputs = numbers(30), numbers((60, 30))
     assert_near(*both(lambda tx: jax.jit(partial(train, tx))(params, inputs), n_beakers=n_beakers, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"visible_resolution": 0.25}])
 def test_it_does_after_a_thousand_steps(options):
     params, inputs = numbers(20), 0.1 * numbers((1000, 20))
@@ -134,7 +134,7 @@ def test_it_does_after_a_thousand_steps(options):
     assert_near(one, other, tolerance=5e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"beaker_dtype": "bfloat16"}])
+@pytest.mark.parametrize("options", few([{}, {"beaker_dtype": "bfloat16"}], [{}]))
 def test_it_does_where_programs_take_many_blocks_of_many_leaves(options, monkeypatch, fresh):
     """With blocks and numbers of programs so small that all that divides an array does."""
     monkeypatch.setattr(_kernel, "BLOCK", 8)
@@ -168,7 +168,7 @@ def test_weights_that_nothing_flows_back_to_are_left_alone_bit_for_bit():
     np.testing.assert_array_equal(ours, alone)
 
 
-@pytest.mark.parametrize("first", ["never", "interpret"])
+@pytest.mark.parametrize("first", few(["never", "interpret"], ["interpret"]))
 def test_a_training_goes_on_the_other_way(first):
     second = {"never": "interpret", "interpret": "never"}[first]
     params, inputs = numbers(30), numbers((40, 30))
@@ -197,7 +197,7 @@ VMAPS = {
 
 @pytest.mark.parametrize(
     ("over", "low"),
-    few(pairs(VMAPS, [False, True]), lambda over, low: low == (over == "seeds") or over == "both"),
+    few(pairs(VMAPS, [False, True]), lambda over, low: low == (over == "seeds") and over != "both"),
 )
 def test_members_of_a_vmap_decide_for_themselves(over, low):
     options = {"beaker_dtype": "bfloat16", "leak": "initial"} if low else {}
@@ -216,7 +216,7 @@ DERIVATIVES = {
 }
 
 
-@pytest.mark.parametrize("derivative", DERIVATIVES)
+@pytest.mark.parametrize("derivative", few(DERIVATIVES, ["jvp"]))
 def test_derivatives_are_those_of_the_loops(derivative):
     params, inputs = numbers(6), numbers((12, 6))
     found = [
@@ -238,7 +238,7 @@ def wrapped_in(tx):
     }
 
 
-@pytest.mark.parametrize("client", ["MultiSteps", "partition", "cond", "masked"])
+@pytest.mark.parametrize("client", few(["MultiSteps", "partition", "cond", "masked"], ["partition", "cond"]))
 def test_clients_have_the_same(client):
     params = {"w": numbers((4, 3)), "v": numbers(5)}
     inputs = {"w": numbers((20, 4, 3)), "v": numbers((20, 5))}
@@ -253,7 +253,7 @@ def test_clients_have_the_same(client):
             for name in ("default", "resting, initial", "bfloat16")
             for kind in AxisType.__members__
         ],
-        [("default", "Explicit"), ("bfloat16", "Auto")],
+        [("bfloat16", "Auto")],
     ),
 )
 def test_each_shard_is_moved_where_it_is(name, kind):
@@ -389,7 +389,8 @@ def test_derivatives_do_without(fresh):
 
 
 @pytest.mark.parametrize(
-    ("n_beakers", "n_leaves", "expected"), [(5, 30, 4), (10, 6, 2), (10, 30, 8), (30, 3, 3)]
+    ("n_beakers", "n_leaves", "expected"),
+    few([(5, 30, 4), (10, 6, 2), (10, 30, 8), (30, 3, 3)], [(5, 30, 4), (10, 6, 2)]),
 )
 def test_small_leaves_share_kernels_that_are_the_same(n_beakers, n_leaves, expected, fresh):
     """The second is what XLA goes by to compile each kernel once."""

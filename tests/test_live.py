@@ -304,6 +304,7 @@ def finished_runs(folder):
         yield path.stem, json.loads(path.read_text())["run"]
 
 
+@pytest.mark.slow
 def test_a_tensorboard_server_shows_the_numbers_of_the_runs(trained, tensorboard):
     runs = dict(finished_runs(trained))
     assert sorted(json.loads(fetch(f"{tensorboard}/data/runs"))) == sorted(runs)

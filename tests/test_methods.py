@@ -73,7 +73,7 @@ def test_every_setting_of_a_method_is_a_setting_and_every_baseline_has_a_method(
     ("method", "scenario"),
     few(
         pairs(NAMES, ["task", "domain", "class"]),
-        lambda method, scenario: scenario == "class" or method in ("standard", "lwf"),
+        lambda method, scenario: scenario == "class" or method == "lwf",
     ),
 )
 def test_every_method_learns_in_every_scenario(method, scenario):
@@ -97,7 +97,7 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("method", PLAIN)
+@pytest.mark.parametrize("method", few(PLAIN, ["si", "l2", "average", "cs"]))
 def test_without_strength_it_is_plain_training(method):
     settings = dataclasses.replace(SMALL, **PLAIN[method])
     for plain, run in zip(runs_of("standard", settings), runs_of(method, settings), strict=True):
@@ -149,7 +149,7 @@ def assert_alone_as_in_company(method):
     ("decay", "base"),
     few(
         pairs([0.0, 0.1], ["as it is", "with a norm over all parameters"]),
-        [(0.1, "as it is"), (0.0, "with a norm over all parameters")],
+        [(0.1, "as it is")],
     ),
 )
 def test_a_seed_learns_alone_as_among_five(name, decay, base, monkeypatch):
@@ -158,6 +158,7 @@ def test_a_seed_learns_alone_as_among_five(name, decay, base, monkeypatch):
     assert_alone_as_in_company(make_method(dataclasses.replace(SMALL, decay=decay), name))
 
 
+@pytest.mark.slow
 def test_a_training_with_a_norm_over_all_parameters_is_the_same_alone_and_among_five(monkeypatch):
     monkeypatch.setattr(interface, "_plain", of_all)
     together, (alone,) = (runs_made_for_this("cs", SMALL, seeds) for seeds in (range(5), [2]))
@@ -211,7 +212,7 @@ TINY = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few(NAMES, ["cs-readout", "er"]))
 def test_every_method_gives_the_same_with_64_bit_types_and_other_random_numbers_configured(name):
     (without,) = runs_of(name, TINY, seeds=[0])
     with jax.enable_x64(True), jax.default_prng_impl("rbg"):
@@ -229,7 +230,7 @@ def test_the_fisher_information_has_the_dtype_of_its_parameters(x64):
     assert estimated["w"].dtype == jnp.float32
 
 
-@pytest.mark.parametrize("method", ["ewc", "si", "lwf", "er"])
+@pytest.mark.parametrize("method", few(["ewc", "si", "lwf", "er"], ["lwf", "er"]))
 def test_what_protects_old_tasks_does_nothing_in_the_first(method):
     settings = dataclasses.replace(SMALL, si_strength=1e3, ewc_strength=1e6)
     for plain, run in zip(runs_of("standard", settings), runs_of(method, settings), strict=True):
@@ -247,7 +248,7 @@ def change_of_the_first_task(runs):
     return np.mean([abs(run.accuracy_matrix[-1, 0] - run.accuracy_matrix[0, 0]) for run in runs])
 
 
-@pytest.mark.parametrize(("method", "strength"), [("ewc", 1e7), ("si", 1e3), ("l2", 1e3)])
+@pytest.mark.parametrize(("method", "strength"), few([("ewc", 1e7), ("si", 1e3), ("l2", 1e3)], [("si", 1e3)]))
 def test_a_strong_pull_holds_the_first_task(method, strength):
     """L2 holds it where it was before any training: there is then little to forget."""
     change_without_a_pull = change_of_the_first_task(runs_of("standard", FORGETFUL))
@@ -256,7 +257,7 @@ def test_a_strong_pull_holds_the_first_task(method, strength):
     assert change_of_the_first_task(runs_of(method, settings)) < change_without_a_pull / 2
 
 
-@pytest.mark.parametrize("method", ["ewc", "si", "lwf", "er"])
+@pytest.mark.parametrize("method", few(["ewc", "si", "lwf", "er"], ["si", "lwf", "er"]))
 def test_training_with_a_memory_is_its_slow_twin(method):
     settings = dataclasses.replace(SMALL, optimizer="sgd", lr=1.0, iters=10, eval_log=100, ewc_decay=0.5)
     settings = dataclasses.replace(settings, ewc_strength=10.0, si_strength=0.3, replay_budget=4)
@@ -276,6 +277,7 @@ def test_the_average_is_the_mean_at_first_and_exponential_then():
         np.testing.assert_allclose(method.weights(new, memory, None), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_loss_that_is_recorded_is_that_of_the_new_samples_alone():
     """So that it can be compared: in the first iteration of the second task, methods alike so far agree."""
     settings = dataclasses.replace(SMALL, iters=1, eval_log=1, ewc_strength=0.0)

@@ -45,7 +45,8 @@ def test_notebook_and_script_are_the_same(path):
     assert [cell.source for cell in notebook.cells] == [cell.source for cell in script.cells]
 
 
-@pytest.mark.parametrize("path", few(NOTEBOOKS, lambda path: path.stem == KERNEL), ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, monkeypatch, tmp_path):
     from nbclient import NotebookClient
 
@@ -61,7 +62,7 @@ def test_notebook_runs(path, monkeypatch, tmp_path):
         client.execute()
 
 
-@pytest.mark.parametrize("stem", SMALLER)
+@pytest.mark.parametrize("stem", few(SMALLER, ["02_memory_curves", "05_averages"]))
 def test_the_code_of_a_notebook_runs_with_less_to_compute(stem, monkeypatch, tmp_path):
     """Here, without a kernel; what it trains with the laboratory is made up."""
     (path,) = [path for path in NOTEBOOKS if path.stem == stem]

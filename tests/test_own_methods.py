@@ -92,6 +92,7 @@ def test_one_run_is_made_of_a_module_too(tmp_path, capsys, monkeypatch):
     assert "1 of 1 runs found again" in capsys.readouterr().out  # the same file, so the same method
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sketched")
 def test_a_search_goes_through_the_declared_ranges(tmp_path, capsys):
     more = ["--budget=4", "--n-tuning-seeds=1", "--n-seeds=2", "--together=2"]

@@ -148,6 +148,7 @@ def test_the_example_is_compared_measured_drawn_and_found_again(methods, tmp_pat
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_it_is_run_and_searched(tmp_path, file, capsys):
     given = [*TINY, "--scenario", f"{file}:sharp", "--sharpness=2", *folders(tmp_path)]

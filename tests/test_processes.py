@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from forked import Command, wait_until
+from tiers import few
 
 from experiments import compare
 from experiments.lab import figures
@@ -79,7 +80,7 @@ def accuracies(folder):
     return {name: of["final_accuracy"]["per_seed"] for name, of in methods.items()}
 
 
-@pytest.mark.parametrize(("n", "devices"), [(2, 2), (4, 1)])
+@pytest.mark.parametrize(("n", "devices"), few([(2, 2), (4, 1)], [(2, 2)]))
 def test_processes_find_what_one_finds_and_the_first_one_writes_it(n, devices, tmp_path, alone):
     statuses = [one.wait(timeout=200) for one in start(tmp_path, n, "--iters=20", f"--devices={devices}")]
     assert statuses == [0] * n, said(tmp_path, 0)
@@ -105,7 +106,9 @@ def wait_for_checkpoints(folder, n):
     wait_until(lambda: len([*folder.glob("results/checkpoints/*.npz")]) == n, 120, lambda: said(folder, 0))
 
 
-@pytest.mark.parametrize(("killed", "by"), [(0, signal.SIGKILL), (1, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("killed", "by"), few([(0, signal.SIGKILL), (1, signal.SIGTERM)], [(0, signal.SIGKILL)])
+)
 def test_where_one_is_killed_the_others_say_so_and_all_go_on_later(killed, by, tmp_path):
     """Within a minute, though they are in the middle of a training."""
     long = ["--iters=3000", "--checkpoint-every=0", "--eval-log=500", "--loss-log=500"]
@@ -136,7 +139,7 @@ def test_processes_of_different_commands_are_refused(tmp_path):
     assert not runs_in(tmp_path)
 
 
-@pytest.mark.parametrize("alone_is", [0, 1])
+@pytest.mark.parametrize("alone_is", few([0, 1], [0]))
 def test_where_the_others_do_not_come_that_is_said(alone_is, tmp_path):
     (waiting,) = start(tmp_path, 2, which=[alone_is], patience=1)
     assert waiting.wait(timeout=60) != 0
@@ -144,7 +147,7 @@ def test_where_the_others_do_not_come_that_is_said(alone_is, tmp_path):
     assert re.search(r"^error: --distributed: not all .* within 1 s", said(tmp_path, alone_is), re.MULTILINE)
 
 
-@pytest.mark.parametrize("alone_is", [0, 1])
+@pytest.mark.parametrize("alone_is", few([0, 1], [1]))
 def test_ctrl_c_ends_a_process_that_waits(alone_is, tmp_path):
     (waiting,) = start(tmp_path, 2, which=[alone_is])
     wait_until(lambda: "waiting for all processes" in said(tmp_path, alone_is), 60)
@@ -154,6 +157,7 @@ def test_ctrl_c_ends_a_process_that_waits(alone_is, tmp_path):
     assert "interrupted" in said(tmp_path, alone_is)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_what_was_finished_is_not_made_again(tmp_path, alone, monkeypatch):
     """All shares are done when the first process is lost, before it has written a run."""

@@ -35,6 +35,7 @@ def test_format():
     run("ruff", "format", "--no-cache", "--check", ".")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the types of newer libraries are others")
 def test_types():
     run("mypy")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tiers import few
 
 from cs_optax import complex_synapse, get_beakers
 from experiments.claims.outcome import Outcome
@@ -366,7 +367,7 @@ def in_folders(tmp_path, monkeypatch):
 SMALL = ["--phases=8", "--steps=400", "--looks=5", "--budget=3", "--n-tuning-seeds=2", "--n-seeds=4"]
 
 
-@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize("together", few([1, 2], [2]))
 def test_the_command_keeps_tables_numbers_and_figures(in_folders, capsys, together):
     assert command.main([*SMALL, f"--together={together}"]) == 0
     found = json.loads((in_folders / "results/rl/dqn.json").read_text())
@@ -486,7 +487,7 @@ def test_agents_that_diverged_choose_nothing_and_are_marked(in_folders, monkeypa
     assert cells[4] == "–"
 
 
-@pytest.mark.parametrize("more", [["--phases=3"], ["--only=catch"], ["--n-seeds=1"]])
+@pytest.mark.parametrize("more", few([["--phases=3"], ["--only=catch"], ["--n-seeds=1"]], [["--n-seeds=1"]]))
 def test_a_single_method_without_adam_has_its_tables_and_figures(in_folders, more):
     assert command.main([*SMALL, "--methods", "cs", *more]) == 0
     text = (in_folders / "results/rl/dqn.md").read_text()

@@ -62,6 +62,7 @@ def test_the_value_of_an_option_is_not_taken_for_the_command(given, place):
     assert submit.place_of_command(given) == place
 
 
+@pytest.mark.slow
 def test_jobs_on_this_computer_find_what_the_command_finds(here, capsys):
     command = ["compare", *TINY, "--methods", "cs", "--n-seeds", "3"]
     assert submit.main(["--cluster", "local", "--at-once", "2", "--seeds-per-job", "2", *command]) == 0
@@ -105,6 +106,7 @@ def rule(settings):
 """
 
 
+@pytest.mark.slow
 def test_the_whole_tries_again_what_a_job_failed_at(here, capsys):
     (here / "mine.py").write_text(FAILS_IN_A_JOB)
     command = ["compare", *TINY, "--methods", "standard", "mine.py:rule", "--n-seeds", "1"]

@@ -55,17 +55,20 @@ def learnable_dataset(name):
 # Each value of one choice with each of every other.
 @pytest.mark.parametrize(
     ("data", "kind", "scenario", "stream"),
-    [
-        ("MNIST", "split", "task", "task-based"),
-        ("FashionMNIST", "perm", "domain", "task-based"),
-        ("Digits", "perm", "class", "task-based"),
-        ("FashionMNIST", "perm", "task", "random"),
-        ("Digits", "split", "domain", "random"),
-        ("MNIST", "split", "class", "random"),
-        ("Digits", "perm", "task", "gradual"),
-        ("MNIST", "perm", "domain", "gradual"),
-        ("FashionMNIST", "split", "class", "gradual"),
-    ],
+    few(
+        [
+            ("MNIST", "split", "task", "task-based"),
+            ("FashionMNIST", "perm", "domain", "task-based"),
+            ("Digits", "perm", "class", "task-based"),
+            ("FashionMNIST", "perm", "task", "random"),
+            ("Digits", "split", "domain", "random"),
+            ("MNIST", "split", "class", "random"),
+            ("Digits", "perm", "task", "gradual"),
+            ("MNIST", "perm", "domain", "gradual"),
+            ("FashionMNIST", "split", "class", "gradual"),
+        ],
+        lambda data, kind, *_: data == "Digits" or (data, kind) == ("MNIST", "split"),
+    ),
 )
 def test_every_pair_of_choices_runs(data, kind, scenario, stream):
     settings = dataclasses.replace(SMALL, experiment=f"{kind}{data}", scenario=scenario, stream=stream)
@@ -88,7 +91,7 @@ def test_every_pair_of_choices_runs(data, kind, scenario, stream):
     assert seconds.train > 0
 
 
-@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+@pytest.mark.parametrize("scenario", few(["task", "domain", "class"], ["class"]))
 def test_what_is_shown_is_learned(scenario):
     """One task at a time, each is known right after it was trained, and in a random stream all are."""
     settings = dataclasses.replace(SMALL, scenario=scenario, iters=150, fc_units=50, batch=32, eval_log=50)
@@ -192,7 +195,7 @@ def test_training_is_its_slow_twin():
             ("lwf", "lwf_temperature", (1.0, 4.0)),
             ("average", "average_time", (2.0, 20.0)),
         ],
-        lambda method, *_: method in ("cs", "ewc", "average"),
+        lambda method, *_: method == "cs",
     ),
 )
 def test_configurations_train_the_same_alone_and_together(method, name, values):

@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import serialization
 from jax.sharding import NamedSharding, PartitionSpec
+from tiers import few
 from trials import CHAIN, PARAMS, assert_equal, train
 
 from cs_optax import BeakerChain, complex_synapse, get_beakers, published, resize_beakers
@@ -87,7 +88,7 @@ def abstract(params, tx):
     return params, jax.eval_shape(tx.init, params)
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", few(TRAININGS, ["adam", "bfloat16", "injected"]))
 def test_a_restored_training_goes_on_as_if_never_stopped_in_every_format(name, tmp_path):
     tx = TRAININGS[name]
     params, state = train(tx, steps=7)

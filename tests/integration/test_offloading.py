@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from tiers import few
 from trials import assert_close, assert_equal
 
 from cs_optax import (
@@ -69,7 +70,13 @@ def trained(tx, params, state, n_steps=60, wrapped=jax.jit):
     return params, state
 
 
-@pytest.mark.parametrize(("name", "first"), [*((name, FIRST) for name in OPTIONS), ("exchange", 3)])
+@pytest.mark.parametrize(
+    ("name", "first"),
+    few(
+        [*((name, FIRST) for name in OPTIONS), ("exchange", 3)],
+        [("bfloat16", FIRST), ("initial", FIRST), ("exchange", 3)],
+    ),
+)
 def test_the_same_numbers(name, first):
     tx = optax.chain(optax.adam(0.01), complex_synapse(chain=CHAIN, **OPTIONS[name]))
     params, state = parameters(), tx.init(parameters())
@@ -144,6 +151,7 @@ def test_tools_look_there_and_leave_it_there():
     assert kinds(resized) == [*OFFLOADED, "pinned_host"]
 
 
+@pytest.mark.slow
 def test_differentiated():
     """Forwards as they are; backwards through several steps with all beakers fetched before."""
     tx = complex_synapse(chain=BeakerChain.from_timescales(K, 0.5, 20.0))
