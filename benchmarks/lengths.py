@@ -9,6 +9,7 @@ best on the test data of other seeds.
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 from benchmarks.comparison import summary_of
 from benchmarks.report import publish
 from experiments.lab import Results, read_results
+from experiments.lab.command.guard import fail
 from experiments.lab.command.parsing import parse
 from experiments.lab.figures import STYLE
 from experiments.lab.figures.style import PAGE, looks
@@ -170,6 +172,9 @@ def draw(compared: Compared, given: LengthsOptions) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Three tables and a figure."""
     given, _ = parse(LengthsOptions, "benchmarks.lengths", arguments)
+    if len(given.iters) == 1:
+        wrong = f"--iters {given.iters[0]}: must be at least 2 numbers; settings are chosen at the second"
+        sys.exit(fail(f"error: {wrong}", status=2))
     studied = Studied(given)
     compared = Compared()
     for iters, method in product(given.iters, given.methods):

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 import benchmarks
-from benchmarks import baselines, gpu, memory
+from benchmarks import baselines, gpu, lengths, memory
 from benchmarks.__main__ import WITH_DATA, WITHOUT
 
 FOLDER = Path(benchmarks.__file__).parent
@@ -45,6 +45,11 @@ def test_tables_are_printed_and_written(tmp_path, capsys):
     ("main", "arguments", "message"),
     [
         (baselines.main, ["--n-seeds=1"], "--n-seeds 1: must be at least 2, for a standard error"),
+        (
+            lengths.main,
+            ["--iters=500"],
+            "--iters 500: must be at least 2 numbers; settings are chosen at the second",
+        ),
     ],
 )
 def test_wrong_options_are_one_line(main, arguments, message, capsys):
