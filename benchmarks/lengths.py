@@ -172,9 +172,10 @@ def draw(compared: Compared, given: LengthsOptions) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Three tables and a figure."""
     given, _ = parse(LengthsOptions, "benchmarks.lengths", arguments)
-    if len(given.iters) == 1:
-        wrong = f"--iters {given.iters[0]}: must be at least 2 numbers; settings are chosen at the second"
-        sys.exit(fail(f"error: {wrong}", status=2))
+    if len(given.iters) < 2:
+        wrong = " ".join(["--iters", *map(str, given.iters)])
+        needed = "must be at least 2 numbers; settings are chosen at the second"
+        sys.exit(fail(f"error: {wrong}: {needed}", status=2))
     studied = Studied(given)
     compared = Compared()
     for iters, method in product(given.iters, given.methods):
