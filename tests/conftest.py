@@ -25,7 +25,7 @@ def pytest_configure(config):
     jax.config.update("jax_num_cpu_devices", 8)  # for the tests of sharding
     jax.devices()  # and from now on there are as many
     gc.freeze()  # what was imported stays; and tracing makes many objects, of which few are in cycles:
-    gc.set_threshold(200_000, 20, 100)  # a tenth less time
+    gc.set_threshold(50_000, 10, 10)  # a tenth less time
 
 
 LONGEST = ("test_notebooks", "test_survival", "test_site")

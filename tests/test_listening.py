@@ -107,7 +107,7 @@ ADAM = optax.adam(0.05)
     ("name", "dtype"),
     few(
         [*((name, "float32") for name in OPTIONS), ("default", "bfloat16"), ("euler", "bfloat16")],
-        [("default", "float32"), ("resting", "float32"), ("bfloat16", "float32"), ("euler", "bfloat16")],
+        [("resting", "float32"), ("default", "bfloat16")],
     ),
 )
 def test_weights_are_left_alone_eagerly_in_scans_and_under_vmap(name, dtype):
@@ -135,7 +135,8 @@ def test_trees_are_left_alone(tree):
     assert_identical(watched, alone)
 
 
-@pytest.mark.parametrize("name", few(["default", "initial", "bfloat16"], ["initial"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["default", "initial", "bfloat16"])
 def test_tools_act_on_a_chain_that_listens_and_leave_its_weights_alone(name):
     """Where it is in the middle of its periods; and the training after them is that of Adam alone."""
     tx = listening(ADAM, **OPTIONS[name])

@@ -62,7 +62,7 @@ def test_notebook_runs(path, monkeypatch, tmp_path):
         client.execute()
 
 
-@pytest.mark.parametrize("stem", few(SMALLER, ["02_memory_curves", "05_averages"]))
+@pytest.mark.parametrize("stem", few(SMALLER, ["05_averages"]))
 def test_the_code_of_a_notebook_runs_with_less_to_compute(stem, monkeypatch, tmp_path):
     """Here, without a kernel; what it trains with the laboratory is made up."""
     (path,) = [path for path in NOTEBOOKS if path.stem == stem]

@@ -118,6 +118,7 @@ def test_it_stands_beside_the_built_in_ones_and_needs_no_training(tmp_path, file
     assert figures.main([str(path), f"--plot-dir={tmp_path / 'again'}", "--formats=png"]) == 0
 
 
+@pytest.mark.slow
 def test_its_settings_are_flags_that_train_nothing_again(tmp_path, file, capsys):
     given = [*TINY, "--n-seeds=1", "--methods", "standard", f"--measures={file}:above", *folders(tmp_path)]
     for level, share in (("0", 1.0), ("1", 0.0)):

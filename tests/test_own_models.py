@@ -162,7 +162,8 @@ def test_answers_are_those_of_evaluation_mode_and_change_nothing():
     np.testing.assert_array_equal(network.answer(params, state, x), whole)
 
 
-@pytest.mark.parametrize("method", few(["standard", "average", "lwf", "ewc"], ["lwf"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["standard", "average", "lwf", "ewc"])
 def test_training_with_statistics_and_dropout_is_its_slow_twin(method):
     """LwF keeps the network as it was, statistics included; Fisher information is that without dropout."""
     settings = of_cnn(lr=0.003, average_time=1e6)

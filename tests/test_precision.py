@@ -119,6 +119,7 @@ def errors(contents, exact):
     return np.sqrt(np.mean(difference**2, axis=1)) / change, np.abs(difference.mean(axis=1)) / change
 
 
+@pytest.mark.slow
 def test_float32_exchange_follows_float64_where_euler_stalls(x64):
     """With updates of 1e-4 slow beakers gain less in one Euler step than float32 can hold."""
     chain = BeakerChain.from_timescales(8, 10.0, 10 * 4.0**7).closed()

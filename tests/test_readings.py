@@ -422,6 +422,7 @@ def test_a_search_trains_as_often_for_every_method_and_evaluates_all_that_is_to_
     assert [shared[one["identity"]["seed"]]["run"] for one in again] == [one["run"] for one in again]
 
 
+@pytest.mark.slow
 def test_an_average_of_ones_own_is_tried_first(tmp_path, capsys, trainings):
     few = ["--budget=1", "--n-tuning-seeds=1", "--n-seeds=1", "--methods", "record", "--profile=mean:0.9"]
     assert sweep.main([*SHORT, *few, *folders_in(tmp_path)]) == 0

@@ -162,6 +162,7 @@ def test_missing_leaves_and_empty_trees_pass():
     assert tx.update({}, tx.init({}), {})[0] == {}
 
 
+@pytest.mark.slow
 def test_resolutions_of_zero_can_be_differentiated():
     """Meta-learning: the gradient of the outcome with respect to alpha, against finite differences."""
 

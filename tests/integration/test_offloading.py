@@ -86,6 +86,7 @@ def test_the_same_numbers(name, first):
     assert kinds(apart[1]) == ["device"] * (first - 2) + ["pinned_host"] * (K - first + 1)
 
 
+@pytest.mark.slow
 def test_without_jit_in_a_scan_and_donated():
     tx = complex_synapse(chain=CHAIN)
     params, state = parameters(), offload_beakers(tx.init(parameters()), FIRST)

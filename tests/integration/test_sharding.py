@@ -11,7 +11,7 @@ import optax
 import pytest
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from tiers import few, pairs
+from tiers import few
 from trials import CHAIN, assert_close, assert_equal
 
 from cs_optax import (
@@ -155,13 +155,9 @@ def test_beakers_of_low_precision_are_not_all_rounded_to_the_nearest():
     assert sum(jax.tree.leaves(different)) > 10
 
 
-@pytest.mark.parametrize(
-    ("kind", "dtype"),
-    few(
-        pairs(MESHES, [None, "bfloat16"]),
-        [("auto", "bfloat16")],
-    ),
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+@every_mesh
 def test_tools_keep_the_sharding(kind, dtype):
     five, eight = (BeakerChain.from_timescales(K, 4.0, 64.0) for K in (5, 8))
     tx = complex_synapse(chain=five, beaker_dtype=dtype)
