@@ -28,7 +28,7 @@ def pytest_configure(config):
     gc.set_threshold(50_000, 10, 10)  # a tenth less time
 
 
-LONGEST = ("test_notebooks", "test_survival", "test_site")
+LONGEST = ("test_notebooks", "test_processes", "test_survival", "test_site")
 
 
 def pytest_collection_modifyitems(items):

@@ -145,6 +145,7 @@ class TestDrift:
                     total += held @ held.T / (30 * 3)
             np.testing.assert_allclose(moment, total, atol=1e-4)
 
+    @pytest.mark.slow
     def test_a_small_job_has_rows_numbers_and_a_figure(self):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

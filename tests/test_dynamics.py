@@ -89,7 +89,7 @@ OFF_THE_GRID = [(8.0648, 2.5, 3), (8.7057, 2.5, 3), (8.5, 2.45, 3), (8.77, 2.5, 
     ("alpha", "x", "n_beakers", "bound"),
     few(
         [(*case, 0.01) for case in GRID] + [(*case, 0.012) for case in OFF_THE_GRID],
-        lambda *case: case[:3] in {*GRID[::7], *OFF_THE_GRID[:9]},
+        lambda *case: case[:3] in {*GRID[::14], *OFF_THE_GRID[:4]},
     ),
 )
 def test_impulse_error_of_long_chains_up_to_beta(alpha, x, n_beakers, bound):

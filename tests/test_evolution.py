@@ -36,6 +36,7 @@ def test_relax_is_many_fine_steps_without_input(leak, duration, x64):
     np.testing.assert_allclose(get_beakers(after), get_beakers(stepped_state), rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_relax_first_settles_what_links_owe(x64):
     """An impulse, steps with resting links, then relaxing: as if the chain had been exact all along."""
     chain = BeakerChain.from_timescales(5, 500.0, 500.0 * 4**4)

@@ -139,7 +139,7 @@ def labelled(axes, label):
 
 
 @pytest.mark.parametrize("n_seeds", few([1, 4], [4]))
-@pytest.mark.parametrize("name", few(SETTINGS, lambda name: name not in ("long title", "random")))
+@pytest.mark.parametrize("name", few(SETTINGS, ["task", "domain", "one task", "many tasks"]))
 def test_every_figure_is_drawn_without_complaint_and_fits_its_page(name, n_seeds):
     assert_fits(draw_all(SETTINGS[name], n_seeds)["run"], {figures.COLUMN})
     settings = dataclasses.replace(SETTINGS[name], eval_log=5)
@@ -589,6 +589,7 @@ def test_a_range_without_two_powers_of_ten_has_numbers_between_them():
     assert shown == ["0.5", "1", "2", "5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [1, 2])
 def test_few_configurations_of_equal_accuracy_make_a_map_too(budget):
     searches = {method: make_search(Settings(), method, budget, seeds=1) for method in METHODS}

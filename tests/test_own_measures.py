@@ -140,6 +140,7 @@ def test_a_setting_of_a_measure_is_no_part_of_what_a_run_is(file):
     assert named[0] == named[1] == named[2]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_and_a_search_are_measured_too(tmp_path, file, capsys):
     more = ["--measures", f"{file}:first_task", *folders(tmp_path)]

@@ -175,6 +175,7 @@ def test_training_with_statistics_and_dropout_is_its_slow_twin(method):
     np.testing.assert_allclose(one.accuracy_matrix[-1], expected, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_seed_trains_the_same_alone_and_in_company():
     together, (alone,) = runs_of("cs", seeds=[7, 8, 9]), runs_of("cs", seeds=[8])
     np.testing.assert_allclose(together[1].loss, alone.loss, rtol=2e-3)

@@ -30,7 +30,10 @@ quick = settings(
 every_option = pytest.mark.parametrize("name", OPTIONS)
 with_every_leak = pytest.mark.parametrize(
     ("name", "leak"),
-    few(pairs(OPTIONS, ["zero", "none", "initial"]), lambda name, leak: name == "exchange" or leak == "zero"),
+    few(
+        pairs(OPTIONS, ["zero", "none", "initial"]),
+        [("exchange", "zero"), ("exchange", "initial"), ("resting", "none"), ("never", "zero")],
+    ),
 )
 
 

@@ -237,6 +237,7 @@ def test_without_hidden_beakers_the_weights_are_read(beakers):
 # one training for several
 
 
+@pytest.mark.slow
 def test_what_is_measured_does_not_depend_on_what_else_is_evaluated():
     """Whole runs, of a training with a fixed number of seeds."""
     together = trained(read_with(SEVERAL))
