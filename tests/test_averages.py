@@ -97,10 +97,7 @@ TRAININGS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    few(TRAININGS, ["default", "long steps", "never"]),
-)
+@pytest.mark.parametrize("name", few(TRAININGS, ["default", "long steps", "never"]))
 def test_weights_and_misfit_are_those_of_the_derivative_of_the_training(name, x64, monkeypatch):
     n_updates, options = 299, TRAININGS[name]
     rows = held(CHAIN, n_updates, **options)

@@ -164,7 +164,7 @@ def test_the_command_in_the_summary_gives_the_same_results_again(lab, capsys):
     assert summary_of(capsys)["methods"]["cs"]["stamps"] == before["methods"]["cs"]["stamps"]
 
 
-@pytest.mark.parametrize("asked", few([[], ["--pdf"]], [["--pdf"]]))
+@pytest.mark.parametrize("asked", few([[], ["--pdf"]], [["--pdf"]]), ids=["without --pdf", "with --pdf"])
 def test_compare_always_writes_its_figures_and_says_where(drawing_lab, capsys, asked):
     drawing_lab.compare("--n-seeds=2", *asked)
     printed = capsys.readouterr().out

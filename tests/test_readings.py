@@ -61,7 +61,9 @@ def assert_same(ours, expected):
 # the method record
 
 
-@pytest.mark.parametrize("changed", few([{}, {"optimizer": "sgd", "lr": 1.0, "decay": 0.001}], [{}]))
+@pytest.mark.parametrize(
+    "changed", few([{}, {"optimizer": "sgd", "lr": 1.0, "decay": 0.001}], [{}]), ids=["adam", "sgd"]
+)
 def test_record_trains_bit_for_bit_as_standard_does(changed):
     settings = dataclasses.replace(SMALL, **changed)
     (plain,) = trained([settings], "standard")

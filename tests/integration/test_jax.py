@@ -83,7 +83,9 @@ def test_a_new_state_shares_no_buffer_with_the_parameters_or_itself(leak):
     ids=["alone", "sgd", "adam", "published sgd", "published adam"],
 )
 @pytest.mark.parametrize(
-    "params", few([1.0, np.float32(1.0), np.ones(2, np.float32)], lambda params: type(params) is float)
+    "params",
+    few([1.0, np.float32(1.0), np.ones(2, np.float32)], lambda params: type(params) is float),
+    ids=["weak", "0-d", "1-d"],
 )
 def test_it_is_compiled_no_more_often_than_the_optimizer_before_it(base, ours, params):
     """An optimizer may be compiled again after a first step that made weak types strong."""
