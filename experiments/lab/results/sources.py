@@ -73,6 +73,7 @@ def current() -> Code:
     return Code(digest_of(repr(sorted(files.items())).encode()), files)
 
 
+@functools.cache
 def is_own(module: str) -> bool:
     """Whether a module is the user's own: neither of this project nor of a library."""
     ours = tuple(f"{package.__name__}." for package in PACKAGES)
@@ -118,7 +119,7 @@ def _put_in() -> dict[str, str]:
     By what they say of themselves: one that `functools.wraps` has made counts as what it wraps.
     """
     found = {}
-    for name in deciding_files():
+    for name in _of_the_project():
         module = sys.modules.get(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
         for value in _values(module):
             origin = getattr(value, "__module__", None)
@@ -130,13 +131,12 @@ def _put_in() -> dict[str, str]:
 
 def _values(module: ModuleType | None) -> Iterator[Any]:
     """What a module holds, and what its own tables hold."""
-    for value in list(vars(module).values()) if module is not None else []:
+    for name, value in list(vars(module).items()) if module is not None else []:
         yield value
-        if isinstance(value, dict) and "__builtins__" not in value:
+        if isinstance(value, dict) and name != "__builtins__" and "__builtins__" not in value:
             yield from list(value.values())
 
 
-@functools.cache
 def _of_a_library(module: str) -> bool:
     if module.partition(".")[0] in {*sys.stdlib_module_names, *sys.builtin_module_names} - {"__main__"}:
         return True
