@@ -110,9 +110,14 @@ class BlockPropagator:
             self.steps.append(link @ self.steps[-1])
         self.cache = {}
 
-    def level(self, step):
-        """The slowest link that is due in a step."""
-        return max(k for k, n in enumerate(self.periods) if step % n == 0)
+    def level(self, step, longest=math.inf):
+        """The slowest link that is due in a step, of those whose periods are not longer than this."""
+        k = 0  # each period is a multiple of the one before
+        while (
+            k + 1 < len(self.periods) and self.periods[k + 1] <= longest and step % self.periods[k + 1] == 0
+        ):
+            k += 1
+        return k
 
     def block(self, k, last):
         """``periods[k]`` steps, of which the last has the links due up to ``last``."""
@@ -125,11 +130,11 @@ class BlockPropagator:
                 self.cache[k, last] = self.block(k - 1, last) @ inner
         return self.cache[k, last]
 
-    def between(self, first, stop):
-        """The matrix of the steps ``first + 1 … stop``."""
-        result, step = np.eye(len(self.periods)), first
+    def between(self, first, stop, contents):
+        """What the steps ``first + 1 … stop`` make of these contents, ``[K]`` or ``[K, …]``."""
+        step = first
         while step < stop:
-            k = max(k for k, n in enumerate(self.periods) if step % n == 0 and step + n <= stop)
+            k = self.level(step, longest=stop - step)
             step += self.periods[k]
-            result = self.block(k, self.level(step)) @ result
-        return result
+            contents = self.block(k, self.level(step)) @ contents
+        return contents

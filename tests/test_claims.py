@@ -38,7 +38,7 @@ SHORT_PRECISION = (
             (integrators, {"chains": ((8.0, 2.0, 6),), "resolutions": (0.125,), "n_phases": 24}),
             (precision, {"runs": SHORT_PRECISION}),
         ],
-        lambda module, sizes: module not in (integrators, comparison),
+        lambda module, sizes: module in (power_law, familiarity),
     ),
     ids=lambda value: value.__name__.rsplit(".", 1)[-1] if hasattr(value, "__name__") else "",
 )

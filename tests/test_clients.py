@@ -103,7 +103,7 @@ def test_one_factor_for_all_is_another_time_step():
 
 
 @pytest.mark.parametrize("method", ["exchange", "sequential_euler"])
-@pytest.mark.parametrize("backflow", ["always", "never", [3.0, 6.0, 9.0]])
+@pytest.mark.parametrize("backflow", few(["always", "never", [3.0, 6.0, 9.0]], lambda b: b != "never"))
 def test_factors_of_one_are_no_factors(method, backflow):
     tx = complex_synapse(chain=CHAIN, resolution=0.0, method=method, backflow=backflow, leak="initial")
     ones = jax.tree.map(jnp.ones_like, PARAMS)
@@ -316,7 +316,7 @@ def test_members_with_seeds_of_their_own_round_independently():
 # What links still owe
 
 
-@pytest.mark.parametrize("leak", ["zero", "none", "initial"])
+@pytest.mark.parametrize("leak", few(["zero", "none", "initial"], ["zero", "initial"]))
 def test_settled_beakers_are_those_of_no_time(leak):
     tx = complex_synapse(5, 20.0, 5120.0, leak=leak, visible_resolution=0.2, init="zero")
     params, state = steps(tx, 50)
@@ -358,7 +358,7 @@ def test_the_groups_of_a_partition_settle_each_with_their_chain():
 @pytest.mark.parametrize(
     "options", [{}, {"resolution": 0.0}, {"method": "sequential_euler"}, {"leak": "none"}, {"init": "zero"}]
 )
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", few(["float32", "bfloat16"], ["float32"]))
 def test_a_mask_of_minus_infinity_stays_as_adam_leaves_it(options, dtype):
     params = {"mask": jnp.array([0.0, -jnp.inf, jnp.inf], dtype), "w": jnp.ones(3, dtype)}
     grads = {"mask": jnp.zeros(3, dtype), "w": jnp.ones(3, dtype)}

@@ -128,6 +128,7 @@ def test_probes_of_seeds_that_take_turns_are_theirs(monkeypatch):
         np.testing.assert_allclose(a.probes.accuracy, b.probes.accuracy, atol=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after", "devices"), few([(2, 4, 1), (4, 2, 1), (2, 1, 2)], [(4, 2, 1)]))
 def test_a_training_goes_on_with_other_teams(before, after, devices, tmp_path, monkeypatch):
     def stop(progress):

@@ -102,7 +102,10 @@ def test_impulse_error_of_long_chains_up_to_beta(alpha, x, n_beakers, bound):
     phases = np.unique(np.concatenate([critical, RNG.integers(0, scheme.periods[-1], 5)]))
     exact = chain.impulse_response(times)
     for phase in phases:
-        response = [scheme.between(int(phase), int(phase + t))[0, 0] for t in times]
+        contents, step, response = np.eye(n_beakers)[0], int(phase), []
+        for t in times:
+            contents, step = scheme.between(step, int(phase + t), contents), int(phase + t)
+            response.append(contents[0])
         np.testing.assert_allclose(response, exact, rtol=bound)
 
 
@@ -219,7 +222,7 @@ def test_equal_beakers_stay_equal_without_a_leak(method):
 
 
 @pytest.mark.parametrize("method", ["exchange", "sequential_euler"])
-@pytest.mark.parametrize("backflow", ["always", "never", "kaplanis"])
+@pytest.mark.parametrize("backflow", few(["always", "never", "kaplanis"], ["always", "kaplanis"]))
 def test_the_step_is_linear_in_weights_and_inputs(method, backflow, x64):
     tx = complex_synapse(4, 5.0, 500.0, method=method, backflow=backflow)
     (p, q), (d, e) = RNG.standard_normal((2, 6)), RNG.standard_normal((2, 200, 6))

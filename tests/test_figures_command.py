@@ -7,8 +7,10 @@ import sys
 
 import pytest
 from test_commands import laboratory_in
+from tiers import few
 
 from experiments import compare, figures, run, sweep
+from experiments.lab import figures as lab_figures
 from experiments.lab.command.results import read_results
 from experiments.lab.figures import style
 from experiments.lab.results import store
@@ -24,16 +26,26 @@ def coarse():
         yield
 
 
+def make(which, laboratory):
+    """What a command leaves behind."""
+    common = [*SHORT, *laboratory.folders()]
+    if which == "compare":
+        assert compare.main([*common, "--n-seeds=2"]) == 0
+    elif which == "sweep":
+        assert sweep.main([*common, "--n-seeds=2", "--budget=3", "--methods", "standard", "ewc"]) == 0
+    else:
+        assert run.main([*common, "--cs", "--seed=5", "--pdf"]) == 0
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, coarse):
-    """What a comparison, a sweep and a single run leave behind."""
+def made(tmp_path_factory):
+    """What a comparison, a sweep and a single run leave behind, without their figures."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(lab_figures, "all_figures", lambda *_, **__: iter(()))
         laboratory = laboratory_in(folder, monkeypatch)
-        common = [*SHORT, *laboratory.folders()]
-        assert compare.main([*common, "--n-seeds=2"]) == 0
-        assert sweep.main([*common, "--n-seeds=2", "--budget=3", "--methods", "standard", "ewc"]) == 0
-        assert run.main([*common, "--cs", "--seed=5", "--pdf"]) == 0
+        for which in ("compare", "sweep", "run"):
+            make(which, laboratory)
     return folder
 
 
@@ -62,27 +74,29 @@ def assert_refused(capsys, line):
     assert captured.out == ""
 
 
-def test_the_same_files_are_made_again_from_the_results_alone(made, tmp_path, capsys):
-    assert draw(made / "results", "--plot-dir", tmp_path) == 0
-    again, before = files_in(tmp_path), files_in(made / "plots")
+OF_ONE = {"accuracy.png", "gap.png", "matrices.png"}
+OF_SEVERAL = {*OF_ONE, "seconds.png", "seeds.png", "tasks.png"}
+KINDS = {"run": OF_ONE, "compare": OF_SEVERAL, "sweep": {*OF_SEVERAL, "search.png"}}
+
+
+@pytest.mark.parametrize("which", few(KINDS, ["run"]))
+def test_the_same_files_are_made_again_from_the_results_alone(which, tmp_path, monkeypatch, capsys):
+    make(which, laboratory_in(tmp_path, monkeypatch))
+    capsys.readouterr()
+    assert draw(tmp_path / "results", "--plot-dir", tmp_path / "again") == 0
+    again, before = files_in(tmp_path / "again"), files_in(tmp_path / "plots")
     assert again.keys() == before.keys()
     assert [name for name in again if again[name] != before[name]] == []
     printed = capsys.readouterr().out
     pdfs = [name for name in again if name.endswith(".pdf")]
     assert len(again) == 2 * len(pdfs)
-    assert all(f"figure: {tmp_path / name}, .png\n" in printed for name in pdfs)
-    kinds = {(name.split("-")[0], name.split("-")[-1]) for name in again if name.endswith(".png")}
-    common = {"accuracy.png", "gap.png", "matrices.png"}
-    several = {*common, "seconds.png", "seeds.png", "tasks.png"}
-    assert kinds == {
-        *(("compare", kind) for kind in several),
-        *(("sweep", kind) for kind in {*several, "search.png"}),
-        *(("run", kind) for kind in common),
-    }
+    assert all(f"figure: {tmp_path / 'again' / name}, .png\n" in printed for name in pdfs)
+    drawn = {(name.split("-")[0], name.split("-")[-1]) for name in again if name.endswith(".png")}
+    assert drawn == {(which, kind) for kind in KINDS[which]}
 
 
 def test_slides_have_files_of_their_own(made, tmp_path):
-    path = summary_of(made / "results", "compare")
+    path = summary_of(made / "results", "run")
     assert draw(path, "--plot-dir", tmp_path, "--formats", "png") == 0
     figures_of_a_page = set(files_in(tmp_path))
     assert draw(path, "--plot-dir", tmp_path, "--formats", "png", "--talk") == 0
@@ -93,11 +107,7 @@ def test_slides_have_files_of_their_own(made, tmp_path):
 def test_a_folder_and_its_summary_are_the_same_results(made, tmp_path, capsys):
     path = summary_of(made / "results", "run")
     assert draw(path, path.parent, "--plot-dir", tmp_path, "--formats", "png") == 0
-    assert {name.removeprefix(f"{path.parent.name}-") for name in files_in(tmp_path)} == {
-        "accuracy.png",
-        "gap.png",
-        "matrices.png",
-    }
+    assert {name.removeprefix(f"{path.parent.name}-") for name in files_in(tmp_path)} == OF_ONE
     assert capsys.readouterr().out.count("accuracy.png") == 1
 
 
@@ -240,7 +250,8 @@ def test_a_plot_folder_that_is_a_file_is_an_error(made, tmp_path, capsys):
 def test_a_tilde_is_the_home_folder(made, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     os.symlink(made / "results", tmp_path / "mine")
-    assert draw("~/mine", "--plot-dir=~/drawn", "--formats", "png") == 0
+    run_of_it = summary_of(tmp_path / "mine", "run").parent.name
+    assert draw(f"~/mine/{run_of_it}", "--plot-dir=~/drawn", "--formats", "png") == 0
     assert (tmp_path / "drawn").is_dir()
 
 

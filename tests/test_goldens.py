@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiers import few
 
 from cs_optax import get_beakers, published
 
@@ -55,7 +54,8 @@ def test_every_golden_file_is_used():
     assert files == set(CASES) | set(TRAININGS)
 
 
-@pytest.mark.parametrize("name", few(TRAININGS, ["train_task_adam"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAININGS)
 def test_whole_trainings_on_split_mnist(name, mnist_dir):
     from experiments.lab.data.dataset import load
 

@@ -434,6 +434,7 @@ def test_runs_that_are_found_again_are_shown(tmp_path):
     assert "2 seeds · 2 found again · loss 0.4 · accuracy on all tasks 70.0 %" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_command_that_trains_nothing_shows_what_it_found(trained, tmp_path, capsys):
     folders = [f"--results-dir={tmp_path / 'results'}", f"--plot-dir={tmp_path / 'plots'}"]
     shutil.copytree(trained / "runs", tmp_path / "results" / "runs")

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.optimize
+from tiers import few
 
 from cs_optax import BeakerChain, complex_synapse, memory
 
@@ -107,7 +108,7 @@ class TestModels:
             memory.cascade(1).snr(ages, 9), memory.bistable(1.0).snr(ages, 9), atol=1e-12
         )
 
-    @pytest.mark.parametrize("t", [0, 1, 5, 300])
+    @pytest.mark.parametrize("t", few([0, 1, 5, 300], [0, 5]))
     def test_the_envelope_is_the_best_of_all_exponentials(self, t):
         timescales = np.geomspace(1e-2, 1e5, 4000)
         best = max(BeakerChain.from_timescales(1, s, s).snr(t, 1, dt=1.0) for s in timescales)

@@ -83,6 +83,7 @@ def test_they_are_what_the_library_diagnoses(method):
         np.testing.assert_allclose(total, theirs, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_they_survive_a_stop(tmp_path):
     def stop(progress):
         if progress.iteration == 12:

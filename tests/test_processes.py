@@ -106,9 +106,8 @@ def wait_for_checkpoints(folder, n):
     wait_until(lambda: len([*folder.glob("results/checkpoints/*.npz")]) == n, 120, lambda: said(folder, 0))
 
 
-@pytest.mark.parametrize(
-    ("killed", "by"), few([(0, signal.SIGKILL), (1, signal.SIGTERM)], [(0, signal.SIGKILL)])
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("killed", "by"), [(0, signal.SIGKILL), (1, signal.SIGTERM)])
 def test_where_one_is_killed_the_others_say_so_and_all_go_on_later(killed, by, tmp_path):
     """Within a minute, though they are in the middle of a training."""
     long = ["--iters=3000", "--checkpoint-every=0", "--eval-log=500", "--loss-log=500"]

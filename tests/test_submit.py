@@ -82,6 +82,7 @@ def test_jobs_on_this_computer_find_what_the_command_finds(here, capsys):
     assert not list((here / "plots").glob("*s0to1*"))  # those of the parts are beside the logs
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_named_with_its_log_when_all_have_run(here, capsys, monkeypatch):
     monkeypatch.setattr(submit, "check_folders", lambda folders: None)  # the job finds it
     (here / "results").mkdir()

@@ -61,7 +61,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path, method, 
     assert_same(runs, expected)
 
 
-@pytest.mark.parametrize("method", few(sorted(BUILT_IN.keys() - STOPS.keys()), ["average", "si"]))
+@pytest.mark.parametrize("method", few(sorted(BUILT_IN.keys() - STOPS.keys()), ["si"]))
 def test_every_other_method_goes_on_from_a_checkpoint_to_the_same_bits(tmp_path, method):
     """From one that a training which went on has left behind at the end of a task."""
     data, keeper = load("Digits"), Checkpoints(tmp_path, "one", every=0, resume=True)
@@ -109,7 +109,7 @@ def test_without_resume_a_training_starts_anew_and_says_so(stopped):
         assert train_once(stopped, lambda progress: None, resume=False) is None
 
 
-@pytest.mark.parametrize("damage", few([b"", b"nonsense", "half", "other arrays"], ["half", "other arrays"]))
+@pytest.mark.parametrize("damage", few([b"", b"nonsense", "half", "other arrays"], ["half"]))
 def test_a_damaged_checkpoint_is_said_to_be_and_not_used(stopped, damage):
     (path,) = stopped.rglob("*.npz")
     if damage == "half":
@@ -273,6 +273,7 @@ def test_seconds_before_a_stop_are_kept_with_the_runs_and_not_counted_again(stop
     assert (checkpoints.seconds_before + seconds).evaluate > 300
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path, start):
     process = start(tmp_path / "one", "--iters=100000", "--checkpoint-every=1e6")
     said = tmp_path / "one" / "said"
@@ -287,6 +288,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path, start):
         assert json.loads(str(file["about"]))["iteration"] > 0
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_folder_do_not_disturb_each_other(tmp_path, start):
     processes = [start(tmp_path / "one") for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]

@@ -119,7 +119,7 @@ def test_the_winner_is_the_best_on_validation_data(lab, capsys):
     assert summary["methods"]["cs"]["final_accuracy"]["n"] == 3
 
 
-@pytest.mark.parametrize("lowest", [0.0001, 0.0], ids=["some", "all"])
+@pytest.mark.parametrize("lowest", few([0.0001, 0.0], [0.0001]), ids=["some", "all"])
 def test_configurations_that_diverged_are_marked_and_none_of_them_is_called_the_best(lab, capsys, lowest):
     lab.diverging_above = lowest
     lab.sweep("--methods", "standard", "--budget=5")
@@ -245,6 +245,7 @@ def test_the_stamp_is_printed_and_nothing_is_done(lab, capsys):
     assert not lab.trained
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sketched")
 def test_a_real_sweep_finds_a_better_learning_rate(tmp_path, capsys, monkeypatch):
     """The given one learns next to nothing."""

@@ -88,7 +88,7 @@ def abstract(params, tx):
     return params, jax.eval_shape(tx.init, params)
 
 
-@pytest.mark.parametrize("name", few(TRAININGS, ["adam", "bfloat16", "injected"]))
+@pytest.mark.parametrize("name", few(TRAININGS, ["bfloat16", "injected"]))
 def test_a_restored_training_goes_on_as_if_never_stopped_in_every_format(name, tmp_path):
     tx = TRAININGS[name]
     params, state = train(tx, steps=7)

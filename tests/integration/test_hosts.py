@@ -4,10 +4,12 @@ import socket
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from forked import Command
 from two_hosts import compute, results
 
 
+@pytest.mark.slow
 def test_two_processes_compute_what_one_does(tmp_path):
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

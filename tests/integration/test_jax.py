@@ -32,7 +32,7 @@ def optimizer(name):
     return optax.chain(optax.adam(0.1), complex_synapse(**CHAIN, **OPTIONS[name]))
 
 
-@every_option
+@some_options
 def test_jitted_updates_are_the_eager_ones(name):
     tx = optimizer(name)
     step = stepper(tx)

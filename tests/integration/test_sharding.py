@@ -227,7 +227,7 @@ def test_partition_specs_by_map_params_shard_a_state_made_elsewhere():
 
 
 @pytest.mark.parametrize("kind", ["explicit", "auto"])
-@pytest.mark.parametrize("init", ["same", "zero"])
+@pytest.mark.parametrize("init", few(["same", "zero"], ["same"]))
 def test_nnx_beakers_carry_the_partitioning_of_their_parameters(kind, init):
     def create():
         kernel_init = nnx.with_partitioning(nnx.initializers.lecun_normal(), ("x", "y"))
