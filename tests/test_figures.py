@@ -139,7 +139,7 @@ def labelled(axes, label):
 
 
 @pytest.mark.parametrize("n_seeds", few([1, 4], [4]))
-@pytest.mark.parametrize("name", few(SETTINGS, ["task", "many tasks"]))
+@pytest.mark.parametrize("name", few(SETTINGS, ["task"]))
 def test_every_figure_is_drawn_without_complaint_and_fits_its_page(name, n_seeds):
     assert_fits(draw_all(SETTINGS[name], n_seeds)["run"], {figures.COLUMN})
     settings = dataclasses.replace(SETTINGS[name], eval_log=5)

@@ -80,7 +80,8 @@ def accuracies(folder):
     return {name: of["final_accuracy"]["per_seed"] for name, of in methods.items()}
 
 
-@pytest.mark.parametrize(("n", "devices"), few([(2, 2), (4, 1)], [(2, 2)]))
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "devices"), [(2, 2), (4, 1)])
 def test_processes_find_what_one_finds_and_the_first_one_writes_it(n, devices, tmp_path, alone):
     statuses = [one.wait(timeout=200) for one in start(tmp_path, n, "--iters=20", f"--devices={devices}")]
     assert statuses == [0] * n, said(tmp_path, 0)

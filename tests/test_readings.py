@@ -235,7 +235,7 @@ def test_of_the_published_optimizer_no_average_is_known():
     assert len(search.evaluations(dataclasses.replace(published, profile=""), "cs-readout")) == 1
 
 
-@pytest.mark.parametrize("beakers", [0, 1])
+@pytest.mark.parametrize("beakers", few([0, 1], [1]))
 def test_without_hidden_beakers_the_weights_are_read(beakers):
     settings = dataclasses.replace(SMALL, beakers=beakers, profile="mean")
     (averaged,), (plain,) = trained([settings], "cs-readout"), trained([settings], "cs")
