@@ -100,7 +100,7 @@ def euler_with_times(chain, times, inputs, start, dt=1.0):
 
 
 class BlockPropagator:
-    """The scheme's matrix from any step to any other, however far, by repeated blocks."""
+    """What the scheme makes of contents from any step to any other, however far, by repeated blocks."""
 
     def __init__(self, chain, resolution, dt=1.0):
         self.periods = periods(chain, resolution, dt)

@@ -4,7 +4,7 @@ from experiments import figures
 
 
 def assert_drawn_again(folder):
-    """They are the same to the byte. Gives the files' kinds, such as ``accuracy.png``."""
+    """Assert that the files are the same to the byte; return their kinds, such as ``accuracy.png``."""
     assert figures.main([str(folder / "results"), f"--plot-dir={folder / 'again'}", "--formats=png"]) == 0
     plots = sorted((folder / "plots").glob("*.png"))
     for path in plots:

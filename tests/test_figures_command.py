@@ -95,6 +95,21 @@ def test_the_same_files_are_made_again_from_the_results_alone(which, tmp_path, m
     assert drawn == {(which, kind) for kind in KINDS[which]}
 
 
+def test_all_results_of_a_folder_are_drawn(made, tmp_path, monkeypatch):
+    drawn = []
+
+    def draw_nothing(finished, settings, plot_dir, name, **_):
+        drawn.append((name.partition("-")[0], plot_dir, sorted(finished)))
+
+    monkeypatch.setattr(figures, "draw", draw_nothing)
+    assert draw(made / "results", "--plot-dir", tmp_path) == 0
+    assert drawn == [
+        ("compare", tmp_path, ["cs", "standard"]),
+        ("run", tmp_path, ["cs"]),
+        ("sweep", tmp_path, ["ewc", "standard"]),
+    ]
+
+
 def test_slides_have_files_of_their_own(made, tmp_path):
     path = summary_of(made / "results", "run")
     assert draw(path, "--plot-dir", tmp_path, "--formats", "png") == 0

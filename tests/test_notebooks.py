@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, and is the same as the script it is paired with."""
+"""Every notebook runs from top to bottom, with less to compute, and is the same as its script."""
 
 import os
 import warnings
@@ -27,7 +27,6 @@ SMALLER = {
         "key(2), 500": "key(2), 50",
     },
     "05_averages": {
-        "n = 500 if small else 4000": "n = 500",
         "10_000": "500",
         "geomspace(0.002, 2, 31)": "geomspace(0.002, 2, 5)",
     },
@@ -74,8 +73,8 @@ def test_notebook_runs(path, monkeypatch, tmp_path):
 
 
 def test_the_code_of_a_notebook_runs(monkeypatch, tmp_path):
-    """Here, without a kernel."""
-    path = NOTEBOOKS[-1]
+    """One of them, here, without a kernel."""
+    (path,) = (path for path in NOTEBOOKS if path.stem == "05_averages")
     code = "\n\n".join(cell.source for cell in with_less_to_compute(path).cells if cell.cell_type == "code")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NOTEBOOK_SIZE", "small")

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 import small_runs
+from compiled_programs import optimized
 from tiers import few
 
 from cs_optax import BeakerChain
@@ -66,8 +67,9 @@ def assert_same(ours, expected):
 )
 def test_record_trains_bit_for_bit_as_standard_does(changed):
     settings = dataclasses.replace(SMALL, **changed)
-    (plain,) = trained([settings], "standard")
-    mean, last = trained(read_with(["mean", "moment:0"], settings))
+    with optimized(True):  # without optimizations, some processors round the two programs differently
+        (plain,) = trained([settings], "standard")
+        mean, last = trained(read_with(["mean", "moment:0"], settings))
     for one, averaged, other in zip(plain, mean, last, strict=True):
         np.testing.assert_array_equal(averaged.loss, one.loss)
         np.testing.assert_array_equal(averaged.initial_accuracy, one.initial_accuracy)

@@ -187,9 +187,8 @@ def test_the_table_has_every_configuration_and_seed(lab, capsys):
 def test_a_search_that_takes_runs_of_other_code_is_kept_apart(lab, capsys, monkeypatch):
     lab.sweep("--methods", "standard")
     assert "-other-code" not in capsys.readouterr().out
-    monkeypatch.setattr(
-        sources, "_of_the_project", lambda: {"experiments/lab/methods/interface.py": "edited"}
-    )
+    edited = {**sources._of_the_project(), "experiments/lab/methods/interface.py": "edited"}
+    monkeypatch.setattr(sources, "_of_the_project", lambda: edited)
     lab.trained.clear()
     lab.sweep("--methods", "standard", "--accept-other-code", "--n-seeds=1", "--seed=7")
     assert [seeds for _, _, seeds in lab.trained] == [[7]]

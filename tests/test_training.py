@@ -259,7 +259,7 @@ def test_the_initial_accuracy_is_that_of_the_initial_weights():
     np.testing.assert_array_equal(run.accuracy_matrix, np.tile(run.initial_accuracy, (5, 1)))
 
 
-@pytest.mark.parametrize("method", few(["standard", "ewc"], ["ewc"]))  # it has to do at the end of a task
+@pytest.mark.parametrize("method", few(["standard", "ewc"], ["ewc"]))
 def test_the_full_evaluation_at_the_end_alone_leaves_out_the_rows_before(method):
     (often,) = trained(SMALL, method, [0])
     (once,) = trained(dataclasses.replace(SMALL, full_eval="end"), method, [0])

@@ -23,7 +23,6 @@ OPTIONS = {
     "euler": {"method": "sequential_euler"},
     "bfloat16": {"beaker_dtype": "bfloat16"},
 }
-every_option = pytest.mark.parametrize("name", OPTIONS)
 some_options = pytest.mark.parametrize("name", few(OPTIONS, ["exchange", "kaplanis", "euler", "bfloat16"]))
 
 

@@ -130,7 +130,7 @@ def _put_in() -> dict[str, str]:
 
 
 def _values(module: ModuleType | None) -> Iterator[Any]:
-    """What a module holds, and what its own tables hold."""
+    """What a module holds, and what its own tables hold; ``__builtins__`` is Python's, in all modules."""
     for name, value in list(vars(module).items()) if module is not None else []:
         yield value
         if isinstance(value, dict) and name != "__builtins__" and "__builtins__" not in value:
