@@ -100,7 +100,7 @@ def euler_with_times(chain, times, inputs, start, dt=1.0):
 
 
 class BlockPropagator:
-    """What the scheme makes of contents from any step to any other, however far, by repeated blocks."""
+    """The scheme's matrix from any step to any other, however far, by repeated blocks."""
 
     def __init__(self, chain, resolution, dt=1.0):
         self.periods = periods(chain, resolution, dt)
@@ -112,12 +112,12 @@ class BlockPropagator:
 
     def level(self, step, longest=math.inf):
         """The slowest link that is due in a step, of those whose periods are not longer than this."""
-        k = 0  # each period is a multiple of the one before
-        while (
-            k + 1 < len(self.periods) and self.periods[k + 1] <= longest and step % self.periods[k + 1] == 0
-        ):
-            k += 1
-        return k
+        level = 0
+        for k, n in enumerate(self.periods):
+            if n > longest or step % n:  # nor are later links due: their periods are multiples of this one
+                break
+            level = k
+        return level
 
     def block(self, k, last):
         """``periods[k]`` steps, of which the last has the links due up to ``last``."""
@@ -130,11 +130,11 @@ class BlockPropagator:
                 self.cache[k, last] = self.block(k - 1, last) @ inner
         return self.cache[k, last]
 
-    def between(self, first, stop, contents):
-        """What the steps ``first + 1 … stop`` make of these contents, ``[K]`` or ``[K, …]``."""
-        step = first
+    def between(self, first, stop):
+        """The matrix of the steps ``first + 1 … stop``."""
+        result, step = np.eye(len(self.periods)), first
         while step < stop:
             k = self.level(step, longest=stop - step)
             step += self.periods[k]
-            contents = self.block(k, self.level(step)) @ contents
-        return contents
+            result = self.block(k, self.level(step)) @ result
+        return result

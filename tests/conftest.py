@@ -6,6 +6,7 @@ import compiled_programs
 import jax
 import pytest
 import submitit  # noqa: F401  # now: it closes all log handlers, later absl's too, which closes pytest's stderr
+from drawings import undraw
 
 from experiments.lab import figures
 from experiments.lab.figures import style
@@ -45,8 +46,8 @@ def x64():
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """For tests of commands that care for no figure: figures take the most time."""
-    monkeypatch.setattr(figures, "all_figures", lambda *_, **__: iter(()))
+    """For tests of commands that care for no figure."""
+    undraw(monkeypatch)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from drawings import undraw
 from rich.console import Console
 from rich.text import Text
 from tiers import few
@@ -119,7 +120,7 @@ def drawing_lab(tmp_path, monkeypatch):
 @pytest.fixture
 def lab(drawing_lab, monkeypatch):
     """Without figures, which take the most time."""
-    monkeypatch.setattr(figures, "all_figures", lambda *_, **__: iter(()))
+    undraw(monkeypatch)
     return drawing_lab
 
 

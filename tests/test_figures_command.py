@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from drawings import undraw
 from test_commands import laboratory_in
 from tiers import few
 
 from experiments import compare, figures, run, sweep
-from experiments.lab import figures as lab_figures
 from experiments.lab.command.results import read_results
 from experiments.lab.figures import style
 from experiments.lab.results import store
@@ -42,7 +42,7 @@ def made(tmp_path_factory):
     """What a comparison, a sweep and a single run leave behind, without their figures."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(lab_figures, "all_figures", lambda *_, **__: iter(()))
+        undraw(monkeypatch)
         laboratory = laboratory_in(folder, monkeypatch)
         for which in ("compare", "sweep", "run"):
             make(which, laboratory)

@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from drawn_again import assert_drawn_again
+from drawings import assert_drawn_again, undraw
 from test_figures import SIGHTS, cielab
 from test_methods import SMALL, assert_alone_as_in_company
 from tiers import few
 
 from experiments import compare, run, submit, sweep
-from experiments.lab import figures as drawing
 from experiments.lab.command import comparing, parsing
 from experiments.lab.command.preparation import _what_decides
 from experiments.lab.data.dataset import load
@@ -65,7 +64,7 @@ def folders(tmp_path):
 def test_the_examples_are_compared_and_found_again(drawn, tmp_path, capsys, monkeypatch):
     methods = ["--methods", "standard", SIGN, ANCHOR, "--anchor-strength=0.5", "--n-seeds=2", "--live"]
     with monkeypatch.context() as patch:
-        patch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
+        undraw(patch)
         assert compare.main([*TINY, *methods, *folders(tmp_path)]) == 0
     out = capsys.readouterr().out
     summary = summary_of(out)
@@ -76,7 +75,7 @@ def test_the_examples_are_compared_and_found_again(drawn, tmp_path, capsys, monk
     assert "declared" not in summary["methods"]["standard"]
     assert "slow anchor" in next((tmp_path / "results" / "live").iterdir()).read_text()
     if not drawn:
-        monkeypatch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
+        undraw(monkeypatch)
     assert compare.main([*TINY, *methods, *folders(tmp_path)]) == 0
     found = re.findall(r"^(\S+): 2 of 2 runs found again", capsys.readouterr().out, re.MULTILINE)
     assert found == ["standard", "sign_descent", "slow-anchor"]

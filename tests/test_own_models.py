@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn_again import assert_drawn_again
+from drawings import assert_drawn_again, undraw
 from flax import nnx
 from models_twin import Twin
 from tiers import few
 
 from experiments import compare, run, submit, sweep
-from experiments.lab import figures as drawing
 from experiments.lab.data.dataset import load
 from experiments.lab.data.own import load_own
 from experiments.lab.models import Model, Range, model
@@ -253,7 +252,7 @@ def test_each_layer_is_probed_by_its_name():
 def test_the_cnn_is_compared_and_found_again(methods, drawn, tmp_path, capsys, monkeypatch):
     given = [*TINY, "--model", CNN, "--channels=2", "--scenario=domain", "--n-seeds=2", "--methods", *methods]
     with monkeypatch.context() as patch:
-        patch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
+        undraw(patch)
         assert compare.main([*given, "--probes", "--live", *folders(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "network cnn (channels 2, dropout 0.1)" in out
@@ -263,7 +262,7 @@ def test_the_cnn_is_compared_and_found_again(methods, drawn, tmp_path, capsys, m
     assert "-task-based-cnn-" in out.splitlines()[-1]
     assert summary["methods"]["cs"]["probes"]["layers"][0] == "first"
     if not drawn:
-        monkeypatch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
+        undraw(monkeypatch)
     assert compare.main([*given, *folders(tmp_path)]) == 0
     assert capsys.readouterr().out.count("2 of 2 runs found again") == len(methods)
     if drawn:  # and again from the results alone

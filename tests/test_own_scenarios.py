@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn_again import assert_drawn_again
+from drawings import assert_drawn_again, undraw
 from tiers import few
 
 from experiments import compare, run, sweep
-from experiments.lab import figures as drawing
 from experiments.lab.data.dataset import load
 from experiments.lab.options.description import describe
 from experiments.lab.options.own import declared, settings_with
@@ -133,7 +132,7 @@ def test_the_example_is_compared_measured_and_found_again(methods, drawn, tmp_pa
     more = ["--methods", *methods, "--n-seeds=2", "--ewc-samples=20"]
     given = [*TINY, f"--scenario={INFERRED}", *measures, *more, *folders(tmp_path)]
     with monkeypatch.context() as patch:
-        patch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
+        undraw(patch)
         assert compare.main([*given, "--live"]) == 0
     out = capsys.readouterr().out
     assert "splitDigits, 2 tasks, inferred scenario" in out
@@ -147,7 +146,7 @@ def test_the_example_is_compared_measured_and_found_again(methods, drawn, tmp_pa
         assert of_method["measures"]["first-task"]["mean"] is not None
         assert of_method["measures"]["recovered"]["mean"] >= 0
     if not drawn:
-        monkeypatch.setattr(drawing, "all_figures", lambda *_, **__: iter(()))
+        undraw(monkeypatch)
     assert compare.main(given) == 0
     assert capsys.readouterr().out.count("2 of 2 runs found again") == len(methods)
     if drawn:  # and again from the results alone

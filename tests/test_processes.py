@@ -10,6 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from drawings import undraw
 from forked import Command, wait_until
 from tiers import few
 
@@ -68,7 +69,7 @@ def alone(tmp_path_factory, quick_to_compile):
     folder = tmp_path_factory.mktemp("alone")
     folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "all_figures", lambda *_, **__: iter(()))
+        undraw(patch)
         assert compare.main([*SHORT, "--iters=20", *folders]) == 0
     return folder
 

@@ -13,11 +13,11 @@ import optax
 import pytest
 import small_runs
 from compiled_programs import optimized
+from drawings import undraw
 from tiers import few
 
 from cs_optax import BeakerChain
 from experiments import compare, run, sweep
-from experiments.lab import figures
 from experiments.lab.data.dataset import load
 from experiments.lab.methods import Declaration, Method, averages, record
 from experiments.lab.methods.interface import chosen_optimizer, make_method
@@ -364,7 +364,7 @@ def trainings(monkeypatch):
         declared = Settings.methods[method]
         short = {**declared.evaluated_by, "profile": SEVERAL}
         monkeypatch.setitem(Settings.methods, method, dataclasses.replace(declared, evaluated_by=short))
-    monkeypatch.setattr(figures, "all_figures", lambda *_, **__: [])
+    undraw(monkeypatch)
     made, train = [], training.train
 
     def counting(configurations, method, seeds, *arguments, **more):
