@@ -70,34 +70,29 @@ def forget_the_oldest(folder, largest=LARGEST):
         excess -= sizes[file]
 
 
-_optimize = [True]
+def compile_quickly():
+    """Let the compiler do less, before JAX is used: no part that takes long, and no optimization.
 
-
-def _tell(optimize):
-    jax.config.update("jax_disable_most_optimizations", not optimize)
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(not optimize)
+    Versions of JAX before 0.11 take twice as long as later ones to compile the tests' small programs, unless
+    a part of the compiler is left out; later ones do not know the flag. Nor do small programs gain from
+    being divided among threads.
+    """
+    disable_optimizations(True)
+    if jax.__version_info__ < (0, 11):
+        flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
 
 
 @contextmanager
-def optimized(optimize):
-    """Whether programs are optimized, here and in the commands that tests start."""
-    _optimize.append(optimize)
-    _tell(optimize)
+def optimized():
+    """Programs are optimized, here and in the commands that tests start."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    disable_optimizations(False)
     yield
-    _optimize.pop()
-    _tell(_optimize[-1])
+    disable_optimizations(before)
 
 
-def compile_quickly(optimize):
-    """Let the compiler do less, before JAX is used: no part that takes long, and no optimization if so told.
-
-    Versions of JAX before 0.11 take twice as long as later ones to compile the tests' small programs, unless
-    a part of the compiler is left out; later ones do not know the flag.
-
-    Args:
-        optimize: whether it optimizes; if not, it does so only for tests that ask for it.
-    """
-    _optimize[:] = [optimize]
-    _tell(optimize)
-    if jax.__version_info__ < (0, 11):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+def disable_optimizations(disable):
+    """Here and in the commands that tests start."""
+    jax.config.update("jax_disable_most_optimizations", disable)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(disable)

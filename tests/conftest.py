@@ -16,7 +16,7 @@ def pytest_configure(config):
     """Set up JAX, before it is used, and the workers' environment."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each worker: their matrices are small
     if config.option.markexpr in ("not slow", "slow"):  # with all tests, programs compile as for users
-        compiled_programs.compile_quickly(optimize=config.option.markexpr == "slow")
+        compiled_programs.compile_quickly()
     cache = getattr(config, "cache", None)  # none with -p no:cacheprovider
     if cache is not None and not hasattr(config, "workerinput"):  # before workers start
         compiled_programs.tidy(cache)
@@ -57,17 +57,10 @@ def sketched(monkeypatch):
     monkeypatch.setattr(style, "PNG_DPI", 40)
 
 
-@pytest.fixture(scope="module")
-def quick_to_compile():
-    """For tests that compile many small trainings, and care for what they compute, not for how."""
-    with compiled_programs.optimized(False):
-        yield
-
-
-@pytest.fixture(scope="module")
-def quick_to_run():
+@pytest.fixture
+def optimized():
     """For tests that compute for longer than they compile, or that look at what the compiler makes."""
-    with compiled_programs.optimized(True):
+    with compiled_programs.optimized():
         yield
 
 

@@ -29,7 +29,6 @@ from cs_optax import (
 )
 from experiments.lab.data.dataset import load
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 ROOT = Path(__file__).parent.parent
 CHAIN = BeakerChain.from_timescales(5, 6.0, 900.0)
 LISTENING = {"backflow": "never", "leak": "none", "resolution": 1 / 32}

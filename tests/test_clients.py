@@ -21,7 +21,6 @@ from cs_optax import (
     settle_beakers,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 CHAIN = BeakerChain.from_timescales(4, 4.0, 256.0)
 PARAMS = {"w": jnp.linspace(-1.0, 1.0, 6).reshape(2, 3), "b": jnp.ones(3)}
 GRADS = {"w": jnp.ones((2, 3)), "b": jnp.arange(3.0)}

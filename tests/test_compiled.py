@@ -11,7 +11,7 @@ from tiers import few, pairs
 
 from cs_optax import complex_synapse
 
-pytestmark = pytest.mark.usefixtures("quick_to_run")
+pytestmark = pytest.mark.usefixtures("optimized")
 
 SHAPES = {"w1": (784, 400), "b1": (400,), "w2": (400, 400), "b2": (400,), "w3": (400, 10), "b3": (10,)}
 TREES = {"mlp": SHAPES, "one array": {"w": (20_000,)}}

@@ -18,7 +18,6 @@ from experiments.lab.training.checkpoints import Checkpoints
 from experiments.lab.training.devices import Spread, local_devices, team_size
 from experiments.lab.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, eval_log=6, loss_log=3, beakers=3, ewc_samples=20)
 COLLECTIVE = re.compile("all-reduce|all-gather|all-to-all|collective|reduce-scatter")
 

@@ -9,7 +9,6 @@ from tiers import few
 import cs_optax
 import cs_optax.memory
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

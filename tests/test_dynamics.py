@@ -13,8 +13,6 @@ from tiers import few, pairs
 
 from cs_optax import BeakerChain, complex_synapse, get_beakers
 
-pytestmark = pytest.mark.usefixtures("quick_to_run")
-
 RNG = np.random.default_rng(0)
 
 

@@ -12,7 +12,6 @@ import small_runs
 from experiments import compare, lab
 from experiments.lab.results import store
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = replace(small_runs.SMALL, tasks=2)
 FLAGS = ["--experiment=splitDigits", "--tasks=2", "--iters=6", "--batch=16", "--fc-units=8"]
 FLAGS += ["--eval-log=4", "--eval-n=20", "--alpha=4", "--beta=64"]

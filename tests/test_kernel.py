@@ -17,7 +17,6 @@ from tiers import few, pairs
 from benchmarks.lowering import a_gpu
 from cs_optax import _kernel, _platforms, complex_synapse, get_beakers, offload_beakers
 
-pytestmark = pytest.mark.usefixtures("quick_to_run")
 RNG = np.random.default_rng(0)
 SHAPES = {"matrix": (7, 5), "vector": (1100,), "number": (), "empty": (0, 3), "even": (2, 16)}
 CASES = {
@@ -165,7 +164,7 @@ def test_it_is_the_kernel_that_computes(what, monkeypatch, fresh):
     assert np.abs(np.asarray(one[0] - other[0])).max() > 1e-3
 
 
-def test_weights_that_nothing_flows_back_to_are_left_alone_bit_for_bit():
+def test_weights_that_nothing_flows_back_to_are_left_alone_bit_for_bit(optimized):
     params, inputs = numbers(50), numbers((40, 50))
     tx = optax.chain(optax.adam(0.1), synapse("interpret", backflow="never"))
     ours, alone = (jax.jit(partial(train, each))(params, inputs)[0] for each in (tx, optax.adam(0.1)))
@@ -261,7 +260,7 @@ def test_clients_have_the_same(client):
         [("bfloat16", "Auto")],
     ),
 )
-def test_each_shard_is_moved_where_it_is(name, kind):
+def test_each_shard_is_moved_where_it_is(name, kind, optimized):
     """No array travels; beakers of low precision are rounded as on one device, to the bit."""
     if kind == "Manual":
         pytest.skip("by jax.shard_map, below")
@@ -309,7 +308,7 @@ def test_it_runs_inside_of_shard_map(over):
     assert_near(*both(run))
 
 
-def test_stacked_networks_on_many_devices_are_moved_there():
+def test_stacked_networks_on_many_devices_are_moved_there(optimized):
     """Under ``jax.vmap``, with its members divided among the devices."""
     mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec("x"))

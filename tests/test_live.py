@@ -237,7 +237,7 @@ TRAINING = "--experiment=splitDigits --tasks=2 --iters=20 --eval-log=5 --loss-lo
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, quick_to_compile):
+def trained(tmp_path_factory):
     """The results of a short comparison that drew live figures."""
     folder = tmp_path_factory.mktemp("trained")
     folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]

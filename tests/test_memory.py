@@ -13,7 +13,7 @@ from tiers import few
 
 from cs_optax import BeakerChain, complex_synapse, memory
 
-pytestmark = pytest.mark.usefixtures("quick_to_run")
+pytestmark = pytest.mark.usefixtures("optimized")
 
 CHAIN = BeakerChain.benna_fusi(5)
 

@@ -29,7 +29,6 @@ from experiments.lab.training.train import train
 
 NAMES = tuple(BUILT_IN)
 NEED_TASKS = ("ewc", "si", "lwf", "er")
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = Settings(
     experiment="splitDigits",
     iters=12,

@@ -8,13 +8,11 @@ import jupytext
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
-from compiled_programs import optimized
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 # What takes the time of a notebook, and what takes its place.
 SMALLER = {
-    "01_quick_start": {},
+    "01_quick_start": {"30_000": "3_000", "5, 300, 5, 50": "5, 60, 2, 20"},
     "02_memory_curves": {
         "200_000, 25": "20_000, 25",
         "n_memories, n_trials = 2048, 12_000, 4": "n_memories, n_trials = 64, 1_100, 2",
@@ -61,7 +59,7 @@ def test_notebook_runs(path, monkeypatch, tmp_path):
     monkeypatch.setitem(os.environ, "PYTHONPATH", str(path.parent.parent))
     monkeypatch.setitem(os.environ, "NOTEBOOK_SIZE", "small")
     monkeypatch.delitem(os.environ, "MNIST_DIR", raising=False)  # the digits are quicker
-    with warnings.catch_warnings(), optimized(True):  # simulations take four times as long without
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the kernel's own, about its sockets
         client = NotebookClient(
             with_less_to_compute(path),

@@ -21,7 +21,6 @@ from experiments.lab.results.measured import measures
 from experiments.lab.results.measures import measure
 from experiments.lab.system.errors import SettingsError
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 TINY = ["--experiment=splitDigits", "--tasks=2", "--iters=4", "--batch=16", "--fc-units=8", "--eval-log=2"]
 TINY += ["--eval-n=20", "--loss-log=2"]
 

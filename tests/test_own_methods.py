@@ -36,7 +36,6 @@ from experiments.lab.system.errors import SettingsError
 from experiments.lab.training.checkpoints import Checkpoints
 from experiments.lab.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_method.py"
 SIGN, ANCHOR = (f"{EXAMPLE}:{name}" for name in ("sign_descent", "slow_anchor"))
 TINY = ["--experiment=splitDigits", "--tasks=2", "--iters=8", "--batch=16", "--fc-units=8", "--eval-log=2"]

@@ -31,7 +31,6 @@ from experiments.lab.tasks.streams import training_stream
 from experiments.lab.training.checkpoints import Checkpoints
 from experiments.lab.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_model.py"
 CNN, TRANSFORMER = (f"{EXAMPLE}:{name}" for name in ("CNN", "Transformer"))
 TINY = ["--experiment=splitDigits", "--tasks=2", "--iters=8", "--batch=16", "--eval-log=4", "--eval-n=20"]

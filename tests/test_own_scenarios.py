@@ -27,7 +27,6 @@ from experiments.lab.tasks.problems import make_problem
 from experiments.lab.tasks.streams import training_stream
 from experiments.lab.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_scenario.py"
 INFERRED = f"{EXAMPLE}:inferred"
 TINY = ["--experiment=splitDigits", "--tasks=2", "--iters=8", "--batch=16", "--fc-units=8", "--eval-log=2"]

@@ -10,7 +10,7 @@ from tiers import few
 from cs_optax import BeakerChain, complex_synapse, get_beakers
 from cs_optax._xla import combine_seeds, round_stochastically
 
-pytestmark = pytest.mark.usefixtures("quick_to_run")
+pytestmark = pytest.mark.usefixtures("optimized")
 
 low_precision = pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 VALUES = [1.0, 1.001, -1.0049, 0.3, -7.7, 2.0**-15 * 1.37, 0.0, 1.999, -2.001, 255.3]

@@ -22,7 +22,6 @@ from experiments.lab.training.checkpoints import Checkpoints
 from experiments.lab.training.probes import distances_and_flows, layer_names
 from experiments.lab.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, beakers=3)
 
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import time
 
-import jax
 import numpy as np
 import pytest
 from drawings import undraw
@@ -20,7 +19,6 @@ from experiments.lab.results import store
 from experiments.lab.system import processes
 from experiments.lab.training.groups import parts_of, products
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SHORT = [
     *("--experiment=splitDigits", "--batch=16", "--fc-units=20", "--eval-log=20", "--eval-n=20"),
     *("--methods", "cs", "--n-seeds=5", "--tasks=2", "--beakers=3", "--alpha=4", "--beta=64"),
@@ -35,7 +33,6 @@ def free_port():
 
 def command(options, patience, alive):
     """In a process of its own: the real command."""
-    jax.config.update("jax_disable_most_optimizations", True)
     processes.CONNECTING, processes.PATIENCE = patience, alive
     figures.all_figures = lambda *_, **__: iter(())  # which take the most time
     return compare.main(options)
@@ -64,7 +61,7 @@ def runs_in(folder):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, quick_to_compile):
+def alone(tmp_path_factory):
     """The folder of what one process finds."""
     folder = tmp_path_factory.mktemp("alone")
     folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]

@@ -34,7 +34,6 @@ from experiments.lab.training.compiled import CompiledPrograms
 from experiments.lab.training.groups import parts_of
 from experiments.lab.training.readings import Readings
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, loss_log=1, lr=0.01, beakers=3, eval_log=5)
 SEVERAL = ("mean", "power:0.1", "exponential:5", "moment:0")
 
@@ -67,7 +66,7 @@ def assert_same(ours, expected):
 )
 def test_record_trains_bit_for_bit_as_standard_does(changed):
     settings = dataclasses.replace(SMALL, **changed)
-    with optimized(True):  # without optimizations, some processors round the two programs differently
+    with optimized():  # without optimizations, some processors round the two programs differently
         (plain,) = trained([settings], "standard")
         mean, last = trained(read_with(["mean", "moment:0"], settings))
     for one, averaged, other in zip(plain, mean, last, strict=True):

@@ -21,8 +21,6 @@ from experiments.rl.pqn import traced_returns
 from experiments.rl.settings import OF_PQN, Settings, settings_of
 from experiments.rl.study import Plan, configurations, names_of
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
 TINY = Settings(phases=4, steps=160, looks=2, episodes=2, hidden=(8,), batch=8, buffer=64)
 
 

@@ -10,7 +10,6 @@ import pytest
 from experiments import compare, submit
 from experiments.submit import Shard, shards_of
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 ROOT = Path(__file__).parent.parent
 TINY = [
     *("--experiment=splitDigits", "--iters=10", "--tasks=2", "--batch=16", "--fc-units=8"),

@@ -25,7 +25,6 @@ from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.training.checkpoints import Checkpoints, interrupted_groups
 from experiments.lab.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, loss_log=3, beakers=4, ewc_samples=20, class_order="shuffled")
 
 
@@ -180,7 +179,6 @@ ARGUMENTS = [
 
 def command(folder, cache, *more):
     """In a process of its own: the real command."""
-    jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     folders = [f"--results-dir={folder / 'results'}", f"--plot-dir={folder / 'plots'}"]

@@ -18,7 +18,6 @@ from experiments.lab.results import sources
 from experiments.lab.results.runs import Run, Seconds
 from experiments.lab.training import train as training
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SHORT = [
     *(
         "--experiment=splitDigits",

@@ -20,7 +20,6 @@ from experiments.lab.training import programs
 from experiments.lab.training.devices import Spread
 from experiments.lab.training.train import train as train_together
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
 SMALL = dataclasses.replace(small_runs.SMALL, loss_log=3)
 
 

@@ -9,7 +9,7 @@ from experiments.lab.training.train import train
 def trained(settings, method, seeds, probed=False):
     """The runs of a method on the digits, not to be changed. Settings that it ignores make no other training.
 
-    For tests that are `quick_to_compile`, and replace no part of the laboratory.
+    For tests that replace no part of the laboratory.
     """
     return _trained(settings.of_method(method), method, tuple(seeds), probed)
 
