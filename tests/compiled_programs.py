@@ -88,8 +88,10 @@ def optimized():
     """Programs are optimized, here and in the commands that tests start."""
     before = jax.config.read("jax_disable_most_optimizations")
     disable_optimizations(False)
-    yield
-    disable_optimizations(before)
+    try:
+        yield
+    finally:
+        disable_optimizations(before)
 
 
 def disable_optimizations(disable):

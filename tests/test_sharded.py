@@ -20,7 +20,7 @@ def small(**changes):
 
 
 @pytest.mark.parametrize(("devices", "bfloat16"), few(pairs([1, 2, 8], [False, True]), [(8, True)]))
-def test_each_device_holds_its_share_and_the_optimizer_communicates_nothing(devices, bfloat16):
+def test_each_device_holds_its_share_and_the_optimizer_communicates_nothing(devices, bfloat16, optimized):
     compiled = compiled_on(small(devices=devices, bfloat16=bfloat16))
     n = 3 * (32 * 32 + 32)
     assert compiled.counted == n * (4 + 8 + 4 * (2 if bfloat16 else 4)) / devices

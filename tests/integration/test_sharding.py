@@ -118,7 +118,7 @@ def test_a_new_state_is_sharded_like_the_parameters_eagerly_and_jitted(name, kin
 
 
 @every_case
-def test_updates_need_no_communication_and_stay_where_they_are(name, kind):
+def test_updates_need_no_communication_and_stay_where_they_are(name, kind, optimized):
     """And give what one device gives: with beakers of low precision, rounded to the same bits."""
     tx = complex_synapse(**CHAIN, **OPTIONS[name])
     with sharded(kind) as params:
@@ -132,14 +132,14 @@ def test_updates_need_no_communication_and_stay_where_they_are(name, kind):
 
 
 @every_mesh
-def test_optimizer_and_synapse_in_one_need_no_communication(kind):
+def test_optimizer_and_synapse_in_one_need_no_communication(kind, optimized):
     with sharded(kind) as params:
         trained, state, compiled = steps(published.adam(0.1, **CHAIN), params)
         assert_like_parameters([trained, *get_beakers(state)], params)
     assert not COLLECTIVE.search(compiled)
 
 
-def test_a_collective_would_be_found():
+def test_a_collective_would_be_found(optimized):
     with sharded("auto") as params:
         compiled = jax.jit(lambda tree: sum(map(jnp.sum, jax.tree.leaves(tree)))).lower(params).compile()
     assert COLLECTIVE.search(compiled.as_text())
@@ -180,7 +180,7 @@ def test_tools_keep_the_sharding(kind, dtype):
 
 
 @pytest.mark.parametrize("kind", ["explicit", "auto"])
-def test_tools_need_no_communication(kind):
+def test_tools_need_no_communication(kind, optimized):
     tx = complex_synapse(**CHAIN)
     with sharded(kind) as params:
         state = tx.init(params)
