@@ -163,20 +163,22 @@ def same(first, second, **how):
 
 
 @pytest.mark.parametrize(
-    ("method", "numbers"),
+    ("method", "numbers", "adds"),
     [
-        (replace(METHODS["listen-target"], target="usual"), {}),
-        (METHODS["average-act"], {"time": 1.0}),
-        (METHODS["l2-anchor"], {"strength": 0.0}),
-        (METHODS["replay"], {}),
-        (METHODS["cs"], {"alpha": 1e20}),  # a flow below the last bit of every weight
-        (METHODS["cs-kaplanis"], {"alpha": 1e20}),
+        (replace(METHODS["listen-target"], target="usual"), {}, False),
+        (METHODS["average-act"], {"time": 1.0}, False),
+        (METHODS["l2-anchor"], {"strength": 0.0}, True),
+        (METHODS["replay"], {}, False),
+        (METHODS["cs"], {"alpha": 1e20}, True),  # a flow below the last bit of every weight
+        (METHODS["cs-kaplanis"], {"alpha": 1e20}, True),
     ],
     ids=lambda one: getattr(one, "label", ""),
 )
 @pytest.mark.filterwarnings("ignore:the shortest timescale:UserWarning")
-def test_a_method_that_is_set_to_nothing_is_adam_bit_for_bit(method, numbers):
-    same(weights_after(method, USUAL | numbers), weights_after(METHODS["adam"]))
+def test_a_method_that_is_set_to_nothing_is_adam_bit_for_bit(method, numbers, adds):
+    # What adds nothing to the weights all the same adds: fused with Adam, it may be rounded in another place.
+    with jax.disable_jit(adds):
+        same(weights_after(method, USUAL | numbers), weights_after(METHODS["adam"]))
 
 
 def test_an_average_with_the_usual_rate_is_the_usual_target_up_to_rounding():
