@@ -3,7 +3,7 @@
 import os
 import time
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import jax
 
@@ -83,18 +83,7 @@ def compile_quickly():
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
 
 
-@contextmanager
-def optimized():
-    """Programs are optimized, here and in the commands that tests start."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    disable_optimizations(False)
-    try:
-        yield
-    finally:
-        disable_optimizations(before)
-
-
 def disable_optimizations(disable):
-    """Here and in the commands that tests start."""
+    """Whether the compiler leaves most of them out, here and in the commands that tests start."""
     jax.config.update("jax_disable_most_optimizations", disable)
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(disable)

@@ -59,9 +59,11 @@ def sketched(monkeypatch):
 
 @pytest.fixture
 def optimized():
-    """For tests that compute for longer than they compile, or that look at what the compiler makes."""
-    with compiled_programs.optimized():
-        yield
+    """For tests that compute for longer than they compile, or that depend on what the compiler makes."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    compiled_programs.disable_optimizations(False)
+    yield
+    compiled_programs.disable_optimizations(before)
 
 
 @pytest.fixture(scope="session")

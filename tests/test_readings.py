@@ -12,7 +12,6 @@ import numpy as np
 import optax
 import pytest
 import small_runs
-from compiled_programs import optimized
 from drawings import undraw
 from tiers import few
 
@@ -64,11 +63,11 @@ def assert_same(ours, expected):
 @pytest.mark.parametrize(
     "changed", few([{}, {"optimizer": "sgd", "lr": 1.0, "decay": 0.001}], [{}]), ids=["adam", "sgd"]
 )
-def test_record_trains_bit_for_bit_as_standard_does(changed):
+def test_record_trains_bit_for_bit_as_standard_does(changed, optimized):
+    """Without optimizations, some processors round the two programs differently."""
     settings = dataclasses.replace(SMALL, **changed)
-    with optimized():  # without optimizations, some processors round the two programs differently
-        (plain,) = trained([settings], "standard")
-        mean, last = trained(read_with(["mean", "moment:0"], settings))
+    (plain,) = trained([settings], "standard")
+    mean, last = trained(read_with(["mean", "moment:0"], settings))
     for one, averaged, other in zip(plain, mean, last, strict=True):
         np.testing.assert_array_equal(averaged.loss, one.loss)
         np.testing.assert_array_equal(averaged.initial_accuracy, one.initial_accuracy)
